@@ -1,0 +1,57 @@
+"""
+Borrowed fixtures: set up and finalised in the supervisor, seen by the guest.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_nsisolate import private
+
+
+class Borrowing:
+    """
+    Sets up, in the supervisor, the fixtures that a guest borrows.
+
+    The setup hooks of the item are called as ever, so that output, logs, warnings and
+    failures go where they go in any test. Only the item's own setup is exchanged for
+    one that leaves out what lives in the sandbox.
+    """
+
+    def __init__(self) -> None:
+        #: Whether fixtures of function scope are to be passed over now.
+        self.active = False
+
+    def set_up(
+        self, item: pytest.Item, error: BaseException | None = None
+    ) -> pytest.TestReport:
+        """
+        Set up the collectors of *item* and its fixtures of wider than function scope.
+
+        Args:
+            item: The test.
+            error: Raised in place of setting up the fixtures, if given.
+
+        Returns:
+            The report of that. If it passed, *item* is not on the setup stack.
+        """
+        state = vars(item)
+        state["setup"] = lambda: self._fill(item, error)
+        state["teardown"] = lambda: None
+        try:
+            report = private.run_phase(item, "setup")
+        finally:
+            del state["setup"], state["teardown"]
+        if report.passed:
+            private.unwind_item(item)
+        return report
+
+    def _fill(self, item: pytest.Item, error: BaseException | None) -> None:
+        __tracebackhide__ = True
+        if error is not None:
+            raise error
+        self.active = True
+        try:
+            private.fill_wide_fixtures(item)
+        finally:
+            self.active = False

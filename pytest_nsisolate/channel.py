@@ -1,0 +1,132 @@
+"""
+The channel: messages from guest to supervisor over a pipe.
+
+A message is a JSON object in UTF-8 behind its length in bytes, eight of them, big-endian.
+Lone surrogates, which pytest's captured output may hold, pass (``surrogatepass``). What
+JSON cannot carry travels as its `repr`. No pickle: a message can break nothing here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections import deque
+from typing import TypeAlias
+
+Message: TypeAlias = "dict[str, object]"
+
+_LENGTH = struct.Struct(">Q")
+_CHUNK = 1 << 20
+
+
+class Garbled(Exception):
+    """
+    What came over the channel is not a message.
+    """
+
+
+def encode(message: Message) -> bytes:
+    """
+    Return *message* as a frame.
+    """
+    try:
+        text = json.dumps(message, ensure_ascii=False, default=_safe_repr)
+    except (TypeError, ValueError, RecursionError):
+        # A key that is no string, or something that contains itself.
+        text = json.dumps(_plain(message), ensure_ascii=False)
+    body = text.encode("utf-8", "surrogatepass")
+    return _LENGTH.pack(len(body)) + body
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """
+    Write *data* to *fd*, however many writes it takes.
+
+    Raises:
+        OSError: The pipe cannot be written to; EPIPE when no one reads it any more.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+class Reader:
+    """
+    Reads messages from the channel as their bytes arrive; linear in bytes.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        #: Messages that have come and that no one has taken yet.
+        self.ready: deque[Message] = deque()
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._wanted = _LENGTH.size
+        self._in_body = False
+
+    def read(self) -> None:
+        """
+        Read once; messages that are now whole are `ready`.
+
+        Raises:
+            BlockingIOError: There is nothing to read now.
+            EOFError: No one has the other end open any more.
+            Garbled: This is not a message.
+        """
+        data = os.read(self.fd, _CHUNK)
+        if not data:
+            raise EOFError
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size < self._wanted:
+            return
+        # Joined only when a part is whole, and cut by position: each byte is copied
+        # a fixed number of times, however many reads or messages it took.
+        buffer, start = b"".join(self._chunks), 0
+        while len(buffer) - start >= self._wanted:
+            part = buffer[start : start + self._wanted]
+            start += self._wanted
+            if self._in_body:
+                self._wanted, self._in_body = _LENGTH.size, False
+                self.ready.append(_decode(part))
+            else:
+                self._wanted, self._in_body = _LENGTH.unpack(part)[0], True
+        self._chunks, self._size = [buffer[start:]], len(buffer) - start
+
+
+def _decode(body: bytes) -> Message:
+    try:
+        message = json.loads(body.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise Garbled(str(error)) from None
+    if not isinstance(message, dict):
+        raise Garbled(f"a JSON {type(message).__name__} and no object")
+    return message
+
+
+def _safe_repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - whatever a user's __repr__ raises
+        return f"<{type(value).__name__} whose repr() raises {type(error).__name__}>"
+
+
+def _plain(value: object, depth: int = 0) -> object:
+    """
+    Return *value* made of what JSON can carry only.
+    """
+    if depth < 50:
+        if isinstance(value, dict):
+            return {
+                key if isinstance(key, str) else _safe_repr(key): _plain(one, depth + 1)
+                for key, one in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [_plain(one, depth + 1) for one in value]
+    if isinstance(value, int) and value.bit_length() > 64:
+        # Python refuses to print an int of more than 4300 digits in decimal.
+        return hex(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return _safe_repr(value)

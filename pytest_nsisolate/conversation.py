@@ -1,0 +1,153 @@
+"""
+What the supervisor makes of a guest's messages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NoReturn, cast
+
+import pytest
+
+from pytest_nsisolate.channel import Message
+from pytest_nsisolate.reports import (
+    merge_sections,
+    report_from_message,
+    warning_from_message,
+)
+
+
+@dataclasses.dataclass(slots=True)
+class Conversation:
+    """
+    What a guest says of its test, and what becomes of it.
+
+    The report of teardown is held back until the supervisor has torn down its own
+    part, and with it all that came after.
+    """
+
+    item: pytest.Item
+    borrowed: pytest.TestReport
+    """Report of the part of setup that the supervisor did."""
+    last: pytest.TestReport | None = None
+    """The report that came last."""
+    held: pytest.TestReport | None = None
+    """The report of teardown."""
+    interruption: Message | None = None
+    """The KeyboardInterrupt or `pytest.exit` that ended the test."""
+    broken: str | None = None
+    """Traceback of an error outside of the test's own phases."""
+    _later: list[Callable[[], object]] = dataclasses.field(default_factory=list)
+
+    def hear(self, message: Message) -> None:
+        """
+        Act on *message*.
+        """
+        match message["kind"]:
+            case "report":
+                self._hear_report(report_from_message(self.item.config, message))
+            case "warning":
+                self._later.append(lambda: self._record_warning(message))
+            case "interrupted":
+                self.interruption = message
+            case "broken":
+                self.broken = str(message["traceback"])
+            case "session":
+                self._stop_like(message)
+
+    def log(self, report: pytest.TestReport) -> None:
+        """
+        Report *report* to pytest and its plugins.
+        """
+        self.item.ihook.pytest_runtest_logreport(report=report)
+
+    def release(self) -> None:
+        """
+        Do what was held back.
+        """
+        held, self.held = self.held, None
+        if held is not None:
+            self.log(held)
+        later, self._later = self._later, []
+        for action in later:
+            action()
+
+    def complete_teardown(self, report: pytest.TestReport) -> None:
+        """
+        Report teardown: what the guest said of its part, and *report* of the other.
+        """
+        held = self.held
+        if held is None:
+            # The guest did not get there, or ended in it and that is reported.
+            if report.failed or self.last is None or self.last.when != "teardown":
+                self.log(report)
+            self.release()
+            return
+        ours = [one for one in report.sections if one[0].endswith(" teardown")]
+        sections = merge_sections([*held.sections, *ours])
+        if held.passed and report.failed:
+            held, report = report, held
+            self.held = held
+        held.sections = sections
+        held.duration += report.duration
+        self.release()
+        if report.failed:
+            self.log(report)
+
+    def raise_interruption(self) -> None:
+        """
+        Raise what ended the session in the guest, if anything did, as if from there.
+        """
+        message = self.interruption
+        if message is None:
+            return
+        text = str(message["text"])
+        if message["exit"]:
+            pytest.exit(text, returncode=cast("int | None", message["returncode"]))
+        _raise_at(
+            KeyboardInterrupt(*([text] if text else [])),
+            str(message["filename"]),
+            cast("int", message["lineno"]),
+        )
+
+    def _hear_report(self, report: pytest.TestReport) -> None:
+        # More after a teardown: the test is run again.
+        self.release()
+        if report.when == "setup" and self.last is None:
+            report.start = self.borrowed.start
+            report.duration += self.borrowed.duration
+        if self.borrowed.sections:
+            report.sections = merge_sections(report.sections)
+        self.last = report
+        self.item.user_properties[:] = report.user_properties
+        if report.when == "teardown":
+            self.held = report
+        else:
+            self.log(report)
+
+    def _record_warning(self, message: Message) -> None:
+        self.item.ihook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": warning_from_message(message),
+                "when": message["when"],
+                "nodeid": message["nodeid"],
+                "location": None,
+            }
+        )
+
+    def _stop_like(self, message: Message) -> None:
+        session = self.item.session
+        if message["shouldstop"]:
+            session.shouldstop = cast("str", message["shouldstop"])
+        if message["shouldfail"]:
+            session.shouldfail = cast("str", message["shouldfail"])
+
+
+def _raise_at(error: BaseException, filename: str, lineno: int) -> NoReturn:
+    """
+    Raise *error* with a traceback that ends in *filename*, line *lineno*.
+    """
+    code = compile("\n" * (lineno - 1) + "raise error", filename, "exec")
+    exec(code, {"error": error})  # noqa: S102 - the code is the line above
+    raise AssertionError

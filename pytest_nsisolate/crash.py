@@ -1,0 +1,122 @@
+"""
+What is reported of a test whose guest did not finish.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import shlex
+from typing import Literal, NoReturn, TypeAlias
+
+import pytest
+
+from pytest_nsisolate.ending import Exited, Killed
+from pytest_nsisolate.errors import Explanation
+from pytest_nsisolate.options import Unavailable
+
+Phase: TypeAlias = Literal["setup", "call", "teardown"]
+
+_AFTER: dict[str, Phase] = {"setup": "call", "call": "teardown"}
+
+
+class FatalLog:
+    """
+    Where `faulthandler` writes in a guest: memory that outlives it.
+    """
+
+    def __init__(self) -> None:
+        self._fd = os.memfd_create("nsisolate-faulthandler", os.MFD_CLOEXEC)
+
+    def begin(self) -> None:
+        """
+        Empty it, before a guest is forked.
+        """
+        os.truncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+
+    def take_over(self) -> None:
+        """
+        In a guest: have the stack of a crash written here, if it is written at all.
+        """
+        if faulthandler.is_enabled():
+            faulthandler.enable(file=self._fd)
+
+    def read(self) -> str:
+        """
+        Return what was written.
+        """
+        return os.pread(self._fd, 1 << 20, 0).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """
+        Free the memory.
+        """
+        os.close(self._fd)
+
+
+def phase_after(report: pytest.TestReport | None) -> Phase:
+    """
+    Return the phase that a guest was in whose last report was *report*.
+    """
+    if report is None:
+        return "setup"
+    if report.when == "setup" and not report.passed:
+        return "teardown"
+    return _AFTER.get(report.when, "teardown")
+
+
+def explain(item: pytest.Item, phase: Phase, ended: Exited | Killed) -> Explanation:
+    """
+    Say how the guest of *item* ended and how to look closer.
+    """
+    node = shlex.quote(item.nodeid)
+    rerun = f"python -m pytest --no-nsisolate {node}"
+    if isinstance(ended, Killed):
+        why = "the wait status of its guest says so; output and stack so far are below"
+        fix = f"gdb --args {rerun}"
+    else:
+        why = (
+            "it left by _exit() before its report came; only what ends a process "
+            "does that, os._exit() or a fork of the test that came back"
+        )
+        fix = f"strace -f -e trace=exit_group,execve {rerun}"
+    return Explanation(
+        what=f"{item.name} did not finish: {ended} during {phase}", why=why, fix=fix
+    )
+
+
+def refusal(explanation: Explanation, policy: Unavailable) -> BaseException:
+    """
+    Return what is raised in place of the setup of a test that may not run.
+    """
+    if policy == "skip":
+        line = str(explanation).replace("\n", "; ")
+        return pytest.skip.Exception(line, _use_item_location=True)
+    return pytest.fail.Exception(str(explanation), pytrace=False)
+
+
+def never_expected(report: pytest.TestReport) -> None:
+    """
+    Have *report* of a refusal be an error, whatever a mark ``xfail`` made of it.
+    """
+    if hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        del report.wasxfail
+
+
+def failed_report(
+    item: pytest.Item, phase: Phase, error: BaseException
+) -> pytest.TestReport:
+    """
+    Return the report of *item* that pytest makes where *phase* raises *error*.
+    """
+
+    def fail() -> NoReturn:
+        raise error
+
+    call = pytest.CallInfo.from_call(fail, when=phase)
+    report: pytest.TestReport = item.ihook.pytest_runtest_makereport(
+        item=item, call=call
+    )
+    return report

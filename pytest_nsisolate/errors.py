@@ -1,0 +1,80 @@
+"""
+What a person reads when something is wrong: what, why, fix.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """
+    The three lines of every error.
+
+    .. versionadded:: 0.1.0
+    """
+
+    what: str
+    """What could not be done: the test, the call, the errno by its symbol."""
+    why: str
+    """A fact that was read; where there is none, what was looked at."""
+    fix: str
+    """Something to type."""
+
+    def __str__(self) -> str:
+        return f"{self.what}\nwhy: {self.why}\nfix: {self.fix}"
+
+
+class NsIsolateError(Exception):
+    """
+    Base of the errors that this package raises.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class SpecError(NsIsolateError, ValueError):
+    """
+    A spec asks for something that cannot be: the marker has a wrong value.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, why: str, fix: str) -> None:
+        super().__init__(why, fix)
+        self.why = why
+        self.fix = fix
+
+
+class Refused(NsIsolateError):
+    """
+    A sandbox could not be had.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, call: str, number: int) -> None:
+        super().__init__(call, number)
+        #: The call that was refused, ``unshare(CLONE_NEWUSER)``.
+        self.call = call
+        #: Its errno.
+        self.number = number
+
+    @classmethod
+    def from_os_error(cls, error: OSError, call: str | None = None) -> Refused:
+        """
+        Return the refusal that *error* is, of *call* unless the error names one.
+        """
+        return cls(str(error.filename or call), error.errno or 0)
+
+    def __str__(self) -> str:
+        return f"{self.call} failed: {errno_name(self.number)}"
+
+
+def errno_name(number: int) -> str:
+    """
+    Return the symbol of the errno *number*, ``EPERM``.
+    """
+    return errno.errorcode.get(number, f"errno {number}")

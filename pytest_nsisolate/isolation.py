@@ -1,0 +1,58 @@
+"""
+The fixture `isolation` and the facts that it yields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from pathlib import Path
+
+from pytest_nsisolate import launcher
+from pytest_nsisolate.spec import NAMESPACES
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """
+    What a test with the fixture `isolation` is isolated by.
+
+    .. versionadded:: 0.1.0
+    """
+
+    namespaces: tuple[str, ...]
+    """Namespaces of its own, by their names in ``/proc/PID/ns``; empty on the host."""
+    hostname: str
+    """The hostname that the test sees."""
+    domainname: str
+    """The NIS domain name that the test sees; ``(none)`` where none is set."""
+    pid_on_host: int
+    """Process id of the test outside of its PID namespace."""
+
+
+def facts(identity: str | None, pid_on_host: int) -> Isolation:
+    """
+    Return the facts of this process.
+
+    Args:
+        identity: What user namespace the sandbox is in; None on the host.
+        pid_on_host: Process id outside.
+    """
+    namespaces = () if identity is None else NAMESPACES
+    if identity not in {None, launcher.PLAIN}:
+        namespaces += ("user",)
+    return Isolation(
+        namespaces=namespaces,
+        hostname=socket.gethostname(),
+        domainname=_domainname(),
+        pid_on_host=pid_on_host,
+    )
+
+
+def _domainname() -> str:
+    # Source: proc_sys_kernel(5), /proc/sys/kernel/domainname.
+    try:
+        return Path("/proc/sys/kernel/domainname").read_text().strip()
+    except OSError:
+        return os.uname().nodename.partition(".")[2]

@@ -1,0 +1,153 @@
+"""
+The launcher: a small process that makes sandboxes, for a fork costs what forks.
+
+Runs in a bare interpreter (``python -I -S``) of its own, started by the supervisor, and
+imports nothing but `linux` and `init`. It is two processes. The outer one makes the
+user namespace, if one is needed, and waits; the inner one is PID 1 of a PID namespace
+that holds every sandbox of the session, so that its death, whatever the cause, is the
+death of all of them and of all guests. Source: pid_namespaces(7), "The namespace init
+process".
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+import signal
+from _socket import socket
+
+from pytest_nsisolate import init, linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+#: Values of the argument *identity*: no user namespace, one that keeps the uid, and
+#: one in which the caller is uid 0.
+PLAIN, KEEP, ROOT = "plain", "keep", "root"
+
+
+def main(control_fd: str, supervisor: str, identity: str) -> NoReturn:
+    """
+    Serve requests for sandboxes until the supervisor is gone.
+
+    Args:
+        control_fd: Number of the socket to the supervisor.
+        supervisor: Number of a pidfd of the supervisor.
+        identity: `PLAIN`, `KEEP` or `ROOT`.
+    """
+    control = socket(fileno=int(control_fd))
+    linux.set_parent_death_signal(signal.SIGKILL)
+    try:
+        if identity != PLAIN:
+            _enter_user_namespace(identity)
+        linux.unshare(linux.CLONE_NEWPID)
+        inner = os.fork()
+    except OSError as error:
+        # A socket that is closed with a message unread loses what was sent on it.
+        control.recv(65536)
+        init.tell_refusal(control, error)
+        os._exit(1)
+    if not inner:
+        linux.set_parent_death_signal(signal.SIGKILL)
+        _serve(control, int(supervisor))
+    control.close()
+    os.waitpid(inner, 0)
+    os._exit(0)
+
+
+def _serve(control: socket, supervisor: int) -> NoReturn:
+    """
+    Make a sandbox for each request on *control* until *supervisor* has ended.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    here = os.pidfd_open(os.getpid())
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    # The socket alone would not do: a fork that a test left behind holds it open.
+    poll.register(supervisor, select.POLLIN)
+    while all(fd == control.fileno() for fd, _ in poll.poll()):
+        message = control.recv(65536)
+        if not message:
+            break
+        try:
+            # unshare(CLONE_NEWPID) acts on the next fork and must be undone before
+            # it can be done again. Source: pid_namespaces(7).
+            linux.unshare(linux.CLONE_NEWPID)
+            made = os.fork()
+            if not made:
+                init.run(control, marshal.loads(message))
+            linux.setns(here, linux.CLONE_NEWPID)
+        except OSError as error:
+            init.tell_refusal(control, error)
+    os._exit(0)
+
+
+def _enter_user_namespace(identity: str) -> None:
+    """
+    Move to a user namespace in which this process may make the others.
+
+    A helper writes the maps, because one that stays outside may map all ids if it has
+    CAP_SETUID and CAP_SETGID, and then nothing that a test does with ids changes.
+    Without them only the caller's own uid and gid can be mapped: its supplementary
+    groups still count, but show as the overflow gid.
+
+    Source: user_namespaces(7), "Defining user and group ID mappings".
+    """
+    pid, inside = os.getpid(), {"uid_map": os.geteuid(), "gid_map": os.getegid()}
+    outside = dict(inside)
+    if identity == ROOT:
+        inside = dict.fromkeys(inside, 0)
+    ready_read, ready_write = os.pipe()
+    mapper = os.fork()
+    if not mapper:
+        os.close(ready_write)
+        entered = os.read(ready_read, 1)
+        os._exit(_map_all(pid) if entered and identity == KEEP else 0)
+    try:
+        linux.unshare(linux.CLONE_NEWUSER)
+        os.write(ready_write, b"1")
+    finally:
+        os.close(ready_write)
+        os.close(ready_read)
+        mapped = os.waitstatus_to_exitcode(os.waitpid(mapper, 0)[1])
+    for bit, name in _MAPS.items():
+        if mapped & bit:
+            continue
+        if name == "gid_map":
+            # Source: user_namespaces(7), "The /proc/pid/setgroups file".
+            _write("/proc/self/setgroups", "deny")
+        _write(f"/proc/self/{name}", f"{inside[name]} {outside[name]} 1")
+
+
+_MAPS = {1: "uid_map", 2: "gid_map"}
+
+
+def _map_all(pid: int) -> int:
+    """
+    Map every id to itself in the user namespace of *pid*; return the maps done, as bits.
+    """
+    done = 0
+    for bit, name in _MAPS.items():
+        try:
+            with open(f"/proc/self/{name}") as file:
+                ranges = [line.split() for line in file]
+            same = "\n".join(f"{first} {first} {count}" for first, _, count in ranges)
+            _write(f"/proc/{pid}/{name}", same)
+        except OSError:
+            continue
+        done |= bit
+    return done
+
+
+def _write(path: str, text: str) -> None:
+    # One write(2): the kernel takes a map whole or not at all.
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"write({path})") from None

@@ -1,0 +1,88 @@
+"""
+The pytest plugin: hooks only, in the order in which pytest calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from pytest_nsisolate import clash, header, options, private
+from pytest_nsisolate.isolation import Isolation
+from pytest_nsisolate.marker import BadMarker
+from pytest_nsisolate.options import Options
+from pytest_nsisolate.supervisor import Supervisor
+from pytest_nsisolate.wish import wish_of
+
+_supervisor = pytest.StashKey[Supervisor]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    arguments = "hostname=None, domainname=None, user=None"
+    for name in ("isolated", "nsisolated"):
+        config.addinivalue_line(
+            "markers",
+            f"{name}({arguments}): run the test in Linux namespaces of its own; see "
+            "pytest-nsisolate",
+        )
+    config.stash[options.key] = Options.of(config)
+    config.stash[_supervisor] = Supervisor(config.stash[options.key].unavailable)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return header.line(config.stash[options.key], config.stash[_supervisor].pool)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: Iterable[pytest.Item]
+) -> None:
+    clash.check(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> object:
+    supervisor = item.config.stash[_supervisor]
+    if supervisor.outlet is not None:
+        # This is the guest, and the protocol inside is the usual one.
+        return None
+    wish = wish_of(item)
+    if wish is None:
+        supervisor.pool.rest()
+        return None
+    if isinstance(wish, BadMarker):
+        supervisor.refuse(item, nextitem, wish.explanation)
+        return True
+    following = wish_of(nextitem) if nextitem is not None else None
+    next_spec = None if isinstance(following, BadMarker) else following
+    supervisor.run(item, nextitem, wish, next_spec)
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> object:
+    borrowing = request.config.stash[_supervisor].borrowing
+    if borrowing.active and fixturedef.scope == "function":
+        return private.pass_over(fixturedef, request)
+    return None
+
+
+@pytest.fixture
+def isolation(request: pytest.FixtureRequest) -> Isolation:
+    """
+    Isolate the test, and tell by what: an `Isolation`.
+    """
+    return request.config.stash[_supervisor].facts()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _supervisor in config.stash:
+        config.stash[_supervisor].close()
+        del config.stash[_supervisor]

@@ -1,0 +1,148 @@
+"""
+The one module that imports ``_pytest``.
+
+Each use says since which version it has been as it is used here, and what public API
+would take its place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+# Since 3.0. Public would be: a hook that runs one phase and returns its report.
+from _pytest.runner import call_and_report
+
+if TYPE_CHECKING:
+    # Since 3.2. Public would be: read_global_capture() on a documented plugin.
+    from _pytest.capture import CaptureManager
+
+    # Since 7.0. Public would be: session.setup_state.
+    from _pytest.runner import SetupState
+
+
+def run_phase(
+    item: pytest.Item, when: Literal["setup", "teardown"], **kwargs: object
+) -> pytest.TestReport:
+    """
+    Run the hooks of a phase of *item* and return the report, which is not logged.
+
+    Args:
+        item: Whose phase.
+        when: Which.
+        kwargs: *nextitem* for teardown.
+    """
+    return call_and_report(item, when, log=False, **kwargs)
+
+
+def fill_wide_fixtures(item: pytest.Item) -> None:
+    """
+    Set up the fixtures of *item*.
+
+    A `pytest_fixture_setup` must `pass_over` those of function scope: pytest walks
+    through them all the same, so that also what only an overriding fixture requests is
+    found, in pytest's own order.
+    """
+    # Since 7.0: items with fixtures have these two. Public would be:
+    # request.setup_wider_fixtures().
+    request: Any = getattr(item, "_request", None)
+    if request is not None:
+        for name in getattr(item, "fixturenames", ()):
+            request._get_active_fixturedef(name)
+
+
+def pass_over(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> bool:
+    """
+    Have pytest take *fixturedef* for set up, with a value that no one looks at.
+
+    Returns:
+        What `pytest_fixture_setup` returns for a fixture that it has set up.
+    """
+    # Since 2.4; a fixture without it is never finished since 9.0.
+    key = fixturedef.cache_key(request)  # type: ignore[arg-type]
+    fixturedef.cached_result = (None, key, None)
+    return True
+
+
+def unwind_item(item: pytest.Item) -> None:
+    """
+    Take *item* off the stack of what is set up; its collectors stay.
+    """
+    finalizers, _ = _stack(item.session).pop(item)
+    while finalizers:
+        finalizers.pop()()
+
+
+def forget_borrowed(session: pytest.Session) -> None:
+    """
+    In a guest: let its teardown finalise only what it sets up itself.
+
+    What the supervisor has set up is finalised there, once.
+    """
+    for finalizers, _ in _stack(session).values():
+        finalizers.clear()
+
+
+def tear_down_rest(session: pytest.Session) -> None:
+    """
+    Tear down whatever is set up, as at the end of a session.
+    """
+    _setup_state(session).teardown_exact(None)
+
+
+def stays_set_up(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """
+    Say whether *nextitem* needs every collector that *item* has left set up.
+    """
+    have = list(_stack(item.session))
+    need = nextitem.listchain() if nextitem is not None else []
+    return have == need[: len(have)]
+
+
+def refresh_request(item: pytest.Item) -> None:
+    """
+    Have `runtestprotocol` begin with fresh fixture values, as for a rerun.
+    """
+    # Since 7.0: runtestprotocol() itself does this. Public would be: item.reset().
+    if hasattr(item, "_request"):
+        item._request = False
+        item.funcargs = None  # type: ignore[attr-defined]
+
+
+def captured_so_far(config: pytest.Config) -> tuple[str, str]:
+    """
+    Return and forget what has been captured on stdout and stderr.
+    """
+    manager: CaptureManager | None = config.pluginmanager.get_plugin("capturemanager")
+    if manager is None or not manager.is_globally_capturing():
+        return "", ""
+    out, err = manager.read_global_capture()
+    return _text(out), _text(err)
+
+
+def end_current_test_variable() -> None:
+    """
+    Take ``PYTEST_CURRENT_TEST`` out of the environment, as the end of a test does.
+    """
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
+
+
+def _setup_state(session: pytest.Session) -> SetupState:
+    return session._setupstate
+
+
+def _stack(
+    session: pytest.Session,
+) -> dict[Any, tuple[list[Callable[[], object]], Any]]:
+    return _setup_state(session).stack
+
+
+def _text(captured: str | bytes) -> str:
+    if isinstance(captured, bytes):
+        return captured.decode("utf-8", "replace")
+    return captured

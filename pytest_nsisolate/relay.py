@@ -1,0 +1,158 @@
+"""
+The guest's side: run the test, and send what it reports instead of reporting it.
+
+Runs in the fork. The guest calls the whole `pytest_runtest_protocol` hook anew, so that
+whatever pytest and its plugins wrap around a test is inside with it. What leads out of
+there are four hooks, whose calls go over the channel and are made in the supervisor.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+
+import pytest
+
+from pytest_nsisolate import helpers, private
+from pytest_nsisolate.channel import Message
+from pytest_nsisolate.guest import Outlet
+from pytest_nsisolate.reports import report_to_message, warning_to_message
+
+
+class Relay:
+    """
+    The implementations of the four hooks: two send, two leave it to the supervisor.
+    """
+
+    def __init__(self, config: pytest.Config, outlet: Outlet) -> None:
+        self._config = config
+        self._outlet = outlet
+        #: Whether this is a call from now. Who registers an implementation of a
+        #: historic hook, as that for warnings is, is given all earlier calls first.
+        self.live = False
+
+    def pytest_runtest_logstart(self) -> None:
+        """
+        Do nothing: the supervisor has called this before it forked.
+        """
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._outlet.send(report_to_message(self._config, report))
+
+    def pytest_runtest_logfinish(self) -> None:
+        """
+        Do nothing: the supervisor calls this when it has torn down what was borrowed.
+        """
+
+    def pytest_warning_recorded(
+        self, warning_message: warnings.WarningMessage, when: str, nodeid: str
+    ) -> None:
+        if self.live:
+            self._outlet.send(warning_to_message(warning_message, when, nodeid))
+
+
+#: The hooks of `Relay`.
+RELAYED = (
+    "pytest_runtest_logstart",
+    "pytest_runtest_logreport",
+    "pytest_runtest_logfinish",
+    "pytest_warning_recorded",
+)
+
+
+def run_test(item: pytest.Item, outlet: Outlet) -> None:
+    """
+    Run *item* in this guest and send all that it reports.
+    """
+    helpers.forget_multiprocessing()
+    # As multiprocessing does in its forks: what the supervisor registered is not run
+    # here, what the test registers is.
+    atexit._clear()
+    _install(item.config, Relay(item.config, outlet))
+    private.forget_borrowed(item.session)
+    private.refresh_request(item)
+    session = item.session
+    try:
+        # Nothing comes after this test here, so all that was set up here is torn down.
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
+    except (KeyboardInterrupt, pytest.exit.Exception) as error:
+        _end_session(session)
+        outlet.send(_interruption(error))
+    except BaseException:  # noqa: BLE001 - a plugin's error must be seen
+        outlet.send({"kind": "broken", "traceback": traceback.format_exc()})
+    outlet.send(
+        {
+            "kind": "session",
+            "shouldstop": session.shouldstop,
+            "shouldfail": session.shouldfail,
+        }
+    )
+    atexit._run_exitfuncs()
+    flush(item.config)
+
+
+def flush(config: pytest.Config) -> None:
+    """
+    Write out what is buffered, so that a fork does not write it once more.
+    """
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        _quietly(getattr(stream, "flush", None))
+    if config.pluginmanager.has_plugin("terminalreporter"):
+        _quietly(config.get_terminal_writer().flush)
+
+
+def _quietly(function: Callable[[], object] | None) -> None:
+    try:
+        if function is not None:
+            function()
+    except (OSError, ValueError):
+        # Closed, or a broken pipe; not for this project to tell.
+        return
+
+
+def _install(config: pytest.Config, relay: Relay) -> None:
+    manager = config.pluginmanager
+    others = [plugin for plugin in manager.get_plugins() if plugin is not None]
+    manager.register(relay, "nsisolate-relay")
+    relay.live = True
+    for name in RELAYED:
+        caller = manager.subset_hook_caller(name, others)
+        # pytest 8 keeps a copy of a caller in a relay of its own.
+        for hooks in (manager.hook, config.hook):
+            setattr(hooks, name, caller)
+
+
+def _end_session(session: pytest.Session) -> None:
+    try:
+        private.tear_down_rest(session)
+    except BaseException:  # noqa: BLE001 - printed, as pytest ends with it either way
+        traceback.print_exc()
+
+
+def _interruption(error: BaseException) -> Message:
+    """
+    Return *error*, which ends the session, as a message: what and where.
+    """
+    place = _innermost(error.__traceback__)
+    return {
+        "kind": "interrupted",
+        "exit": isinstance(error, pytest.exit.Exception),
+        "text": str(getattr(error, "msg", error)),
+        "returncode": getattr(error, "returncode", None),
+        "filename": place[0],
+        "lineno": place[1],
+    }
+
+
+def _innermost(trace: TracebackType | None) -> tuple[str, int]:
+    filename, lineno = os.devnull, 1
+    while trace is not None:
+        if not trace.tb_frame.f_locals.get("__tracebackhide__", False):
+            filename, lineno = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+    return filename, lineno

@@ -1,0 +1,142 @@
+"""
+Reports and warnings on their way from guest to supervisor.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from pytest_nsisolate.channel import Message
+
+
+def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Message:
+    """
+    Return *report* as a message, by pytest's own serialisation.
+
+    One that cannot be serialised, as a plugin's own report type may be, keeps its
+    outcome and loses its structure.
+    """
+    try:
+        data = config.hook.pytest_report_to_serializable(config=config, report=report)
+    except Exception:  # noqa: BLE001 - whatever a plugin's attribute raises
+        data = None
+    if data is None:
+        data = config.hook.pytest_report_to_serializable(
+            config=config, report=_plain_copy(report)
+        )
+    return {"kind": "report", "report": data}
+
+
+def report_from_message(config: pytest.Config, message: Message) -> pytest.TestReport:
+    """
+    Return the report in *message*, with the tuples that JSON has made lists of.
+    """
+    data = message["report"]
+    report = config.hook.pytest_report_from_serializable(config=config, data=data)
+    assert report is not None
+    report = cast("pytest.TestReport", report)
+    report.location = _as_tuple(report.location)
+    report.sections = [_as_tuple(one) for one in report.sections]
+    report.user_properties = [_as_tuple(one) for one in report.user_properties]
+    if isinstance(report.longrepr, list):
+        # A skip: path, line, reason.
+        report.longrepr = _as_tuple(report.longrepr)
+    return report
+
+
+def merge_sections(sections: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """
+    Return *sections* with those that pytest captured under the same title as one.
+
+    A phase that runs partly in the supervisor and partly in the guest so shows as it
+    does where it runs in one piece.
+    """
+    merged: dict[str, list[str]] = {}
+    for title, content in sections:
+        merged.setdefault(title, []).append(content)
+    return [
+        (title, ("\n" if title.startswith("Captured log") else "").join(contents))
+        for title, contents in merged.items()
+    ]
+
+
+def warning_to_message(
+    warning: warnings.WarningMessage, when: str, nodeid: str
+) -> Message:
+    """
+    Return *warning* as a message: its text, category and place.
+    """
+    category = warning.category
+    return {
+        "kind": "warning",
+        "text": str(warning.message),
+        "module": category.__module__,
+        "category": category.__qualname__,
+        "filename": warning.filename,
+        "lineno": warning.lineno,
+        "line": warning.line,
+        "when": when,
+        "nodeid": nodeid,
+    }
+
+
+def warning_from_message(message: Message) -> warnings.WarningMessage:
+    """
+    Return the warning in *message*.
+
+    Its object is a `Warning` of the same category where that can be found and made
+    from its text, else one of that name.
+    """
+    name = str(message["category"])
+    category = _find_category(str(message["module"]), name)
+    if category is None:
+        category = type(name, (Warning,), {"__module__": message["module"]})
+    text = str(message["text"])
+    try:
+        instance = category(text)
+    except Exception:  # noqa: BLE001 - a category with a signature of its own
+        instance = Warning(text)
+    if str(instance) != text:
+        instance = Warning(text)
+    return warnings.WarningMessage(
+        message=instance,
+        category=category,
+        filename=str(message["filename"]),
+        lineno=cast("int", message["lineno"]),
+        line=cast("str | None", message["line"]),
+    )
+
+
+def _find_category(module: str, qualname: str) -> type[Warning] | None:
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) and issubclass(found, Warning) else None
+
+
+def _as_tuple(value: object) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain_copy(report: pytest.TestReport) -> pytest.TestReport:
+    try:
+        text = str(report.longrepr) if report.longrepr is not None else None
+    except Exception as error:  # noqa: BLE001 - whatever a user's __str__ raises
+        text = f"<longrepr whose str() raises {type(error).__name__}>"
+    return pytest.TestReport(
+        nodeid=report.nodeid,
+        location=report.location,
+        keywords=dict.fromkeys(report.keywords, 1),
+        outcome=report.outcome,
+        longrepr=text,
+        when=report.when,
+        sections=[(str(title), str(content)) for title, content in report.sections],
+        duration=report.duration,
+        start=report.start,
+        stop=report.stop,
+    )

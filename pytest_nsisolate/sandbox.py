@@ -1,0 +1,215 @@
+"""
+Sandboxes as the supervisor holds them, and the launcher that it gets them from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import marshal
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from pytest_nsisolate import launcher, linux
+from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.spec import Spec
+
+#: How long to wait for a sandbox, in seconds. One takes a few milliseconds; this is
+#: for a machine that swaps.
+ANSWER_TIMEOUT = 30.0
+
+_BOOT = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from pytest_nsisolate import launcher; launcher.main(*sys.argv[2:])"
+)
+
+
+def identity_for(spec: Spec) -> str:
+    """
+    Return which user namespace the sandbox of *spec* needs, by what this process may do.
+
+    Returns:
+        One of `launcher.PLAIN`, `launcher.KEEP` and `launcher.ROOT`.
+
+    Source: namespaces(7): all but user namespaces need CAP_SYS_ADMIN.
+    """
+    effective, _, _ = linux.capabilities()
+    capable = bool(effective >> linux.CAP_SYS_ADMIN & 1)
+    if capable and (spec.user is None or os.geteuid() == 0):
+        return launcher.PLAIN
+    return launcher.KEEP if spec.user is None else launcher.ROOT
+
+
+class LauncherGone(Refused):
+    """
+    The launcher does not answer any more; another one may.
+    """
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """
+    A live set of namespaces, kept alive by its init.
+    """
+
+    init: int
+    """Pidfd of the init."""
+    root: int
+    """O_PATH descriptor of the root directory inside."""
+    identity: str
+    """Which user namespace it is in: see `identity_for`."""
+
+    def is_alive(self) -> bool:
+        """
+        Say whether the init still runs.
+        """
+        return not _readable(self.init, 0)
+
+    def kill(self) -> None:
+        """
+        Kill the init, and with it everything inside; do not wait.
+
+        Source: pid_namespaces(7), "The namespace init process".
+        """
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.init, signal.SIGKILL)
+
+    def close(self) -> None:
+        """
+        Kill everything inside and let go of it.
+
+        Does not wait: the end of the launcher does, for all sandboxes at once.
+        """
+        self.kill()
+        os.close(self.init)
+        os.close(self.root)
+
+
+class Launcher:
+    """
+    The supervisor's handle on a launcher process.
+
+    One request may be under way, so that the next sandbox can be made while a guest
+    runs in this one.
+
+    Args:
+        identity: What user namespace its sandboxes are in: see `identity_for`.
+
+    Raises:
+        Refused: The process could not be started.
+    """
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+        self._asked: Spec | None = None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        supervisor = os.pidfd_open(os.getpid())
+        package = Path(__file__).parent
+        numbers = [str(fd) for fd in (theirs.fileno(), supervisor)]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BOOT, package.parent, *numbers]
+                + [identity],
+                pass_fds=(theirs.fileno(), supervisor),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                # Ctrl-C is for the supervisor, which decides what becomes of guests.
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise Refused(f"execve({sys.executable})", error.errno or 0) from None
+        finally:
+            theirs.close()
+            os.close(supervisor)
+
+    def __enter__(self) -> Launcher:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def ask(self, spec: Spec) -> None:
+        """
+        Ask for a sandbox for *spec* and do not wait for it.
+
+        Raises:
+            LauncherGone: The launcher is gone.
+        """
+        if self._asked == spec:
+            return
+        if self._asked is not None:
+            self._receive().close()
+        request = {"hostname": spec.hostname, "domainname": spec.domainname}
+        try:
+            self._control.send(marshal.dumps(request))
+        except OSError as error:
+            raise LauncherGone("send() to the launcher", error.errno or 0) from None
+        self._asked = spec
+
+    def take(self, spec: Spec) -> Sandbox:
+        """
+        Return a sandbox for *spec*: the one that was asked for, or a new one.
+
+        Raises:
+            Refused: It could not be made.
+            LauncherGone: The launcher is gone.
+        """
+        self.ask(spec)
+        return self._receive()
+
+    def _receive(self) -> Sandbox:
+        self._asked = None
+        if not _readable(self._control.fileno(), ANSWER_TIMEOUT):
+            raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
+        try:
+            message, fds, _, _ = socket.recv_fds(self._control, 65536, 2)
+        except OSError as error:
+            raise LauncherGone("recvmsg() from the launcher", error.errno or 0) from None
+        if not message:
+            raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)
+        refusal = marshal.loads(message)
+        if refusal is not None:
+            raise Refused(*refusal)
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        return Sandbox(init=fds[0], root=fds[1], identity=self.identity)
+
+    def forget(self) -> None:
+        """
+        Let go of the launcher in a guest, whose business it is not.
+        """
+        self._control.close()
+        # A Popen whose process is not awaited warns when it is collected.
+        self._process.returncode = 0
+
+    def close(self) -> None:
+        """
+        End the launcher, and with it every sandbox that it has made, and wait.
+        """
+        if self._asked is not None:
+            with contextlib.suppress(Refused):
+                self._receive().close()
+        self._control.close()
+        self._process.wait()
+
+
+def _readable(fd: int, timeout: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))

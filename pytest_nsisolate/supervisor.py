@@ -1,0 +1,193 @@
+"""
+The supervisor's side of isolated tests: gets sandboxes, forks guests, reports.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pytest_nsisolate import crash, diagnosis, guest, isolation, private, relay
+from pytest_nsisolate.borrow import Borrowing
+from pytest_nsisolate.conversation import Conversation
+from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted
+from pytest_nsisolate.errors import Explanation, Refused
+from pytest_nsisolate.guest import Outlet
+from pytest_nsisolate.isolation import Isolation
+from pytest_nsisolate.options import Unavailable
+from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.spec import Spec
+
+
+class Supervisor:
+    """
+    Runs isolated tests, one at a time.
+
+    Args:
+        unavailable: What becomes of a test whose sandbox cannot be had.
+    """
+
+    def __init__(self, unavailable: Unavailable) -> None:
+        self.pool = Pool()
+        self.borrowing = Borrowing()
+        #: In a guest, its end of the channel; None in the supervisor.
+        self.outlet: Outlet | None = None
+        self._identity: str | None = None
+        self._pid_on_host = os.getpid()
+        self._unavailable = unavailable
+        self._fatal: crash.FatalLog | None = None
+
+    def run(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        spec: Spec,
+        next_spec: Spec | None,
+    ) -> None:
+        """
+        Run the test *item* in a sandbox for *spec*.
+
+        Args:
+            item: The test.
+            nextitem: What pytest runs next, which decides what is torn down.
+            spec: What the test asks for.
+            next_spec: The same of *nextitem*; its sandbox is made meanwhile.
+        """
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        talk = Conversation(item, self.borrowing.set_up(item))
+        if talk.borrowed.passed:
+            try:
+                self._run_guest(talk, spec, next_spec)
+            except Refused as refused:
+                explanation = diagnosis.explain(f"isolate {item.name}", refused)
+                error = crash.refusal(explanation, self._unavailable)
+                talk.last = crash.failed_report(item, "setup", error)
+                crash.never_expected(talk.last)
+                talk.log(talk.last)
+        self._complete(talk, nextitem)
+
+    def refuse(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        explanation: Explanation,
+    ) -> None:
+        """
+        Report *item*, which may not run, as an error in its setup.
+        """
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        error = crash.refusal(explanation, "fail")
+        report = self.borrowing.set_up(item, error)
+        crash.never_expected(report)
+        self._complete(Conversation(item, report), nextitem)
+
+    def facts(self) -> Isolation:
+        """
+        Return what this process is isolated by.
+        """
+        return isolation.facts(self._identity, self._pid_on_host)
+
+    def close(self) -> None:
+        """
+        End every process that this has started.
+        """
+        self.pool.rest()
+        if self._fatal is not None:
+            self._fatal.close()
+
+    def _run_guest(
+        self, talk: Conversation, spec: Spec, next_spec: Spec | None
+    ) -> None:
+        item = talk.item
+        sandbox = self.pool.take(spec)
+        relay.flush(item.config)
+        if self._fatal is None:
+            self._fatal = crash.FatalLog()
+        self._fatal.begin()
+
+        def be_guest(outlet: Outlet) -> None:
+            self._identity = sandbox.identity
+            self._be_guest(item, outlet)
+
+        # With a terminal on descriptor 0 (pytest -s) the guest stays in the group of
+        # the terminal, or reading from it would stop it. Source: tty_ioctl(4), SIGTTIN.
+        process = guest.fork(sandbox, be_guest, own_group=not os.isatty(0))
+        if next_spec is not None:
+            self.pool.prepare(next_spec)
+        match process.talk(talk.hear):
+            case NeverStarted(refused):
+                raise refused
+            case Finished():
+                if talk.broken is not None:
+                    self._report_broken(talk, talk.broken)
+            case Exited() | Killed() as ended if talk.interruption is None:
+                self._report_crash(talk, ended)
+
+    def _be_guest(self, item: pytest.Item, outlet: Outlet) -> None:
+        assert self._fatal is not None
+        self.outlet, self._pid_on_host = outlet, outlet.pid_on_host
+        self.pool.forget()
+        self._fatal.take_over()
+        relay.run_test(item, outlet)
+
+    def _report_crash(self, talk: Conversation, ended: Exited | Killed) -> None:
+        assert self._fatal is not None
+        item = talk.item
+        phase = crash.phase_after(talk.last)
+        text = str(crash.explain(item, phase, ended))
+        out, err = private.captured_so_far(item.config)
+        sections = {"stdout": out, "stderr": err, "faulthandler": self._fatal.read()}
+        self._report_unfinished(talk, phase, text, sections)
+
+    def _report_broken(self, talk: Conversation, trace: str) -> None:
+        phase = crash.phase_after(talk.last)
+        text = f"{talk.item.name}: a plugin raised outside of the test\n{trace}"
+        self._report_unfinished(talk, phase, text, {})
+
+    def _report_unfinished(
+        self, talk: Conversation, phase: crash.Phase, text: str, output: dict[str, str]
+    ) -> None:
+        """
+        Report that the guest ended in *phase*, with what it had printed until then.
+        """
+        error = pytest.fail.Exception(text, pytrace=False)
+        report = crash.failed_report(talk.item, phase, error)
+        before = talk.borrowed if talk.last is None else talk.last
+        report.sections = [
+            *before.sections,
+            *(
+                (f"Captured {kind} {phase}", content)
+                for kind, content in output.items()
+                if content
+            ),
+        ]
+        talk.release()
+        talk.log(report)
+        talk.last = report
+
+    def _complete(self, talk: Conversation, nextitem: pytest.Item | None) -> None:
+        """
+        Do all that comes after the guest.
+        """
+        item = talk.item
+        if not talk.borrowed.passed:
+            talk.log(talk.borrowed)
+        talk.raise_interruption()
+        self._tear_down(talk, nextitem)
+        private.refresh_request(item)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _tear_down(self, talk: Conversation, nextitem: pytest.Item | None) -> None:
+        """
+        Tear down what is borrowed and no longer needed; complete the teardown report.
+        """
+        item, session = talk.item, talk.item.session
+        if session.shouldstop or session.shouldfail:
+            nextitem = None
+        if talk.held is not None and private.stays_set_up(item, nextitem):
+            private.end_current_test_variable()
+            talk.release()
+        else:
+            report = private.run_phase(item, "teardown", nextitem=nextitem)
+            talk.complete_teardown(report)

@@ -216,6 +216,7 @@ class _Start:
                 if not pid:
                     self._be_guest(None)
             finally:
+                # identity_for() has made sure that this is allowed.
                 linux.setns(here, linux.CLONE_NEWPID)
         finally:
             os.close(here)

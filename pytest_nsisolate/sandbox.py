@@ -38,13 +38,30 @@ def identity_for(spec: Spec) -> str:
     Returns:
         One of `launcher.PLAIN`, `launcher.KEEP` and `launcher.ROOT`.
 
-    Source: namespaces(7): all but user namespaces need CAP_SYS_ADMIN.
     """
-    effective, _, _ = linux.capabilities()
-    capable = bool(effective >> linux.CAP_SYS_ADMIN & 1)
-    if capable and (spec.user is None or os.geteuid() == 0):
+    if _may_return() and (spec.user is None or os.geteuid() == 0):
         return launcher.PLAIN
     return launcher.KEEP if spec.user is None else launcher.ROOT
+
+
+def _may_return() -> bool:
+    """
+    Say whether this process may come back from a PID namespace, by going where it is.
+
+    That takes CAP_SYS_ADMIN over the owner of its own one, and whoever has that may
+    make all the others. Root in a user namespace may have it over that one only.
+
+    Source: setns(2), "PID namespaces".
+    """
+    here = os.pidfd_open(os.getpid())
+    try:
+        linux.setns(here, linux.CLONE_NEWPID)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(here)
 
 
 class LauncherGone(Refused):
@@ -206,7 +223,9 @@ class Launcher:
             with contextlib.suppress(Refused):
                 self._receive().close()
         self._control.close()
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # What outlives this ends with the supervisor.
+            self._process.wait(ANSWER_TIMEOUT)
 
 
 def _readable(fd: int, timeout: float) -> bool:

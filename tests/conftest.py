@@ -1,0 +1,75 @@
+"""
+What every test here may use.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+from pytest_nsisolate import launcher
+from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.sandbox import identity_for
+from pytest_nsisolate.spec import Spec
+
+pytest_plugins = ["pytester"]
+
+#: Set in CI: a test that this machine cannot run is then a failure, not a skip.
+MUST_WORK = "NSISOLATE_MUST_WORK"
+
+
+def cannot(reason: str) -> NoReturn:
+    """
+    Skip this test for want of a capability; fail it where all must work.
+    """
+    if os.environ.get(MUST_WORK):
+        pytest.fail(f"{MUST_WORK} is set, but {reason}", pytrace=False)
+    pytest.skip(f"{reason}; to see the error: {MUST_WORK}=1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sandboxes_can_be_had() -> None:
+    """
+    Everything here needs a sandbox; say so once instead of failing everywhere.
+    """
+    pool = Pool()
+    refused = pool.probe(Spec())
+    pool.rest()
+    if refused is not None:
+        cannot(str(refused))
+
+
+def is_capable() -> bool:
+    """
+    Say whether this process needs no user namespace for its sandboxes.
+    """
+    return identity_for(Spec()) == launcher.PLAIN
+
+
+_GAIN = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc"
+_LOSE = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
+
+#: Run a command with CAP_SYS_ADMIN (in a user namespace, if need be), or without it.
+WAYS = {
+    launcher.PLAIN: [] if is_capable() else _GAIN.split(),
+    launcher.KEEP: _LOSE.split() if is_capable() else [],
+}
+
+RunPytest = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture(params=list(WAYS))
+def run_both_ways(
+    request: pytest.FixtureRequest, pytester: pytest.Pytester
+) -> RunPytest:
+    """
+    Run pytest in a process of its own, once with CAP_SYS_ADMIN and once without.
+
+    Whoever runs these tests, root or not, both ways into a sandbox are tried.
+    """
+    command = [*WAYS[request.param], sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    return lambda *args: pytester.run(*command, *args, timeout=60)

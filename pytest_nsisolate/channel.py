@@ -31,12 +31,22 @@ def encode(message: Message) -> bytes:
     Return *message* as a frame.
     """
     try:
-        text = json.dumps(message, ensure_ascii=False, default=_safe_repr)
+        text = _ENCODER.encode(message)
     except (TypeError, ValueError, RecursionError):
         # A key that is no string, or something that contains itself.
-        text = json.dumps(_plain(message), ensure_ascii=False)
+        text = _ENCODER.encode(_plain(message))
     body = text.encode("utf-8", "surrogatepass")
     return _LENGTH.pack(len(body)) + body
+
+
+def _safe_repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - whatever a user's __repr__ raises
+        return f"<{type(value).__name__} whose repr() raises {type(error).__name__}>"
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_safe_repr)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -103,13 +113,6 @@ def _decode(body: bytes) -> Message:
     if not isinstance(message, dict):
         raise Garbled(f"a JSON {type(message).__name__} and no object")
     return message
-
-
-def _safe_repr(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 - whatever a user's __repr__ raises
-        return f"<{type(value).__name__} whose repr() raises {type(error).__name__}>"
 
 
 def _plain(value: object, depth: int = 0) -> object:

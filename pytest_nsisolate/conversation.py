@@ -28,8 +28,8 @@ class Conversation:
     """
 
     item: pytest.Item
-    borrowed: pytest.TestReport
-    """Report of the part of setup that the supervisor did."""
+    borrowed: pytest.TestReport | None
+    """Report of the part of setup that the supervisor did; None if there was none."""
     last: pytest.TestReport | None = None
     """The report that came last."""
     held: pytest.TestReport | None = None
@@ -114,11 +114,12 @@ class Conversation:
     def _hear_report(self, report: pytest.TestReport) -> None:
         # More after a teardown: the test is run again.
         self.release()
-        if report.when == "setup" and self.last is None:
-            report.start = self.borrowed.start
-            report.duration += self.borrowed.duration
-        if self.borrowed.sections:
-            report.sections = merge_sections(report.sections)
+        if self.borrowed is not None:
+            if report.when == "setup" and self.last is None:
+                report.start = self.borrowed.start
+                report.duration += self.borrowed.duration
+            if self.borrowed.sections:
+                report.sections = merge_sections(report.sections)
         self.last = report
         self.item.user_properties[:] = report.user_properties
         if report.when == "teardown":

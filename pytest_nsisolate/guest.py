@@ -70,29 +70,46 @@ class Guest:
     """The supervisor's end of the channel."""
     status: int | None
     """Pipe that tells the guest's pid and wait status, where a process is between."""
+    gate: int
+    """Pipe on which the guest waits, inside, to be let go."""
     told: list[int] = dataclasses.field(default_factory=list)
-    """What has been read from it."""
+    """What has been read from `status`."""
 
     def talk(self, hear: Callable[[Message], None]) -> Ending:
         """
-        Hand each message to *hear* until the guest has ended; reap it.
+        Let the guest go and hand each message to *hear* until it has ended.
 
-        Everything in the sandbox has been killed when this returns or raises.
+        Everything in the sandbox has then been sent SIGKILL; `settle` waits for it.
         """
         try:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self.gate, b"1")
             try:
                 said = self._listen(hear)
             except KeyboardInterrupt:
                 # For the test to make of it what it would; a second one is for us.
                 self.interrupt()
                 said = self._listen(hear)
-        finally:
-            self.sandbox.kill()
-            ended = self._reap()
-            os.close(self.inlet.fd)
-            os.close(self.pidfd)
-            self.sandbox.close()
-        return said or ended
+        except BaseException:
+            self.settle()
+            raise
+        self.sandbox.kill()
+        return said if said is not None else self.settle()
+
+    def settle(self) -> Ending:
+        """
+        Kill what is in the sandbox and wait until nothing of it is left.
+
+        Returns:
+            What the wait status of the guest says.
+        """
+        self.sandbox.kill()
+        ended = self._reap()
+        os.close(self.inlet.fd)
+        os.close(self.pidfd)
+        os.close(self.gate)
+        self.sandbox.close()
+        return ended
 
     def interrupt(self) -> None:
         """
@@ -160,7 +177,7 @@ class Guest:
 
 def fork(sandbox: Sandbox, body: Body, *, own_group: bool) -> Guest:
     """
-    Fork a guest into *sandbox* that runs *body* and then ends.
+    Fork a guest into *sandbox* that waits there, runs *body* and then ends.
 
     Args:
         sandbox: Where to.
@@ -173,7 +190,8 @@ def fork(sandbox: Sandbox, body: Body, *, own_group: bool) -> Guest:
     """
     read, write = os.pipe()
     os.set_blocking(read, False)
-    start = _Start(sandbox, body, write, own_group)
+    gate_read, gate_write = os.pipe()
+    start = _Start(sandbox, body, write, (gate_read, gate_write), own_group)
     try:
         if sandbox.identity == launcher.PLAIN:
             pid, status = start.fork_once(), None
@@ -181,15 +199,18 @@ def fork(sandbox: Sandbox, body: Body, *, own_group: bool) -> Guest:
             pid, status = start.fork_twice()
     except OSError as error:
         os.close(read)
+        os.close(gate_write)
         raise Refused.from_os_error(error, "fork()") from None
     finally:
         os.close(write)
+        os.close(gate_read)
     return Guest(
         sandbox=sandbox,
         pid=pid,
         pidfd=os.pidfd_open(pid),
         inlet=Reader(read),
         status=status,
+        gate=gate_write,
     )
 
 
@@ -202,6 +223,7 @@ class _Start:
     sandbox: Sandbox
     body: Body
     channel: int
+    gate: tuple[int, int]
     own_group: bool
 
     def fork_once(self) -> int:
@@ -266,10 +288,11 @@ class _Start:
                 self._enter(identity)
             except OSError as error:
                 self._refuse(error, "a system call")
-            else:
-                self.body(outlet)
-                outlet.send({"kind": "done"})
-                code = 0
+                os._exit(code)
+            self._wait()
+            self.body(outlet)
+            outlet.send({"kind": "done"})
+            code = 0
         finally:
             os._exit(code)
 
@@ -291,6 +314,16 @@ class _Start:
         if identity is not None and self.sandbox.identity == launcher.KEEP:
             identity.resume()
         linux.set_parent_death_signal(signal.SIGKILL)
+
+    def _wait(self) -> None:
+        """
+        Wait until the supervisor opens the gate.
+        """
+        read, write = self.gate
+        os.close(write)
+        if not os.read(read, 1):
+            os._exit(1)
+        os.close(read)
 
     def _refuse(self, error: OSError, call: str) -> None:
         refused = Refused.from_os_error(error, call)

@@ -8,6 +8,7 @@ nothing that the launcher could do without.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 # Flags and numbers as in the kernel's uapi headers, alphabetical per header.
@@ -73,6 +74,20 @@ def _load_libc() -> ctypes.CDLL | None:
 
 
 _libc = _load_libc()
+# Looked up here and not at the first call, which is often in a fork.
+_functions = {
+    name: getattr(_libc, name, None)
+    for name in (
+        "capget",
+        "capset",
+        "mount",
+        "prctl",
+        "setdomainname",
+        "sethostname",
+        "setns",
+        "unshare",
+    )
+}
 
 
 def _call(name: str, text: str, *args: object) -> int:
@@ -82,10 +97,9 @@ def _call(name: str, text: str, *args: object) -> int:
     Raises:
         OSError: Its *filename* is *text*, the call as a person would write it.
     """
-    try:
-        function = getattr(_libc, name)
-    except AttributeError:
-        raise _error(38, text) from None  # ENOSYS
+    function = _functions[name]
+    if function is None:
+        raise _error(errno.ENOSYS, text)
     result = int(function(*args))
     if result == -1:
         raise _error(ctypes.get_errno(), text)

@@ -31,7 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
             "pytest-nsisolate",
         )
     config.stash[options.key] = Options.of(config)
-    config.stash[_supervisor] = Supervisor(config.stash[options.key].unavailable)
+    config.stash[_supervisor] = Supervisor(
+        config, config.stash[options.key].unavailable
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -53,7 +55,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return None
     wish = wish_of(item)
     if wish is None:
-        supervisor.pool.rest()
+        supervisor.leave_to_host()
         return None
     if isinstance(wish, BadMarker):
         supervisor.refuse(item, nextitem, wish.explanation)

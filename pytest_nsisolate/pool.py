@@ -82,10 +82,13 @@ class Pool:
             process = guest.fork(self._take(spec), lambda _: None, own_group=True)
         except Refused as refused:
             return refused
-        match process.talk(lambda _: None):
+        ended = process.talk(lambda _: None)
+        if not isinstance(ended, Exited | Killed):
+            process.settle()
+        match ended:
             case NeverStarted(refused):
                 return refused
-            case Exited() | Killed() as ended:
+            case Exited() | Killed():
                 return Refused(f"a first guest that {ended}", errno.ECHILD)
             case _:
                 return None

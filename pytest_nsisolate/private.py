@@ -54,6 +54,28 @@ def fill_wide_fixtures(item: pytest.Item) -> None:
             request._get_active_fixturedef(name)
 
 
+def is_all_set_up(item: pytest.Item) -> bool:
+    """
+    Say whether *item* needs nothing that is wider than itself to be set up.
+
+    Without looking into what would happen: where that is not plain, say no.
+    """
+    stack = _stack(item.session)
+    if list(stack) != item.listchain()[:-1]:
+        return False
+    if any(error is not None for _, error in stack.values()):
+        return False
+    # Since 3.0 on items with fixtures.
+    info: Any = getattr(item, "_fixtureinfo", None)
+    known = () if info is None else info.name2fixturedefs.values()
+    return not any(
+        one.scope != "function"
+        and (one.params is not None or not one.cached_result or one.cached_result[2])
+        for fixturedefs in known
+        for one in fixturedefs
+    )
+
+
 def pass_over(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> bool:

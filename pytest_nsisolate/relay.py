@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from types import TracebackType
 
+import pluggy
 import pytest
 
 from pytest_nsisolate import helpers, private
@@ -27,14 +28,38 @@ from pytest_nsisolate.reports import report_to_message, warning_to_message
 class Relay:
     """
     The implementations of the four hooks: two send, two leave it to the supervisor.
+
+    Registered in the supervisor already, where it does nothing: to register a plugin
+    in each guest would cost more than all else that a guest does to begin.
     """
 
-    def __init__(self, config: pytest.Config, outlet: Outlet) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._outlet: Outlet | None = None
+        self._others: set[object] = set()
+        self._callers: dict[str, pluggy.HookCaller] = {}
+
+    def prepare(self) -> None:
+        """
+        In the supervisor, before a fork: get ready to be the only one to be called.
+        """
+        manager = self._config.pluginmanager
+        others = manager.get_plugins() - {self}
+        if others != self._others:
+            self._others = others
+            self._callers = {
+                name: manager.subset_hook_caller(name, others) for name in RELAYED
+            }
+
+    def take_over(self, outlet: Outlet) -> None:
+        """
+        In a guest: have these implementations called, and no other plugin's.
+        """
         self._outlet = outlet
-        #: Whether this is a call from now. Who registers an implementation of a
-        #: historic hook, as that for warnings is, is given all earlier calls first.
-        self.live = False
+        for name, caller in self._callers.items():
+            # pytest 8 keeps a copy of a caller in a relay of its own.
+            for hooks in (self._config.pluginmanager.hook, self._config.hook):
+                setattr(hooks, name, caller)
 
     def pytest_runtest_logstart(self) -> None:
         """
@@ -42,7 +67,8 @@ class Relay:
         """
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._outlet.send(report_to_message(self._config, report))
+        if self._outlet is not None:
+            self._outlet.send(report_to_message(self._config, report))
 
     def pytest_runtest_logfinish(self) -> None:
         """
@@ -52,7 +78,7 @@ class Relay:
     def pytest_warning_recorded(
         self, warning_message: warnings.WarningMessage, when: str, nodeid: str
     ) -> None:
-        if self.live:
+        if self._outlet is not None:
             self._outlet.send(warning_to_message(warning_message, when, nodeid))
 
 
@@ -73,7 +99,6 @@ def run_test(item: pytest.Item, outlet: Outlet) -> None:
     # As multiprocessing does in its forks: what the supervisor registered is not run
     # here, what the test registers is.
     atexit._clear()
-    _install(item.config, Relay(item.config, outlet))
     private.forget_borrowed(item.session)
     private.refresh_request(item)
     session = item.session
@@ -113,18 +138,6 @@ def _quietly(function: Callable[[], object] | None) -> None:
     except (OSError, ValueError):
         # Closed, or a broken pipe; not for this project to tell.
         return
-
-
-def _install(config: pytest.Config, relay: Relay) -> None:
-    manager = config.pluginmanager
-    others = [plugin for plugin in manager.get_plugins() if plugin is not None]
-    manager.register(relay, "nsisolate-relay")
-    relay.live = True
-    for name in RELAYED:
-        caller = manager.subset_hook_caller(name, others)
-        # pytest 8 keeps a copy of a caller in a relay of its own.
-        for hooks in (manager.hook, config.hook):
-            setattr(hooks, name, caller)
 
 
 def _end_session(session: pytest.Session) -> None:

@@ -100,11 +100,12 @@ class Sandbox:
 
     def close(self) -> None:
         """
-        Kill everything inside and let go of it.
+        Kill everything inside and wait until it is gone.
 
-        Does not wait: the end of the launcher does, for all sandboxes at once.
+        A guest must have been reaped before: the end of an init waits for that.
         """
         self.kill()
+        _readable(self.init, ANSWER_TIMEOUT)
         os.close(self.init)
         os.close(self.root)
 
@@ -212,8 +213,6 @@ class Launcher:
         Let go of the launcher in a guest, whose business it is not.
         """
         self._control.close()
-        # A Popen whose process is not awaited warns when it is collected.
-        self._process.returncode = 0
 
     def close(self) -> None:
         """

@@ -13,7 +13,7 @@ from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted
 from pytest_nsisolate.errors import Explanation, Refused
-from pytest_nsisolate.guest import Outlet
+from pytest_nsisolate.guest import Guest, Outlet
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.options import Unavailable
 from pytest_nsisolate.pool import Pool
@@ -25,18 +25,23 @@ class Supervisor:
     Runs isolated tests, one at a time.
 
     Args:
+        config: That of the session.
         unavailable: What becomes of a test whose sandbox cannot be had.
     """
 
-    def __init__(self, unavailable: Unavailable) -> None:
+    def __init__(self, config: pytest.Config, unavailable: Unavailable) -> None:
         self.pool = Pool()
         self.borrowing = Borrowing()
+        self._relay = relay.Relay(config)
+        config.pluginmanager.register(self._relay, "nsisolate-relay")
         #: In a guest, its end of the channel; None in the supervisor.
         self.outlet: Outlet | None = None
         self._identity: str | None = None
         self._pid_on_host = os.getpid()
         self._unavailable = unavailable
         self._fatal: crash.FatalLog | None = None
+        #: The guest that ran last, whose sandbox is being torn down by the kernel.
+        self._spent: Guest | None = None
 
     def run(
         self,
@@ -55,8 +60,8 @@ class Supervisor:
             next_spec: The same of *nextitem*; its sandbox is made meanwhile.
         """
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        talk = Conversation(item, self.borrowing.set_up(item))
-        if talk.borrowed.passed:
+        talk = Conversation(item, self._borrow(item, nextitem))
+        if talk.borrowed is None or talk.borrowed.passed:
             try:
                 self._run_guest(talk, spec, next_spec)
             except Refused as refused:
@@ -77,10 +82,18 @@ class Supervisor:
         Report *item*, which may not run, as an error in its setup.
         """
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self._settle()
         error = crash.refusal(explanation, "fail")
         report = self.borrowing.set_up(item, error)
         crash.never_expected(report)
         self._complete(Conversation(item, report), nextitem)
+
+    def leave_to_host(self) -> None:
+        """
+        End everything that a test on the host would see: it comes next.
+        """
+        self._settle()
+        self.pool.rest()
 
     def facts(self) -> Isolation:
         """
@@ -92,9 +105,36 @@ class Supervisor:
         """
         End every process that this has started.
         """
-        self.pool.rest()
+        self.leave_to_host()
         if self._fatal is not None:
             self._fatal.close()
+
+    def _borrow(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> pytest.TestReport | None:
+        """
+        Set up what *item* borrows, and return the report of that.
+
+        Where nothing is to be set up nor torn down, this calls no hooks and returns
+        None. A test that may be skipped has them called, to be skipped without a fork.
+        """
+        skippable = any(mark.name in {"skip", "skipif"} for mark in item.iter_markers())
+        if (
+            not skippable
+            and private.is_all_set_up(item)
+            and private.stays_set_up(item, nextitem)
+        ):
+            return None
+        self._settle()
+        return self.borrowing.set_up(item)
+
+    def _settle(self) -> None:
+        """
+        Wait until nothing is left of the test before.
+        """
+        spent, self._spent = self._spent, None
+        if spent is not None:
+            spent.settle()
 
     def _run_guest(
         self, talk: Conversation, spec: Spec, next_spec: Spec | None
@@ -105,6 +145,7 @@ class Supervisor:
         if self._fatal is None:
             self._fatal = crash.FatalLog()
         self._fatal.begin()
+        self._relay.prepare()
 
         def be_guest(outlet: Outlet) -> None:
             self._identity = sandbox.identity
@@ -115,10 +156,14 @@ class Supervisor:
         process = guest.fork(sandbox, be_guest, own_group=not os.isatty(0))
         if next_spec is not None:
             self.pool.prepare(next_spec)
+        # That of the test before dies while this one is forked; this one waits inside.
+        self._settle()
         match process.talk(talk.hear):
             case NeverStarted(refused):
+                self._spent = process
                 raise refused
             case Finished():
+                self._spent = process
                 if talk.broken is not None:
                     self._report_broken(talk, talk.broken)
             case Exited() | Killed() as ended if talk.interruption is None:
@@ -129,6 +174,7 @@ class Supervisor:
         self.outlet, self._pid_on_host = outlet, outlet.pid_on_host
         self.pool.forget()
         self._fatal.take_over()
+        self._relay.take_over(outlet)
         relay.run_test(item, outlet)
 
     def _report_crash(self, talk: Conversation, ended: Exited | Killed) -> None:
@@ -151,11 +197,14 @@ class Supervisor:
         """
         Report that the guest ended in *phase*, with what it had printed until then.
         """
+        if talk.borrowed is None:
+            # For pytest to look at the marks of the test.
+            talk.borrowed = self.borrowing.set_up(talk.item)
         error = pytest.fail.Exception(text, pytrace=False)
         report = crash.failed_report(talk.item, phase, error)
         before = talk.borrowed if talk.last is None else talk.last
         report.sections = [
-            *before.sections,
+            *(() if before is None else before.sections),
             *(
                 (f"Captured {kind} {phase}", content)
                 for kind, content in output.items()
@@ -171,7 +220,7 @@ class Supervisor:
         Do all that comes after the guest.
         """
         item = talk.item
-        if not talk.borrowed.passed:
+        if talk.borrowed is not None and not talk.borrowed.passed:
             talk.log(talk.borrowed)
         talk.raise_interruption()
         self._tear_down(talk, nextitem)
@@ -189,5 +238,9 @@ class Supervisor:
             private.end_current_test_variable()
             talk.release()
         else:
+            self._settle()
+            if talk.borrowed is None:
+                # A failure has just decided that this test is the last: -x.
+                self.borrowing.set_up(item)
             report = private.run_phase(item, "teardown", nextitem=nextitem)
             talk.complete_teardown(report)

@@ -73,12 +73,12 @@ def explain(item: pytest.Item, phase: Phase, ended: Exited | Killed) -> Explanat
     node = shlex.quote(item.nodeid)
     rerun = f"python -m pytest --no-nsisolate {node}"
     if isinstance(ended, Killed):
-        why = "the wait status of its guest says so; output and stack so far are below"
+        why = f"the wait status of its guest says signal {ended.number}"
         fix = f"gdb --args {rerun}"
     else:
         why = (
-            "it left by _exit() before its report came; only what ends a process "
-            "does that, os._exit() or a fork of the test that came back"
+            f"the wait status of its guest says exit code {ended.code}, and its "
+            f"report of {phase} never came"
         )
         fix = f"strace -f -e trace=exit_group,execve {rerun}"
     return Explanation(
@@ -113,7 +113,7 @@ def failed_report(
     """
 
     def fail() -> NoReturn:
-        raise error
+        raise error from None
 
     call = pytest.CallInfo.from_call(fail, when=phase)
     report: pytest.TestReport = item.ihook.pytest_runtest_makereport(

@@ -17,18 +17,23 @@ import os
 import select
 import signal
 import struct
+import traceback
 import warnings
 from collections.abc import Callable
+from types import BuiltinFunctionType
 from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate import ending, launcher, linux
 from pytest_nsisolate.channel import Garbled, Message, Reader, encode, write_all
-from pytest_nsisolate.ending import Ending
+from pytest_nsisolate.ending import Ending, Exited, Killed
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.sandbox import Sandbox, readable
 
 _WITHIN = linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNS
 _NUMBER = struct.Struct("=i")
+
+#: How long a guest that is done may take to exit, in seconds.
+EXIT_TIMEOUT = 10.0
 
 
 class Outlet:
@@ -74,16 +79,25 @@ class Guest:
     """Pipe on which the guest waits, inside, to be let go."""
     told: list[int] = dataclasses.field(default_factory=list)
     """What has been read from `status`."""
+    ended: Exited | Killed | None = None
+    """How it ended, once it has been reaped."""
+    settled: bool = False
+    """Whether nothing is left in the sandbox."""
+
+    def let_go(self) -> None:
+        """
+        Have the guest, which waits in its sandbox, run its body.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.gate, b"1")
 
     def talk(self, hear: Callable[[Message], None]) -> Ending:
         """
-        Let the guest go and hand each message to *hear* until it has ended.
+        Hand each message to *hear* until the guest has ended.
 
         Everything in the sandbox has then been sent SIGKILL; `settle` waits for it.
         """
         try:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(self.gate, b"1")
             try:
                 said = self._listen(hear)
             except KeyboardInterrupt:
@@ -92,24 +106,43 @@ class Guest:
                 said = self._listen(hear)
         except BaseException:
             self.settle()
+            self.reap()
             raise
+        if said == ending.Finished() and not isinstance(os._exit, BuiltinFunctionType):
+            # Someone, as coverage.py does, has put something before the exit.
+            readable(self.pidfd, EXIT_TIMEOUT)
         self.sandbox.kill()
-        return said if said is not None else self.settle()
+        if said is None:
+            self.settle()
+            said = self.reap()
+        return said
 
-    def settle(self) -> Ending:
+    def settle(self) -> None:
         """
         Kill what is in the sandbox and wait until nothing of it is left.
 
-        Returns:
-            What the wait status of the guest says.
+        A process between the guest and the supervisor may be left: see `reap`.
         """
+        if self.settled:
+            return
+        self.settled = True
         self.sandbox.kill()
-        ended = self._reap()
-        os.close(self.inlet.fd)
-        os.close(self.pidfd)
-        os.close(self.gate)
+        if self.status is None:
+            # An init ends when all inside have been reaped, not before. Source:
+            # pid_namespaces(7), "The namespace init process".
+            self.reap()
         self.sandbox.close()
-        return ended
+
+    def reap(self) -> Exited | Killed:
+        """
+        Wait for the supervisor's own fork and return how the guest ended.
+        """
+        if self.ended is None:
+            self.ended = self._wait()
+            os.close(self.inlet.fd)
+            os.close(self.pidfd)
+            os.close(self.gate)
+        return self.ended
 
     def interrupt(self) -> None:
         """
@@ -150,7 +183,7 @@ class Guest:
                     case _:
                         hear(message)
 
-    def _reap(self) -> Ending:
+    def _wait(self) -> Exited | Killed:
         try:
             status = os.waitpid(self.pid, 0)[1]
         except ChildProcessError:
@@ -290,7 +323,10 @@ class _Start:
                 self._refuse(error, "a system call")
                 os._exit(code)
             self._wait()
-            self.body(outlet)
+            try:
+                self.body(outlet)
+            except BaseException:  # noqa: BLE001 - told, and nothing comes after
+                outlet.send({"kind": "broken", "traceback": traceback.format_exc()})
             outlet.send({"kind": "done"})
             code = 0
         finally:

@@ -9,7 +9,10 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
+
 from pytest_nsisolate import launcher
+from pytest_nsisolate.errors import Explanation
 from pytest_nsisolate.spec import NAMESPACES
 
 
@@ -29,6 +32,18 @@ class Isolation:
     """The NIS domain name that the test sees; ``(none)`` where none is set."""
     pid_on_host: int
     """Process id of the test outside of its PID namespace."""
+
+
+def isolation_came_too_late(item: pytest.Item) -> Explanation:
+    """
+    Say why the fixture `isolation` cannot be had by a test that runs on the host.
+    """
+    return Explanation(
+        what=f"cannot isolate {item.name}: it asked for the fixture isolation too late",
+        why="request.getfixturevalue() runs when the test has begun, on the host",
+        fix="mark the test with @pytest.mark.isolated, or name isolation among its "
+        "arguments",
+    )
 
 
 def facts(identity: str | None, pid_on_host: int) -> Isolation:

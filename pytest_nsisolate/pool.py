@@ -82,9 +82,10 @@ class Pool:
             process = guest.fork(self._take(spec), lambda _: None, own_group=True)
         except Refused as refused:
             return refused
+        process.let_go()
         ended = process.talk(lambda _: None)
-        if not isinstance(ended, Exited | Killed):
-            process.settle()
+        process.settle()
+        process.reap()
         match ended:
             case NeverStarted(refused):
                 return refused

@@ -108,6 +108,12 @@ def forget_borrowed(session: pytest.Session) -> None:
     """
     for finalizers, _ in _stack(session).values():
         finalizers.clear()
+    if pytest.version_tuple < (8, 2):
+        # Each request for a fixture, and not only the first, schedules its end there.
+        manager: Any = session._fixturemanager
+        for fixturedefs in manager._arg2fixturedefs.values():
+            for fixturedef in fixturedefs:
+                fixturedef._finalizers.clear()
 
 
 def tear_down_rest(session: pytest.Session) -> None:

@@ -44,7 +44,9 @@ class Relay:
         In the supervisor, before a fork: get ready to be the only one to be called.
         """
         manager = self._config.pluginmanager
-        others = manager.get_plugins() - {self}
+        # A session counts its failures, which a test may ask it for.
+        session = manager.get_plugin("session")
+        others = manager.get_plugins() - {self, session}
         if others != self._others:
             self._others = others
             self._callers = {
@@ -68,6 +70,8 @@ class Relay:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._outlet is not None:
+            # What the test has printed comes before what is printed on this report.
+            flush_output()
             self._outlet.send(report_to_message(self._config, report))
 
     def pytest_runtest_logfinish(self) -> None:
@@ -108,8 +112,6 @@ def run_test(item: pytest.Item, outlet: Outlet) -> None:
     except (KeyboardInterrupt, pytest.exit.Exception) as error:
         _end_session(session)
         outlet.send(_interruption(error))
-    except BaseException:  # noqa: BLE001 - a plugin's error must be seen
-        outlet.send({"kind": "broken", "traceback": traceback.format_exc()})
     outlet.send(
         {
             "kind": "session",
@@ -125,10 +127,17 @@ def flush(config: pytest.Config) -> None:
     """
     Write out what is buffered, so that a fork does not write it once more.
     """
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        _quietly(getattr(stream, "flush", None))
+    flush_output()
     if config.pluginmanager.has_plugin("terminalreporter"):
         _quietly(config.get_terminal_writer().flush)
+
+
+def flush_output() -> None:
+    """
+    Write out what is buffered in the standard streams.
+    """
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        _quietly(getattr(stream, "flush", None))
 
 
 def _quietly(function: Callable[[], object] | None) -> None:

@@ -87,7 +87,7 @@ class Sandbox:
         """
         Say whether the init still runs.
         """
-        return not _readable(self.init, 0)
+        return not readable(self.init, 0)
 
     def kill(self) -> None:
         """
@@ -105,7 +105,7 @@ class Sandbox:
         A guest must have been reaped before: the end of an init waits for that.
         """
         self.kill()
-        _readable(self.init, ANSWER_TIMEOUT)
+        readable(self.init, ANSWER_TIMEOUT)
         os.close(self.init)
         os.close(self.root)
 
@@ -193,7 +193,7 @@ class Launcher:
 
     def _receive(self) -> Sandbox:
         self._asked = None
-        if not _readable(self._control.fileno(), ANSWER_TIMEOUT):
+        if not readable(self._control.fileno(), ANSWER_TIMEOUT):
             raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
         try:
             message, fds, _, _ = socket.recv_fds(self._control, 65536, 2)
@@ -213,6 +213,8 @@ class Launcher:
         Let go of the launcher in a guest, whose business it is not.
         """
         self._control.close()
+        # A Popen that no one has waited for warns when it is collected.
+        self._process.returncode = 0
 
     def close(self) -> None:
         """
@@ -227,7 +229,10 @@ class Launcher:
             self._process.wait(ANSWER_TIMEOUT)
 
 
-def _readable(fd: int, timeout: float) -> bool:
+def readable(fd: int, timeout: float) -> bool:
+    """
+    Say whether *fd* becomes readable, or a pidfd's process ends, in *timeout* seconds.
+    """
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(timeout * 1000))

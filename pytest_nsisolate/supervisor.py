@@ -4,11 +4,12 @@ The supervisor's side of isolated tests: gets sandboxes, forks guests, reports.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
 
-from pytest_nsisolate import crash, diagnosis, guest, isolation, private, relay
+from pytest_nsisolate import ahead, crash, diagnosis, guest, isolation, private, relay
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted
@@ -37,11 +38,12 @@ class Supervisor:
         #: In a guest, its end of the channel; None in the supervisor.
         self.outlet: Outlet | None = None
         self._identity: str | None = None
-        self._pid_on_host = os.getpid()
         self._unavailable = unavailable
         self._fatal: crash.FatalLog | None = None
         #: The guest that ran last, whose sandbox is being torn down by the kernel.
         self._spent: Guest | None = None
+        #: The guest that waits for its test to come, which, and how many had failed.
+        self._ahead: tuple[pytest.Item, int, Guest] | None = None
 
     def run(
         self,
@@ -63,7 +65,7 @@ class Supervisor:
         talk = Conversation(item, self._borrow(item, nextitem))
         if talk.borrowed is None or talk.borrowed.passed:
             try:
-                self._run_guest(talk, spec, next_spec)
+                self._run_guest(talk, spec, nextitem, next_spec)
             except Refused as refused:
                 explanation = diagnosis.explain(f"isolate {item.name}", refused)
                 error = crash.refusal(explanation, self._unavailable)
@@ -93,13 +95,17 @@ class Supervisor:
         End everything that a test on the host would see: it comes next.
         """
         self._settle()
+        if self._ahead is not None:
+            _discard(self._ahead[2])
+            self._ahead = None
         self.pool.rest()
 
     def facts(self) -> Isolation:
         """
         Return what this process is isolated by.
         """
-        return isolation.facts(self._identity, self._pid_on_host)
+        pid = os.getpid() if self.outlet is None else self.outlet.pid_on_host
+        return isolation.facts(self._identity, pid)
 
     def close(self) -> None:
         """
@@ -118,9 +124,8 @@ class Supervisor:
         Where nothing is to be set up nor torn down, this calls no hooks and returns
         None. A test that may be skipped has them called, to be skipped without a fork.
         """
-        skippable = any(mark.name in {"skip", "skipif"} for mark in item.iter_markers())
         if (
-            not skippable
+            not ahead.is_skippable(item)
             and private.is_all_set_up(item)
             and private.stays_set_up(item, nextitem)
         ):
@@ -132,59 +137,118 @@ class Supervisor:
         """
         Wait until nothing is left of the test before.
         """
+        self._empty()
+        self._reap()
+
+    def _empty(self) -> None:
+        """
+        Wait until the sandbox of the test before is gone.
+        """
+        if self._spent is not None:
+            self._spent.settle()
+
+    def _reap(self) -> None:
         spent, self._spent = self._spent, None
         if spent is not None:
-            spent.settle()
+            spent.reap()
 
     def _run_guest(
-        self, talk: Conversation, spec: Spec, next_spec: Spec | None
+        self,
+        talk: Conversation,
+        spec: Spec,
+        nextitem: pytest.Item | None,
+        next_spec: Spec | None,
     ) -> None:
         item = talk.item
+        process = self._take_ahead(item) or self._fork(item, spec)
+        # That of the test before dies while this one is forked; this one waits inside.
+        self._empty()
+        self._fatal_log().begin()
+        process.let_go()
+        self._reap()
+        if nextitem is not None and next_spec is not None:
+            self._begin_next(item, nextitem, next_spec)
+        try:
+            ended = process.talk(talk.hear)
+        except pytest.fail.Exception as error:
+            # A signal handler, as that of pytest-timeout, ends the test from here.
+            phase = crash.phase_after(talk.last)
+            self._report_unfinished(talk, phase, str(error), self._output_so_far(talk))
+            return
+        self._spent = process
+        match ended:
+            case NeverStarted(refused):
+                raise refused
+            case Finished():
+                if talk.broken is not None:
+                    self._report_broken(talk, talk.broken)
+            case Exited() | Killed() if talk.interruption is None:
+                self._report_crash(talk, ended)
+
+    def _fork(self, item: pytest.Item, spec: Spec) -> Guest:
+        """
+        Fork the guest of *item*, which then waits in its sandbox.
+
+        Raises:
+            Refused: It cannot be had.
+        """
         sandbox = self.pool.take(spec)
         relay.flush(item.config)
-        if self._fatal is None:
-            self._fatal = crash.FatalLog()
-        self._fatal.begin()
         self._relay.prepare()
+        fatal = self._fatal_log()
 
         def be_guest(outlet: Outlet) -> None:
+            self.outlet = outlet
             self._identity = sandbox.identity
-            self._be_guest(item, outlet)
+            self.pool.forget()
+            fatal.take_over()
+            self._relay.take_over(outlet)
+            relay.run_test(item, outlet)
 
         # With a terminal on descriptor 0 (pytest -s) the guest stays in the group of
         # the terminal, or reading from it would stop it. Source: tty_ioctl(4), SIGTTIN.
-        process = guest.fork(sandbox, be_guest, own_group=not os.isatty(0))
-        if next_spec is not None:
-            self.pool.prepare(next_spec)
-        # That of the test before dies while this one is forked; this one waits inside.
-        self._settle()
-        match process.talk(talk.hear):
-            case NeverStarted(refused):
-                self._spent = process
-                raise refused
-            case Finished():
-                self._spent = process
-                if talk.broken is not None:
-                    self._report_broken(talk, talk.broken)
-            case Exited() | Killed() as ended if talk.interruption is None:
-                self._report_crash(talk, ended)
+        return guest.fork(sandbox, be_guest, own_group=not os.isatty(0))
 
-    def _be_guest(self, item: pytest.Item, outlet: Outlet) -> None:
-        assert self._fatal is not None
-        self.outlet, self._pid_on_host = outlet, outlet.pid_on_host
-        self.pool.forget()
-        self._fatal.take_over()
-        self._relay.take_over(outlet)
-        relay.run_test(item, outlet)
+    def _begin_next(
+        self, item: pytest.Item, nextitem: pytest.Item, spec: Spec
+    ) -> None:
+        """
+        Do for *nextitem* what can be done while the guest of *item* runs.
+        """
+        self.pool.prepare(spec)
+        if ahead.is_safe(item, nextitem):
+            with contextlib.suppress(Refused):
+                failed = nextitem.session.testsfailed
+                self._ahead = (nextitem, failed, self._fork(nextitem, spec))
+                # Tests in a row mostly ask for the same.
+                self.pool.prepare(spec)
+
+    def _take_ahead(self, item: pytest.Item) -> Guest | None:
+        """
+        Return the guest that was forked ahead for *item*, if it still will do.
+        """
+        if self._ahead is None:
+            return None
+        (meant, failed, process), self._ahead = self._ahead, None
+        if meant is item and failed == item.session.testsfailed:
+            return process
+        _discard(process)
+        return None
+
+    def _fatal_log(self) -> crash.FatalLog:
+        if self._fatal is None:
+            self._fatal = crash.FatalLog()
+        return self._fatal
 
     def _report_crash(self, talk: Conversation, ended: Exited | Killed) -> None:
-        assert self._fatal is not None
         item = talk.item
         phase = crash.phase_after(talk.last)
         text = str(crash.explain(item, phase, ended))
-        out, err = private.captured_so_far(item.config)
-        sections = {"stdout": out, "stderr": err, "faulthandler": self._fatal.read()}
-        self._report_unfinished(talk, phase, text, sections)
+        self._report_unfinished(talk, phase, text, self._output_so_far(talk))
+
+    def _output_so_far(self, talk: Conversation) -> dict[str, str]:
+        out, err = private.captured_so_far(talk.item.config)
+        return {"stdout": out, "stderr": err, "faulthandler": self._fatal_log().read()}
 
     def _report_broken(self, talk: Conversation, trace: str) -> None:
         phase = crash.phase_after(talk.last)
@@ -244,3 +308,8 @@ class Supervisor:
                 self.borrowing.set_up(item)
             report = private.run_phase(item, "teardown", nextitem=nextitem)
             talk.complete_teardown(report)
+
+
+def _discard(process: Guest) -> None:
+    process.settle()
+    process.reap()

@@ -1,10 +1,10 @@
 """
 Whether the next guest may be forked while this one runs.
 
-A fork is a copy of the supervisor as it is then. Made ahead, it lacks what the supervisor
-does between two tests; so this is done only where that can be seen to be nothing that
-the next test could notice. Where it is not plain, the answer is no, and all that is lost
-is time.
+A fork is a copy of the supervisor as it is then. Made ahead, it lacks what the
+supervisor does between two tests; so this is done only where that can be seen to be
+nothing that the next test could notice. Where it is not plain, the answer is no, and
+all that is lost is time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KNOWN = {"_pytest", "pytest_nsisolate"}
 
 def is_safe(item: pytest.Item, nextitem: pytest.Item) -> bool:
     """
-    Say whether a fork for *nextitem*, made while *item* runs, is as good as a later one.
+    Say whether a fork for *nextitem* made while *item* runs is as good as one later.
     """
     return (
         # A thread, as of a server in a session fixture, goes on changing things.
@@ -53,7 +53,7 @@ def is_skippable(item: pytest.Item) -> bool:
 
 
 def _filters(item: pytest.Item) -> list[tuple[object, ...]]:
-    # pytest has those of a test in force all through its protocol, in the supervisor too.
+    # pytest has those of a test in force all through its protocol, here too.
     return [mark.args for mark in item.iter_markers("filterwarnings")]
 
 

@@ -1,9 +1,9 @@
 """
 The channel: messages from guest to supervisor over a pipe.
 
-A message is a JSON object in UTF-8 behind its length in bytes, eight of them, big-endian.
-Lone surrogates, which pytest's captured output may hold, pass (``surrogatepass``). What
-JSON cannot carry travels as its `repr`. No pickle: a message can break nothing here.
+A message is a JSON object in UTF-8 behind its length, eight bytes, big-endian. Lone
+surrogates, which pytest's captured output may hold, pass (``surrogatepass``). What JSON
+cannot carry travels as its `repr`. No pickle: a message can break nothing here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ Message: TypeAlias = "dict[str, object]"
 
 _LENGTH = struct.Struct(">Q")
 _CHUNK = 1 << 20
+
+#: Deeper than this, and ints longer than this, what JSON would not take is a `repr`.
+_DEPTH = 50
+_PLAIN_BITS = 64
 
 
 class Garbled(Exception):
@@ -119,7 +123,7 @@ def _plain(value: object, depth: int = 0) -> object:
     """
     Return *value* made of what JSON can carry only.
     """
-    if depth < 50:
+    if depth < _DEPTH:
         if isinstance(value, dict):
             return {
                 key if isinstance(key, str) else _safe_repr(key): _plain(one, depth + 1)
@@ -127,7 +131,7 @@ def _plain(value: object, depth: int = 0) -> object:
             }
         if isinstance(value, list | tuple):
             return [_plain(one, depth + 1) for one in value]
-    if isinstance(value, int) and value.bit_length() > 64:
+    if isinstance(value, int) and value.bit_length() > _PLAIN_BITS:
         # Python refuses to print an int of more than 4300 digits in decimal.
         return hex(value)
     if value is None or isinstance(value, bool | int | float | str):

@@ -4,8 +4,6 @@ What is reported of a test whose guest did not finish.
 
 from __future__ import annotations
 
-import faulthandler
-import os
 import shlex
 from typing import Literal, NoReturn, TypeAlias
 
@@ -18,41 +16,6 @@ from pytest_nsisolate.options import Unavailable
 Phase: TypeAlias = Literal["setup", "call", "teardown"]
 
 _AFTER: dict[str, Phase] = {"setup": "call", "call": "teardown"}
-
-
-class FatalLog:
-    """
-    Where `faulthandler` writes in a guest: memory that outlives it.
-    """
-
-    def __init__(self) -> None:
-        self._fd = os.memfd_create("nsisolate-faulthandler", os.MFD_CLOEXEC)
-
-    def begin(self) -> None:
-        """
-        Empty it, before a guest is forked.
-        """
-        os.truncate(self._fd, 0)
-        os.lseek(self._fd, 0, os.SEEK_SET)
-
-    def take_over(self) -> None:
-        """
-        In a guest: have the stack of a crash written here, if it is written at all.
-        """
-        if faulthandler.is_enabled():
-            faulthandler.enable(file=self._fd)
-
-    def read(self) -> str:
-        """
-        Return what was written.
-        """
-        return os.pread(self._fd, 1 << 20, 0).decode("utf-8", "replace")
-
-    def close(self) -> None:
-        """
-        Free the memory.
-        """
-        os.close(self._fd)
 
 
 def phase_after(report: pytest.TestReport | None) -> Phase:

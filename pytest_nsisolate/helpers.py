@@ -1,9 +1,10 @@
 """
-Helper processes that Python keeps outside the sandbox, and how a guest lets go of them.
+What Python keeps for its whole process, and how a guest lets go of it.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from typing import Any
@@ -24,6 +25,23 @@ def forget_multiprocessing() -> None:
     if server is not None:
         _drop(server._forkserver, "_forkserver_alive_fd", "_forkserver_pid")
         server._forkserver._forkserver_address = None
+
+
+def forget_exit_handlers() -> None:
+    """
+    In a guest: drop what the supervisor has registered with `atexit`.
+
+    multiprocessing does the same in its forks, since 3.13 by these two names, which
+    have been there since 3.0.
+    """
+    atexit._clear()
+
+
+def run_exit_handlers() -> None:
+    """
+    In a guest: run what the test has registered with `atexit`.
+    """
+    atexit._run_exitfuncs()
 
 
 def _drop(owner: Any, descriptor: str, pid: str) -> None:

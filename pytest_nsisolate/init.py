@@ -8,15 +8,14 @@ Source for all of it: pid_namespaces(7), "The namespace init process".
 
 from __future__ import annotations
 
+# The socket module costs 6 ms of imports, a quarter of the launcher's start; all that
+# is needed of it is sendmsg().
+import _socket
 import marshal
 import os
 import signal
 import sys
 from array import array
-
-# The socket module costs 6 ms of imports, a quarter of the launcher's start; all that
-# is needed of it is sendmsg().
-import _socket
 
 from pytest_nsisolate import linux
 
@@ -42,7 +41,8 @@ def run(control: _socket.socket, request: dict[str, str | None]) -> NoReturn:
         _build(request)
         fds = [os.pidfd_open(os.getpid()), os.open("/", os.O_PATH | os.O_CLOEXEC)]
         control.sendmsg(
-            [marshal.dumps(None)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", fds))]
+            [marshal.dumps(None)],
+            [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", fds))],
         )
     except OSError as error:
         tell_refusal(control, error)

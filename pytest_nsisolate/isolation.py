@@ -54,7 +54,7 @@ def facts(identity: str | None, pid_on_host: int) -> Isolation:
         identity: What user namespace the sandbox is in; None on the host.
         pid_on_host: Process id outside.
     """
-    namespaces = () if identity is None else NAMESPACES
+    namespaces: tuple[str, ...] = () if identity is None else NAMESPACES
     if identity not in {None, launcher.PLAIN}:
         namespaces += ("user",)
     return Isolation(

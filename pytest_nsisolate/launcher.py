@@ -126,7 +126,7 @@ _MAPS = {1: "uid_map", 2: "gid_map"}
 
 def _map_all(pid: int) -> int:
     """
-    Map every id to itself in the user namespace of *pid*; return the maps done, as bits.
+    Map every id to itself in the user namespace of *pid*; return which maps, as bits.
     """
     done = 0
     for bit, name in _MAPS.items():

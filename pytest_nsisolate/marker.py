@@ -113,7 +113,8 @@ def _explain(item: pytest.Item, mark: pytest.Mark, why: str, fix: str) -> Explan
     path, line, _ = item.location
     place = path if line is None else f"{path}:{line + 1}"
     return Explanation(
-        what=f"{place}: cannot isolate {item.name}: bad marker @pytest.mark.{mark.name}",
+        what=f"{place}: cannot isolate {item.name}: "
+        f"bad marker @pytest.mark.{mark.name}",
         why=why,
         fix=fix,
     )

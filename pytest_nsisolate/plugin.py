@@ -37,7 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return header.line(config.stash[options.key], config.stash[_supervisor].pool)
+    supervisor = config.stash[_supervisor]
+    return header.line(config.stash[options.key], supervisor.succession.pool)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,7 +56,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return None
     wish = wish_of(item)
     if wish is None:
-        supervisor.leave_to_host()
+        supervisor.succession.leave_to_host()
         return None
     if isinstance(wish, BadMarker):
         supervisor.refuse(item, nextitem, wish.explanation)

@@ -80,8 +80,8 @@ class Pool:
             return Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
         try:
             process = guest.fork(self._take(spec), lambda _: None, own_group=True)
-        except Refused as refused:
-            return refused
+        except Refused as error:
+            return error
         process.let_go()
         ended = process.talk(lambda _: None)
         process.settle()

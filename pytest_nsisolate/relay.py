@@ -8,7 +8,6 @@ there are four hooks, whose calls go over the channel and are made in the superv
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import traceback
@@ -21,7 +20,8 @@ import pytest
 
 from pytest_nsisolate import helpers, private
 from pytest_nsisolate.channel import Message
-from pytest_nsisolate.guest import Outlet
+from pytest_nsisolate.entry import Outlet
+from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.reports import report_to_message, warning_to_message
 
 
@@ -36,6 +36,7 @@ class Relay:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._outlet: Outlet | None = None
+        self._remains: Remains | None = None
         self._others: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
 
@@ -53,15 +54,20 @@ class Relay:
                 name: manager.subset_hook_caller(name, others) for name in RELAYED
             }
 
-    def take_over(self, outlet: Outlet) -> None:
+    def take_over(self, outlet: Outlet, remains: Remains) -> None:
         """
         In a guest: have these implementations called, and no other plugin's.
         """
-        self._outlet = outlet
+        self._outlet, self._remains = outlet, remains
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of a caller in a relay of its own.
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
                 setattr(hooks, name, caller)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        if self._remains is not None:
+            self._remains.copy_output()
 
     def pytest_runtest_logstart(self) -> None:
         """
@@ -69,10 +75,11 @@ class Relay:
         """
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self._outlet is not None:
+        if self._outlet is not None and self._remains is not None:
             # What the test has printed comes before what is printed on this report.
             flush_output()
             self._outlet.send(report_to_message(self._config, report))
+            self._remains.clear()
 
     def pytest_runtest_logfinish(self) -> None:
         """
@@ -100,9 +107,7 @@ def run_test(item: pytest.Item, outlet: Outlet) -> None:
     Run *item* in this guest and send all that it reports.
     """
     helpers.forget_multiprocessing()
-    # As multiprocessing does in its forks: what the supervisor registered is not run
-    # here, what the test registers is.
-    atexit._clear()
+    helpers.forget_exit_handlers()
     private.forget_borrowed(item.session)
     private.refresh_request(item)
     session = item.session
@@ -119,7 +124,7 @@ def run_test(item: pytest.Item, outlet: Outlet) -> None:
             "shouldfail": session.shouldfail,
         }
     )
-    atexit._run_exitfuncs()
+    helpers.run_exit_handlers()
     flush(item.config)
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 
 from pytest_nsisolate.channel import Message
+
+_T = TypeVar("_T")
 
 
 def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Message:
@@ -119,8 +121,8 @@ def _find_category(module: str, qualname: str) -> type[Warning] | None:
     return found if isinstance(found, type) and issubclass(found, Warning) else None
 
 
-def _as_tuple(value: object) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _as_tuple(value: _T) -> _T:
+    return cast("_T", tuple(value)) if isinstance(value, list) else value
 
 
 def _plain_copy(report: pytest.TestReport) -> pytest.TestReport:

@@ -33,7 +33,7 @@ _BOOT = (
 
 def identity_for(spec: Spec) -> str:
     """
-    Return which user namespace the sandbox of *spec* needs, by what this process may do.
+    Return which user namespace a sandbox for *spec* needs, by what this process may do.
 
     Returns:
         One of `launcher.PLAIN`, `launcher.KEEP` and `launcher.ROOT`.
@@ -130,12 +130,11 @@ class Launcher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         supervisor = os.pidfd_open(os.getpid())
-        package = Path(__file__).parent
+        command = [sys.executable, "-I", "-S", "-c", _BOOT]
         numbers = [str(fd) for fd in (theirs.fileno(), supervisor)]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, package.parent, *numbers]
-                + [identity],
+                [*command, str(Path(__file__).parent.parent), *numbers, identity],
                 pass_fds=(theirs.fileno(), supervisor),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -198,7 +197,9 @@ class Launcher:
         try:
             message, fds, _, _ = socket.recv_fds(self._control, 65536, 2)
         except OSError as error:
-            raise LauncherGone("recvmsg() from the launcher", error.errno or 0) from None
+            raise LauncherGone(
+                "recvmsg() from the launcher", error.errno or 0
+            ) from None
         if not message:
             raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)
         refusal = marshal.loads(message)

@@ -4,7 +4,6 @@ The supervisor's side of isolated tests: gets sandboxes, forks guests, reports.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 import pytest
@@ -13,12 +12,15 @@ from pytest_nsisolate import ahead, crash, diagnosis, guest, isolation, private,
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted
+from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.errors import Explanation, Refused
-from pytest_nsisolate.guest import Guest, Outlet
+from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.options import Unavailable
-from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.remains import Remains
+from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.succession import Succession
 
 
 class Supervisor:
@@ -31,7 +33,7 @@ class Supervisor:
     """
 
     def __init__(self, config: pytest.Config, unavailable: Unavailable) -> None:
-        self.pool = Pool()
+        self.succession = Succession(self._fork)
         self.borrowing = Borrowing()
         self._relay = relay.Relay(config)
         config.pluginmanager.register(self._relay, "nsisolate-relay")
@@ -39,11 +41,7 @@ class Supervisor:
         self.outlet: Outlet | None = None
         self._identity: str | None = None
         self._unavailable = unavailable
-        self._fatal: crash.FatalLog | None = None
-        #: The guest that ran last, whose sandbox is being torn down by the kernel.
-        self._spent: Guest | None = None
-        #: The guest that waits for its test to come, which, and how many had failed.
-        self._ahead: tuple[pytest.Item, int, Guest] | None = None
+        self._remains: Remains | None = None
 
     def run(
         self,
@@ -84,21 +82,11 @@ class Supervisor:
         Report *item*, which may not run, as an error in its setup.
         """
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self._settle()
+        self.succession.settle()
         error = crash.refusal(explanation, "fail")
         report = self.borrowing.set_up(item, error)
         crash.never_expected(report)
         self._complete(Conversation(item, report), nextitem)
-
-    def leave_to_host(self) -> None:
-        """
-        End everything that a test on the host would see: it comes next.
-        """
-        self._settle()
-        if self._ahead is not None:
-            _discard(self._ahead[2])
-            self._ahead = None
-        self.pool.rest()
 
     def facts(self) -> Isolation:
         """
@@ -111,9 +99,9 @@ class Supervisor:
         """
         End every process that this has started.
         """
-        self.leave_to_host()
-        if self._fatal is not None:
-            self._fatal.close()
+        self.succession.leave_to_host()
+        if self._remains is not None:
+            self._remains.close()
 
     def _borrow(
         self, item: pytest.Item, nextitem: pytest.Item | None
@@ -130,27 +118,8 @@ class Supervisor:
             and private.stays_set_up(item, nextitem)
         ):
             return None
-        self._settle()
+        self.succession.settle()
         return self.borrowing.set_up(item)
-
-    def _settle(self) -> None:
-        """
-        Wait until nothing is left of the test before.
-        """
-        self._empty()
-        self._reap()
-
-    def _empty(self) -> None:
-        """
-        Wait until the sandbox of the test before is gone.
-        """
-        if self._spent is not None:
-            self._spent.settle()
-
-    def _reap(self) -> None:
-        spent, self._spent = self._spent, None
-        if spent is not None:
-            spent.reap()
 
     def _run_guest(
         self,
@@ -160,14 +129,10 @@ class Supervisor:
         next_spec: Spec | None,
     ) -> None:
         item = talk.item
-        process = self._take_ahead(item) or self._fork(item, spec)
-        # That of the test before dies while this one is forked; this one waits inside.
-        self._empty()
-        self._fatal_log().begin()
-        process.let_go()
-        self._reap()
+        self._get_remains(item.config).clear()
+        process = self.succession.begin(item, spec)
         if nextitem is not None and next_spec is not None:
-            self._begin_next(item, nextitem, next_spec)
+            self.succession.begin_next(item, nextitem, next_spec)
         try:
             ended = process.talk(talk.hear)
         except pytest.fail.Exception as error:
@@ -175,7 +140,6 @@ class Supervisor:
             phase = crash.phase_after(talk.last)
             self._report_unfinished(talk, phase, str(error), self._output_so_far(talk))
             return
-        self._spent = process
         match ended:
             case NeverStarted(refused):
                 raise refused
@@ -185,60 +149,34 @@ class Supervisor:
             case Exited() | Killed() if talk.interruption is None:
                 self._report_crash(talk, ended)
 
-    def _fork(self, item: pytest.Item, spec: Spec) -> Guest:
+    def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
         """
-        Fork the guest of *item*, which then waits in its sandbox.
+        Fork the guest of *item* into *sandbox*, where it then waits.
 
         Raises:
-            Refused: It cannot be had.
+            Refused: The supervisor could not fork.
         """
-        sandbox = self.pool.take(spec)
         relay.flush(item.config)
         self._relay.prepare()
-        fatal = self._fatal_log()
+        remains = self._get_remains(item.config)
 
         def be_guest(outlet: Outlet) -> None:
             self.outlet = outlet
             self._identity = sandbox.identity
-            self.pool.forget()
-            fatal.take_over()
-            self._relay.take_over(outlet)
+            self.succession.pool.forget()
+            remains.take_over()
+            self._relay.take_over(outlet, remains)
             relay.run_test(item, outlet)
 
         # With a terminal on descriptor 0 (pytest -s) the guest stays in the group of
         # the terminal, or reading from it would stop it. Source: tty_ioctl(4), SIGTTIN.
         return guest.fork(sandbox, be_guest, own_group=not os.isatty(0))
 
-    def _begin_next(
-        self, item: pytest.Item, nextitem: pytest.Item, spec: Spec
-    ) -> None:
-        """
-        Do for *nextitem* what can be done while the guest of *item* runs.
-        """
-        self.pool.prepare(spec)
-        if ahead.is_safe(item, nextitem):
-            with contextlib.suppress(Refused):
-                failed = nextitem.session.testsfailed
-                self._ahead = (nextitem, failed, self._fork(nextitem, spec))
-                # Tests in a row mostly ask for the same.
-                self.pool.prepare(spec)
-
-    def _take_ahead(self, item: pytest.Item) -> Guest | None:
-        """
-        Return the guest that was forked ahead for *item*, if it still will do.
-        """
-        if self._ahead is None:
-            return None
-        (meant, failed, process), self._ahead = self._ahead, None
-        if meant is item and failed == item.session.testsfailed:
-            return process
-        _discard(process)
-        return None
-
-    def _fatal_log(self) -> crash.FatalLog:
-        if self._fatal is None:
-            self._fatal = crash.FatalLog()
-        return self._fatal
+    def _get_remains(self, config: pytest.Config) -> Remains:
+        if self._remains is None:
+            keep_output = config.getoption("capture") in {"sys", "tee-sys"}
+            self._remains = Remains(keep_output=keep_output)
+        return self._remains
 
     def _report_crash(self, talk: Conversation, ended: Exited | Killed) -> None:
         item = talk.item
@@ -248,7 +186,9 @@ class Supervisor:
 
     def _output_so_far(self, talk: Conversation) -> dict[str, str]:
         out, err = private.captured_so_far(talk.item.config)
-        return {"stdout": out, "stderr": err, "faulthandler": self._fatal_log().read()}
+        config = talk.item.config
+        captured = {"stdout": out, "stderr": err}
+        return {**captured, **self._get_remains(config).read()}
 
     def _report_broken(self, talk: Conversation, trace: str) -> None:
         phase = crash.phase_after(talk.last)
@@ -302,14 +242,9 @@ class Supervisor:
             private.end_current_test_variable()
             talk.release()
         else:
-            self._settle()
+            self.succession.settle()
             if talk.borrowed is None:
                 # A failure has just decided that this test is the last: -x.
                 self.borrowing.set_up(item)
             report = private.run_phase(item, "teardown", nextitem=nextitem)
             talk.complete_teardown(report)
-
-
-def _discard(process: Guest) -> None:
-    process.settle()
-    process.reap()

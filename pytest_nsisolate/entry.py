@@ -1,0 +1,239 @@
+"""
+A guest's way from the fork to its body.
+
+With CAP_SYS_ADMIN the supervisor points its next fork at the PID namespace, forks once
+and points it back. Without, a process may enter a PID namespace only through the user
+namespace that owns it, and no process may come back from there: a fork enters, and
+forks the guest. That fork then only waits, to tell how the guest ended.
+
+Source: setns(2), pid_namespaces(7), user_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import struct
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
+
+from pytest_nsisolate import launcher, linux
+from pytest_nsisolate.channel import Message, encode, write_all
+from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.sandbox import Sandbox
+
+#: How the process between tells the guest's pid and wait status.
+NUMBER = struct.Struct("=i")
+
+_WITHIN = linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNS
+
+
+class Outlet:
+    """
+    The guest's end of the channel.
+    """
+
+    def __init__(self, fd: int, pid_on_host: int) -> None:
+        self._fd = fd
+        self._owner = os.getpid()
+        #: The guest's process id outside.
+        self.pid_on_host = pid_on_host
+
+    def send(self, message: Message) -> None:
+        """
+        Send *message*; it has left when this returns.
+        """
+        if os.getpid() != self._owner:
+            # A fork that the test made and that came back into pytest is no guest.
+            os._exit(1)
+        write_all(self._fd, encode(message))
+
+
+Body: TypeAlias = Callable[[Outlet], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    All that a guest needs on its way in.
+    """
+
+    sandbox: Sandbox
+    body: Body
+    channel: int
+    """The guest's end of the channel."""
+    gate: tuple[int, int]
+    """Both ends of the pipe on which the guest waits, inside, to be let go."""
+    own_group: bool
+    """Whether the guest leads a process group of its own."""
+
+    def fork_once(self) -> int:
+        """
+        Fork the guest and return its process id.
+        """
+        here = os.pidfd_open(os.getpid())
+        try:
+            linux.setns(self.sandbox.init, linux.CLONE_NEWPID)
+            try:
+                pid = _fork()
+                if not pid:
+                    self._be_guest(None)
+            finally:
+                # identity_for() has made sure that this is allowed.
+                linux.setns(here, linux.CLONE_NEWPID)
+        finally:
+            os.close(here)
+        return pid
+
+    def fork_twice(self) -> tuple[int, int]:
+        """
+        Fork the process between, which forks the guest.
+
+        Returns:
+            Its process id, and the pipe on which it tells those two numbers.
+        """
+        read, write = os.pipe()
+        try:
+            pid = _fork()
+            if not pid:
+                self._be_between(write)
+        except OSError:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+        return pid, read
+
+    def _be_between(self, status: int) -> NoReturn:
+        try:
+            linux.set_parent_death_signal(signal.SIGKILL)
+            identity = _Identity.now()
+            linux.setns(self.sandbox.init, linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
+            pid = _fork()
+            if not pid:
+                self._be_guest(identity)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            os.write(status, NUMBER.pack(pid))
+            os.write(status, NUMBER.pack(os.waitpid(pid, 0)[1]))
+        except OSError as error:
+            self._refuse(error, "fork()")
+        finally:
+            os._exit(0)
+
+    def _be_guest(self, identity: _Identity | None) -> NoReturn:
+        code = 1
+        try:
+            # Still the host's /proc.
+            outlet = Outlet(self.channel, int(os.readlink("/proc/self")))
+            try:
+                self._enter(identity)
+            except OSError as error:
+                self._refuse(error, "a system call")
+                os._exit(code)
+            self._wait()
+            try:
+                self.body(outlet)
+            except BaseException:  # noqa: BLE001 - told, and nothing comes after
+                outlet.send({"kind": "broken", "traceback": traceback.format_exc()})
+            outlet.send({"kind": "done"})
+            code = 0
+        finally:
+            os._exit(code)
+
+    def _enter(self, identity: _Identity | None) -> None:
+        """
+        Go into the sandbox and be there what the supervisor is outside.
+        """
+        before = os.stat("/")
+        directory = _Directory.now()
+        linux.setns(self.sandbox.init, _WITHIN)
+        # setns() into a mount namespace goes to its root. Source: setns(2). That of a
+        # supervisor in a chroot is elsewhere.
+        if not os.path.samestat(before, os.stat("/")):
+            os.fchdir(self.sandbox.root)
+            os.chroot(".")
+        directory.enter()
+        if self.own_group:
+            os.setpgid(0, 0)
+        if identity is not None and self.sandbox.identity == launcher.KEEP:
+            identity.resume()
+        linux.set_parent_death_signal(signal.SIGKILL)
+
+    def _wait(self) -> None:
+        """
+        Wait until the supervisor opens the gate.
+        """
+        read, write = self.gate
+        os.close(write)
+        if not os.read(read, 1):
+            os._exit(1)
+        os.close(read)
+
+    def _refuse(self, error: OSError, call: str) -> None:
+        refused = Refused.from_os_error(error, call)
+        message: Message = {
+            "kind": "refused",
+            "call": refused.call,
+            "errno": refused.number,
+        }
+        write_all(self.channel, encode(message))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Identity:
+    """
+    What a process may do, to be what it was when a user namespace has given it more.
+
+    Source: user_namespaces(7), "Capabilities": who joins one has all of them in it.
+    """
+
+    capabilities: tuple[int, int, int]
+    bounding_set: int
+
+    @classmethod
+    def now(cls) -> _Identity:
+        return cls(linux.capabilities(), linux.bounding_set())
+
+    def resume(self) -> None:
+        linux.drop_from_bounding_set(linux.bounding_set() & ~self.bounding_set)
+        linux.set_capabilities(*self.capabilities)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Directory:
+    """
+    The working directory, by path: a descriptor would lead back to the host's mounts.
+    """
+
+    path: str | None
+    fd: int
+
+    @classmethod
+    def now(cls) -> _Directory:
+        try:
+            return cls(os.getcwd(), -1)
+        except FileNotFoundError:
+            # Removed: nothing but the descriptor is left of it.
+            return cls(None, os.open(".", os.O_PATH))
+
+    def enter(self) -> None:
+        if self.path is None:
+            os.fchdir(self.fd)
+            os.close(self.fd)
+            return
+        try:
+            os.chdir(self.path)
+        except OSError as error:
+            text = f"chdir({self.path})"
+            raise OSError(error.errno, error.strerror, text) from None
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forks of a process with threads; a guest is one on
+        # purpose.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()

@@ -5,6 +5,7 @@ What the supervisor makes of a guest's messages.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from typing import NoReturn, cast
 
@@ -114,6 +115,7 @@ class Conversation:
     def _hear_report(self, report: pytest.TestReport) -> None:
         # More after a teardown: the test is run again.
         self.release()
+        _share_strings(self.item, report)
         if self.borrowed is not None:
             if report.when == "setup" and self.last is None:
                 report.start = self.borrowed.start
@@ -143,6 +145,15 @@ class Conversation:
             session.shouldstop = cast("str", message["shouldstop"])
         if message["shouldfail"]:
             session.shouldfail = cast("str", message["shouldfail"])
+
+
+def _share_strings(item: pytest.Item, report: pytest.TestReport) -> None:
+    """
+    Have *report*, which pytest keeps, share what is the same in all reports of a test.
+    """
+    if report.location == item.location:
+        report.location = item.location
+    report.keywords = {sys.intern(name): 1 for name in report.keywords}
 
 
 def _raise_at(error: BaseException, filename: str, lineno: int) -> NoReturn:

@@ -153,7 +153,8 @@ def _process_limit(refused: Refused) -> _Finding:
 def _descriptor_limit(refused: Refused) -> _Finding:
     if refused.number != errno.EMFILE:
         return None
-    soft, _ = psutil.Process().rlimit(psutil.RLIMIT_NOFILE)
+    # RLIMIT_NOFILE, for which psutil would need a descriptor. Source: sysconf(3).
+    soft = os.sysconf("SC_OPEN_MAX")
     return (
         f"no more descriptors can be opened (RLIMIT_NOFILE is {soft})",
         f"ulimit -n {max(2 * soft, 1024)}",

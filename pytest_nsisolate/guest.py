@@ -17,7 +17,7 @@ from pytest_nsisolate.channel import Garbled, Message, Reader
 from pytest_nsisolate.ending import Ending, Exited, Killed
 from pytest_nsisolate.entry import NUMBER, Body, Entry
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.sandbox import Sandbox, readable
+from pytest_nsisolate.sandbox import LauncherGone, Sandbox, readable
 
 #: How long a guest that is done may take to exit, in seconds.
 EXIT_TIMEOUT = 10.0
@@ -71,6 +71,9 @@ class Guest:
             self.settle()
             self.reap()
             raise
+        if isinstance(said, ending.NeverStarted) and not self.sandbox.is_alive():
+            gone = LauncherGone(said.refused.call, said.refused.number)
+            said = ending.NeverStarted(gone)
         if said == ending.Finished() and not isinstance(os._exit, BuiltinFunctionType):
             # Someone, as coverage.py does, has put something before the exit.
             readable(self.pidfd, EXIT_TIMEOUT)
@@ -183,32 +186,46 @@ def fork(sandbox: Sandbox, body: Body, *, own_group: bool) -> Guest:
 
     Raises:
         Refused: The supervisor could not fork.
+        LauncherGone: The sandbox is dead.
     """
-    read, write = os.pipe()
-    os.set_blocking(read, False)
-    gate_read, gate_write = os.pipe()
-    entry = Entry(sandbox, body, write, (gate_read, gate_write), own_group)
-    try:
-        if sandbox.identity == launcher.PLAIN:
-            pid, status = entry.fork_once(), None
-        else:
-            pid, status = entry.fork_twice()
-    except OSError as error:
-        os.close(read)
-        os.close(gate_write)
-        sandbox.close()
-        raise Refused.from_os_error(error, "fork()") from None
-    finally:
-        os.close(write)
-        os.close(gate_read)
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        # On any way out but the last line, both are closed, and the sandbox with them.
+        ours.callback(sandbox.close)
+        try:
+            read, write = _pipe(ours, theirs)
+            gate_read, gate_write = _pipe(theirs, ours)
+            entry = Entry(sandbox, body, write, (gate_read, gate_write), own_group)
+            if sandbox.identity == launcher.PLAIN:
+                pid, status = entry.fork_once(), None
+            else:
+                pid, status = entry.fork_twice()
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            if not sandbox.is_alive():
+                raise LauncherGone("fork()", error.errno or 0) from None
+            raise Refused.from_os_error(error, "fork()") from None
+        os.set_blocking(read, False)
+        ours.pop_all()
     return Guest(
         sandbox=sandbox,
         pid=pid,
-        pidfd=os.pidfd_open(pid),
+        pidfd=pidfd,
         inlet=Reader(read),
         status=status,
         gate=gate_write,
     )
+
+
+def _pipe(
+    reader: contextlib.ExitStack, writer: contextlib.ExitStack
+) -> tuple[int, int]:
+    """
+    Return a pipe, each end of which is closed by the stack of who has it.
+    """
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    writer.callback(os.close, write)
+    return read, write
 
 
 def _refused(message: Message) -> Refused:

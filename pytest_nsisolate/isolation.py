@@ -9,8 +9,6 @@ import os
 import socket
 from pathlib import Path
 
-import pytest
-
 from pytest_nsisolate import launcher
 from pytest_nsisolate.errors import Explanation
 from pytest_nsisolate.spec import NAMESPACES
@@ -34,12 +32,12 @@ class Isolation:
     """Process id of the test outside of its PID namespace."""
 
 
-def isolation_came_too_late(item: pytest.Item) -> Explanation:
+def came_too_late(test: str) -> Explanation:
     """
-    Say why the fixture `isolation` cannot be had by a test that runs on the host.
+    Say why the fixture `isolation` cannot be had by *test*, which runs on the host.
     """
     return Explanation(
-        what=f"cannot isolate {item.name}: it asked for the fixture isolation too late",
+        what=f"cannot isolate {test}: it asked for the fixture isolation too late",
         why="request.getfixturevalue() runs when the test has begun, on the host",
         fix="mark the test with @pytest.mark.isolated, or name isolation among its "
         "arguments",

@@ -45,10 +45,7 @@ def main(control_fd: str, supervisor: str, identity: str) -> NoReturn:
         linux.unshare(linux.CLONE_NEWPID)
         inner = os.fork()
     except OSError as error:
-        # A socket that is closed with a message unread loses what was sent on it.
-        control.recv(65536)
-        init.tell_refusal(control, error)
-        os._exit(1)
+        _refuse_first(control, error)
     if not inner:
         linux.set_parent_death_signal(signal.SIGKILL)
         _serve(control, int(supervisor))
@@ -62,7 +59,12 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
     Make a sandbox for each request on *control* until *supervisor* has ended.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    here = os.pidfd_open(os.getpid())
+    try:
+        here = os.pidfd_open(os.getpid())
+        # Nothing but a trial: whether it will be able to come back.
+        linux.setns(here, linux.CLONE_NEWPID)
+    except OSError as error:
+        _refuse_first(control, error)
     poll = select.poll()
     poll.register(control, select.POLLIN)
     # The socket alone would not do: a fork that a test left behind holds it open.
@@ -76,12 +78,23 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
             # it can be done again. Source: pid_namespaces(7).
             linux.unshare(linux.CLONE_NEWPID)
             made = os.fork()
-            if not made:
-                init.run(control, marshal.loads(message))
-            linux.setns(here, linux.CLONE_NEWPID)
         except OSError as error:
             init.tell_refusal(control, error)
+            made = -1
+        if not made:
+            init.run(control, marshal.loads(message))
+        linux.setns(here, linux.CLONE_NEWPID)
     os._exit(0)
+
+
+def _refuse_first(control: socket, error: OSError) -> NoReturn:
+    """
+    Answer the first request with *error* and end.
+    """
+    # A socket that is closed with a message unread loses what was sent on it.
+    control.recv(65536)
+    init.tell_refusal(control, error)
+    os._exit(1)
 
 
 def _enter_user_namespace(identity: str) -> None:

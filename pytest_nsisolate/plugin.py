@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from pytest_nsisolate import clash, header, options, private
-from pytest_nsisolate.isolation import Isolation, isolation_came_too_late
+from pytest_nsisolate.isolation import Isolation, came_too_late
 from pytest_nsisolate.marker import BadMarker
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.supervisor import Supervisor
@@ -84,7 +84,7 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     """
     supervisor = request.config.stash[_supervisor]
     if supervisor.outlet is None and not request.config.stash[options.key].off:
-        pytest.fail(str(isolation_came_too_late(request.node)), pytrace=False)
+        pytest.fail(str(came_too_late(request.node.name)), pytrace=False)
     return supervisor.facts()
 
 

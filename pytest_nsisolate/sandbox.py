@@ -38,6 +38,9 @@ def identity_for(spec: Spec) -> str:
     Returns:
         One of `launcher.PLAIN`, `launcher.KEEP` and `launcher.ROOT`.
 
+    Raises:
+        Refused: It cannot be found out.
+
     """
     if _may_return() and (spec.user is None or os.geteuid() == 0):
         return launcher.PLAIN
@@ -53,7 +56,10 @@ def _may_return() -> bool:
 
     Source: setns(2), "PID namespaces".
     """
-    here = os.pidfd_open(os.getpid())
+    try:
+        here = os.pidfd_open(os.getpid())
+    except OSError as error:
+        raise Refused("pidfd_open()", error.errno or 0) from None
     try:
         linux.setns(here, linux.CLONE_NEWPID)
     except OSError:
@@ -66,7 +72,7 @@ def _may_return() -> bool:
 
 class LauncherGone(Refused):
     """
-    The launcher does not answer any more; another one may.
+    The launcher or an init is dead; another one may do.
     """
 
 
@@ -127,28 +133,17 @@ class Launcher:
     def __init__(self, identity: str) -> None:
         self.identity = identity
         self._asked: Spec | None = None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with contextlib.ExitStack() as stack:
+            try:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                stack.callback(theirs.close)
+                supervisor = os.pidfd_open(os.getpid())
+                stack.callback(os.close, supervisor)
+                self._process = _start(theirs.fileno(), supervisor, identity)
+            except OSError as error:
+                call = f"execve({error.filename})" if error.filename else "fork()"
+                raise Refused(call, error.errno or 0) from None
         self._control = ours
-        supervisor = os.pidfd_open(os.getpid())
-        command = [sys.executable, "-I", "-S", "-c", _BOOT]
-        numbers = [str(fd) for fd in (theirs.fileno(), supervisor)]
-        try:
-            self._process = subprocess.Popen(
-                [*command, str(Path(__file__).parent.parent), *numbers, identity],
-                pass_fds=(theirs.fileno(), supervisor),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                # Ctrl-C is for the supervisor, which decides what becomes of guests.
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            raise Refused(f"execve({sys.executable})", error.errno or 0) from None
-        finally:
-            theirs.close()
-            os.close(supervisor)
 
     def __enter__(self) -> Launcher:
         return self
@@ -205,6 +200,11 @@ class Launcher:
         refusal = marshal.loads(message)
         if refusal is not None:
             raise Refused(*refusal)
+        if len(fds) != 2:  # noqa: PLR2004 - those that init sends
+            # What does not fit under the limit is dropped. Source: unix(7), SCM_RIGHTS.
+            for fd in fds:
+                os.close(fd)
+            raise Refused("recvmsg() of descriptors", errno.EMFILE)
         for fd in fds:
             os.set_inheritable(fd, False)
         return Sandbox(init=fds[0], root=fds[1], identity=self.identity)
@@ -228,6 +228,21 @@ class Launcher:
         with contextlib.suppress(subprocess.TimeoutExpired):
             # What outlives this ends with the supervisor.
             self._process.wait(ANSWER_TIMEOUT)
+
+
+def _start(control: int, supervisor: int, identity: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-S", "-c", _BOOT]
+    numbers = [str(control), str(supervisor)]
+    return subprocess.Popen(
+        [*command, str(Path(__file__).parent.parent), *numbers, identity],
+        pass_fds=(control, supervisor),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        # Ctrl-C is for the supervisor, which decides what becomes of guests.
+        start_new_session=True,
+    )
 
 
 def readable(fd: int, timeout: float) -> bool:

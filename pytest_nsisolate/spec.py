@@ -38,7 +38,7 @@ class Spec:
     def __post_init__(self) -> None:
         _check_uts_name("hostname", self.hostname)
         _check_uts_name("domainname", self.domainname)
-        if self.user not in {None, "root"}:
+        if self.user is not None and self.user != "root":
             msg = f'user={self.user!r} is neither "root" nor None'
             raise SpecError(msg, 'write user="root", or leave user= out')
 

@@ -18,7 +18,7 @@ from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.options import Unavailable
 from pytest_nsisolate.remains import Remains
-from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.succession import Succession
 
@@ -63,7 +63,11 @@ class Supervisor:
         talk = Conversation(item, self._borrow(item, nextitem))
         if talk.borrowed is None or talk.borrowed.passed:
             try:
-                self._run_guest(talk, spec, nextitem, next_spec)
+                try:
+                    self._run_guest(talk, spec, nextitem, next_spec)
+                except LauncherGone:
+                    # Someone has killed the sandbox before the test began.
+                    self._run_guest(talk, spec, nextitem, next_spec)
             except Refused as refused:
                 explanation = diagnosis.explain(f"isolate {item.name}", refused)
                 error = crash.refusal(explanation, self._unavailable)
@@ -175,7 +179,10 @@ class Supervisor:
     def _get_remains(self, config: pytest.Config) -> Remains:
         if self._remains is None:
             keep_output = config.getoption("capture") in {"sys", "tee-sys"}
-            self._remains = Remains(keep_output=keep_output)
+            try:
+                self._remains = Remains(keep_output=keep_output)
+            except OSError as error:
+                raise Refused.from_os_error(error, "memfd_create()") from None
         return self._remains
 
     def _report_crash(self, talk: Conversation, ended: Exited | Killed) -> None:

@@ -14,6 +14,8 @@ import struct
 from collections import deque
 from typing import TypeAlias
 
+from pytest_nsisolate.errors import safe_repr
+
 Message: TypeAlias = "dict[str, object]"
 
 _LENGTH = struct.Struct(">Q")
@@ -43,14 +45,7 @@ def encode(message: Message) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def _safe_repr(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 - whatever a user's __repr__ raises
-        return f"<{type(value).__name__} whose repr() raises {type(error).__name__}>"
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_safe_repr)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=safe_repr)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -126,7 +121,7 @@ def _plain(value: object, depth: int = 0) -> object:
     if depth < _DEPTH:
         if isinstance(value, dict):
             return {
-                key if isinstance(key, str) else _safe_repr(key): _plain(one, depth + 1)
+                key if isinstance(key, str) else safe_repr(key): _plain(one, depth + 1)
                 for key, one in value.items()
             }
         if isinstance(value, list | tuple):
@@ -136,4 +131,4 @@ def _plain(value: object, depth: int = 0) -> object:
         return hex(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return _safe_repr(value)
+    return safe_repr(value)

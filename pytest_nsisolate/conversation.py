@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
 from typing import NoReturn, cast
 
 import pytest
@@ -15,7 +14,7 @@ from pytest_nsisolate.channel import Message
 from pytest_nsisolate.reports import (
     merge_sections,
     report_from_message,
-    warning_from_message,
+    show_warning,
 )
 
 
@@ -24,8 +23,7 @@ class Conversation:
     """
     What a guest says of its test, and what becomes of it.
 
-    The report of teardown is held back until the supervisor has torn down its own
-    part, and with it all that came after.
+    The report of teardown is held back until the supervisor has torn down its own part.
     """
 
     item: pytest.Item
@@ -39,7 +37,6 @@ class Conversation:
     """The KeyboardInterrupt or `pytest.exit` that ended the test."""
     broken: str | None = None
     """Traceback of an error outside of the test's own phases."""
-    _later: list[Callable[[], object]] = dataclasses.field(default_factory=list)
 
     def hear(self, message: Message) -> None:
         """
@@ -49,7 +46,7 @@ class Conversation:
             case "report":
                 self._hear_report(report_from_message(self.item.config, message))
             case "warning":
-                self._later.append(lambda: self._record_warning(message))
+                show_warning(message)
             case "interrupted":
                 self.interruption = message
             case "broken":
@@ -65,14 +62,11 @@ class Conversation:
 
     def release(self) -> None:
         """
-        Do what was held back.
+        Report what was held back.
         """
         held, self.held = self.held, None
         if held is not None:
             self.log(held)
-        later, self._later = self._later, []
-        for action in later:
-            action()
 
     def complete_teardown(self, report: pytest.TestReport) -> None:
         """
@@ -81,19 +75,19 @@ class Conversation:
         held = self.held
         if held is None:
             # The guest did not get there, or ended in it and that is reported.
-            if report.failed or self.last is None or self.last.when != "teardown":
+            if not report.passed or self.last is None or self.last.when != "teardown":
                 self.log(report)
             self.release()
             return
         ours = [one for one in report.sections if one[0].endswith(" teardown")]
         sections = merge_sections([*held.sections, *ours])
-        if held.passed and report.failed:
+        if held.passed and not report.passed:
             held, report = report, held
             self.held = held
         held.sections = sections
         held.duration += report.duration
         self.release()
-        if report.failed:
+        if not report.passed:
             self.log(report)
 
     def raise_interruption(self) -> None:
@@ -128,16 +122,6 @@ class Conversation:
             self.held = report
         else:
             self.log(report)
-
-    def _record_warning(self, message: Message) -> None:
-        self.item.ihook.pytest_warning_recorded.call_historic(
-            kwargs={
-                "warning_message": warning_from_message(message),
-                "when": message["when"],
-                "nodeid": message["nodeid"],
-                "location": None,
-            }
-        )
 
     def _stop_like(self, message: Message) -> None:
         session = self.item.session

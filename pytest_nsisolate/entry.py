@@ -36,20 +36,34 @@ class Outlet:
     The guest's end of the channel.
     """
 
-    def __init__(self, fd: int, pid_on_host: int) -> None:
+    def __init__(self, fd: int, gate: int, pid_on_host: int) -> None:
         self._fd = fd
+        self._gate = gate
         self._owner = os.getpid()
         #: The guest's process id outside.
         self.pid_on_host = pid_on_host
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, *, wait: bool = False) -> None:
         """
         Send *message*; it has left when this returns.
+
+        Args:
+            message: The message.
+            wait: Whether to wait until the supervisor has acted on it.
         """
         if os.getpid() != self._owner:
             # A fork that the test made and that came back into pytest is no guest.
             os._exit(1)
-        write_all(self._fd, encode(message))
+        write_all(self._fd, encode({**message, "wait": wait}))
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """
+        Wait until the supervisor opens the gate.
+        """
+        if not os.read(self._gate, 1):
+            os._exit(1)
 
 
 Body: TypeAlias = Callable[[Outlet], None]
@@ -127,13 +141,15 @@ class Entry:
         code = 1
         try:
             # Still the host's /proc.
-            outlet = Outlet(self.channel, int(os.readlink("/proc/self")))
+            pid_on_host = int(os.readlink("/proc/self"))
+            outlet = Outlet(self.channel, self.gate[0], pid_on_host)
+            os.close(self.gate[1])
             try:
                 self._enter(identity)
             except OSError as error:
                 self._refuse(error, "a system call")
                 os._exit(code)
-            self._wait()
+            outlet.wait()
             try:
                 self.body(outlet)
             except BaseException:  # noqa: BLE001 - told, and nothing comes after
@@ -161,16 +177,6 @@ class Entry:
         if identity is not None and self.sandbox.identity == launcher.KEEP:
             identity.resume()
         linux.set_parent_death_signal(signal.SIGKILL)
-
-    def _wait(self) -> None:
-        """
-        Wait until the supervisor opens the gate.
-        """
-        read, write = self.gate
-        os.close(write)
-        if not os.read(read, 1):
-            os._exit(1)
-        os.close(read)
 
     def _refuse(self, error: OSError, call: str) -> None:
         refused = Refused.from_os_error(error, call)

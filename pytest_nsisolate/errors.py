@@ -73,6 +73,16 @@ class Refused(NsIsolateError):
         return f"{self.call} failed: {errno_name(self.number)}"
 
 
+def safe_repr(value: object) -> str:
+    """
+    Return `repr` of *value*, or what is wrong with that.
+    """
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - whatever a user's __repr__ raises
+        return f"<{type(value).__name__} whose repr() raises {type(error).__name__}>"
+
+
 def errno_name(number: int) -> str:
     """
     Return the symbol of the errno *number*, ``EPERM``.

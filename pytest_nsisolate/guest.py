@@ -49,7 +49,7 @@ class Guest:
 
     def let_go(self) -> None:
         """
-        Have the guest, which waits in its sandbox, run its body.
+        Open the gate: have the guest, which waits at it, go on.
         """
         with contextlib.suppress(BrokenPipeError):
             os.write(self.gate, b"1")
@@ -148,6 +148,8 @@ class Guest:
                         return ending.NeverStarted(_refused(message))
                     case _:
                         hear(message)
+                        if message.get("wait"):
+                            self.let_go()
 
     def _wait(self) -> Exited | Killed:
         try:

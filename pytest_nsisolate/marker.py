@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_nsisolate.errors import Explanation, SpecError
+from pytest_nsisolate.errors import Explanation, SpecError, safe_repr
 from pytest_nsisolate.spec import Spec
 
 #: The marker and its exact synonym, for where pytest-isolated owns the first.
@@ -86,7 +86,7 @@ def _explain_grammar(
     known = list(inspect.signature(isolated).parameters)
     grammar = f"{mark.name} takes the keywords {', '.join(known)}"
     if mark.args:
-        given = ", ".join(repr(value) for value in mark.args)
+        given = ", ".join(safe_repr(value) for value in mark.args)
         keyword = f"{known[0]}={given}" if len(mark.args) == 1 else f"{known[0]}=…"
         return _explain(
             item,

@@ -72,7 +72,8 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> object:
     borrowing = request.config.stash[_supervisor].borrowing
-    if borrowing.active and fixturedef.scope == "function":
+    # Of function scope, or of class scope where there is no class.
+    if borrowing.active and isinstance(request.node, pytest.Item):
         return private.pass_over(fixturedef, request)
     return None
 

@@ -42,16 +42,42 @@ def fill_wide_fixtures(item: pytest.Item) -> None:
     """
     Set up the fixtures of *item*.
 
-    A `pytest_fixture_setup` must `pass_over` those of function scope: pytest walks
+    A `pytest_fixture_setup` must `pass_over` those that hang on *item*: pytest walks
     through them all the same, so that also what only an overriding fixture requests is
     found, in pytest's own order.
     """
     # Since 7.0: items with fixtures have these two. Public would be:
     # request.setup_wider_fixtures().
     request: Any = getattr(item, "_request", None)
-    if request is not None:
-        for name in getattr(item, "fixturenames", ()):
-            request._get_active_fixturedef(name)
+    if request is None:
+        return
+    case = _make_test_case(item)
+    for name in getattr(item, "fixturenames", ()):
+        request._get_active_fixturedef(name)
+    if case:
+        vars(item)["_testcase"] = None
+
+
+def _make_test_case(item: pytest.Item) -> bool:
+    """
+    Make the instance that fixtures of a `unittest.TestCase` method are bound to.
+
+    Only until 8.1, where setup() makes it, which is left to the guest.
+    """
+    if "_testcase" not in vars(type(item)) or not isinstance(item, pytest.Function):
+        return False
+    maker: Any = item.parent
+    vars(item)["_testcase"] = maker.obj(item.name)
+    return True
+
+
+def tears_down_all(session: pytest.Session) -> bool:
+    """
+    Say whether the teardown of a test is that of everything, as the session is to end.
+    """
+    # pytest's changelog, 8.2.0: issue 11706.
+    ends = bool(session.shouldstop or session.shouldfail)
+    return ends and pytest.version_tuple >= (8, 2)
 
 
 def is_all_set_up(item: pytest.Item) -> bool:
@@ -68,8 +94,11 @@ def is_all_set_up(item: pytest.Item) -> bool:
     # Since 3.0 on items with fixtures.
     info: Any = getattr(item, "_fixtureinfo", None)
     known = () if info is None else info.name2fixturedefs.values()
+    inside = {"function"}
+    if item.getparent(pytest.Class) is None:
+        inside.add("class")
     return not any(
-        one.scope != "function"
+        one.scope not in inside
         and (one.params is not None or not one.cached_result or one.cached_result[2])
         for fixturedefs in known
         for one in fixturedefs

@@ -35,6 +35,8 @@ class Relay:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        #: Whether some output goes past pytest, which then must keep up with it.
+        self._is_direct = config.getoption("capture") != "fd"
         self._outlet: Outlet | None = None
         self._remains: Remains | None = None
         self._others: set[object] = set()
@@ -78,7 +80,8 @@ class Relay:
         if self._outlet is not None and self._remains is not None:
             # What the test has printed comes before what is printed on this report.
             flush_output()
-            self._outlet.send(report_to_message(self._config, report))
+            message = report_to_message(self._config, report)
+            self._outlet.send(message, wait=self._is_direct)
             self._remains.clear()
 
     def pytest_runtest_logfinish(self) -> None:
@@ -86,11 +89,9 @@ class Relay:
         Do nothing: the supervisor calls this when it has torn down what was borrowed.
         """
 
-    def pytest_warning_recorded(
-        self, warning_message: warnings.WarningMessage, when: str, nodeid: str
-    ) -> None:
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         if self._outlet is not None:
-            self._outlet.send(warning_to_message(warning_message, when, nodeid))
+            self._outlet.send(warning_to_message(warning_message))
 
 
 #: The hooks of `Relay`.

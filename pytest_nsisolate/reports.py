@@ -4,6 +4,7 @@ Reports and warnings on their way from guest to supervisor.
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -31,7 +32,11 @@ def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Messa
         data = config.hook.pytest_report_to_serializable(
             config=config, report=_plain_copy(report)
         )
-    return {"kind": "report", "report": data}
+    return {
+        "kind": "report",
+        "report": data,
+        "marked": _marked(config, report.longrepr),
+    }
 
 
 def report_from_message(config: pytest.Config, message: Message) -> pytest.TestReport:
@@ -42,6 +47,10 @@ def report_from_message(config: pytest.Config, message: Message) -> pytest.TestR
     report = config.hook.pytest_report_from_serializable(config=config, data=data)
     assert report is not None
     report = cast("pytest.TestReport", report)
+    marked = message.get("marked")
+    if isinstance(marked, str):
+        # What pytest asks of a longrepr is these two methods.
+        report.longrepr = cast("str", _Drawn(str(report.longrepr), marked))
     report.location = _as_tuple(report.location)
     report.sections = [_as_tuple(one) for one in report.sections]
     report.user_properties = [_as_tuple(one) for one in report.user_properties]
@@ -67,9 +76,7 @@ def merge_sections(sections: Sequence[tuple[str, str]]) -> list[tuple[str, str]]
     ]
 
 
-def warning_to_message(
-    warning: warnings.WarningMessage, when: str, nodeid: str
-) -> Message:
+def warning_to_message(warning: warnings.WarningMessage) -> Message:
     """
     Return *warning* as a message: its text, category and place.
     """
@@ -82,14 +89,12 @@ def warning_to_message(
         "filename": warning.filename,
         "lineno": warning.lineno,
         "line": warning.line,
-        "when": when,
-        "nodeid": nodeid,
     }
 
 
-def warning_from_message(message: Message) -> warnings.WarningMessage:
+def show_warning(message: Message) -> None:
     """
-    Return the warning in *message*.
+    Show the warning in *message* to whoever records warnings now, which is pytest.
 
     Its object is a `Warning` of the same category where that can be found and made
     from its text, else one of that name.
@@ -97,7 +102,8 @@ def warning_from_message(message: Message) -> warnings.WarningMessage:
     name = str(message["category"])
     category = _find_category(str(message["module"]), name)
     if category is None:
-        category = type(name, (Warning,), {"__module__": message["module"]})
+        attributes = {"__module__": message["module"], "__qualname__": name}
+        category = type(name.rpartition(".")[2], (Warning,), attributes)
     text = str(message["text"])
     try:
         instance = category(text)
@@ -105,13 +111,58 @@ def warning_from_message(message: Message) -> warnings.WarningMessage:
         instance = Warning(text)
     if str(instance) != text:
         instance = Warning(text)
-    return warnings.WarningMessage(
-        message=instance,
-        category=category,
-        filename=str(message["filename"]),
-        lineno=cast("int", message["lineno"]),
+    warnings.showwarning(
+        instance,
+        category,
+        str(message["filename"]),
+        cast("int", message["lineno"]),
         line=cast("str | None", message["line"]),
     )
+
+
+class _Drawn:
+    """
+    What a failure of a kind of its own, as of a doctest, looks like on a terminal.
+
+    pytest's serialisation makes a plain string of it, which pytest then treats as
+    another kind of failure, in its summary for one.
+    """
+
+    def __init__(self, plain: str, marked: str) -> None:
+        self._plain = plain
+        self._marked = marked
+
+    def __str__(self) -> str:
+        return self._plain
+
+    def toterminal(self, tw: pytest.TerminalReporter) -> None:
+        """
+        Write it to *tw*, a terminal writer, with its colours if that has any.
+        """
+        marked = getattr(tw, "hasmarkup", False)
+        tw.line(self._marked if marked else self._plain)
+
+
+def _marked(config: pytest.Config, longrepr: object) -> str | None:
+    """
+    Return *longrepr* as drawn with colours, if it is of a kind that pytest flattens.
+    """
+    draw = getattr(longrepr, "toterminal", None)
+    if draw is None or hasattr(longrepr, "reprtraceback"):
+        return None
+    file = io.StringIO()
+    try:
+        if config.pluginmanager.has_plugin("terminalreporter"):
+            screen = config.get_terminal_writer()
+            writer = type(screen)(file)
+            writer.hasmarkup = True
+            writer.fullwidth = screen.fullwidth
+            draw(writer)
+        else:
+            file.write(str(longrepr))
+    except Exception:  # noqa: BLE001 - whatever a plugin's class raises
+        return None
+    return file.getvalue().removesuffix("\n")
 
 
 def _find_category(module: str, qualname: str) -> type[Warning] | None:

@@ -8,7 +8,7 @@ import dataclasses
 import os
 from typing import Literal
 
-from pytest_nsisolate.errors import SpecError
+from pytest_nsisolate.errors import SpecError, safe_repr
 
 #: Longest hostname and domain name, in bytes. Source: uname(2), __NEW_UTS_LEN.
 UTS_NAME_MAX = 64
@@ -39,7 +39,7 @@ class Spec:
         _check_uts_name("hostname", self.hostname)
         _check_uts_name("domainname", self.domainname)
         if self.user is not None and self.user != "root":
-            msg = f'user={self.user!r} is neither "root" nor None'
+            msg = f'user={safe_repr(self.user)} is neither "root" nor None'
             raise SpecError(msg, 'write user="root", or leave user= out')
 
 
@@ -49,15 +49,16 @@ def _check_uts_name(keyword: str, name: object) -> None:
     fix = f'write {keyword}="t1", or leave {keyword}= out'
     if not isinstance(name, str):
         kind = type(name).__name__
-        raise SpecError(f"{keyword}={name!r} is of type {kind}, not str", fix)
+        raise SpecError(f"{keyword}={safe_repr(name)} is of type {kind}, not str", fix)
     if not name:
         raise SpecError(f"{keyword} is empty", fix)
     if "\0" in name:
-        raise SpecError(f"{keyword}={name!r} has a NUL byte", fix)
+        raise SpecError(f"{keyword}={safe_repr(name)} has a NUL byte", fix)
     try:
         size = len(os.fsencode(name))
     except UnicodeEncodeError:
-        why = f"{keyword}={name!r} cannot be written in the file system's encoding"
+        shown = f"{keyword}={safe_repr(name)}"
+        why = f"{shown} cannot be written in the file system's encoding"
         raise SpecError(why, fix) from None
     if size > UTS_NAME_MAX:
         why = f"{keyword} has {size} bytes and the kernel takes {UTS_NAME_MAX}"

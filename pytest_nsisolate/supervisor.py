@@ -4,6 +4,7 @@ The supervisor's side of isolated tests: gets sandboxes, forks guests, reports.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 
 import pytest
@@ -133,6 +134,9 @@ class Supervisor:
         next_spec: Spec | None,
     ) -> None:
         item = talk.item
+        # pytest's own watchdog is armed anew in the guest; here it would tell of a wait,
+        # and to stop it in a fork hangs: its thread is not there.
+        faulthandler.cancel_dump_traceback_later()
         self._get_remains(item.config).clear()
         process = self.succession.begin(item, spec)
         if nextitem is not None and next_spec is not None:
@@ -243,7 +247,7 @@ class Supervisor:
         Tear down what is borrowed and no longer needed; complete the teardown report.
         """
         item, session = talk.item, talk.item.session
-        if session.shouldstop or session.shouldfail:
+        if private.tears_down_all(session):
             nextitem = None
         if talk.held is not None and private.stays_set_up(item, nextitem):
             private.end_current_test_variable()

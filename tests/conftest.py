@@ -16,7 +16,7 @@ from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.sandbox import identity_for
 from pytest_nsisolate.spec import Spec
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "twins"]
 
 #: Set in CI: a test that this machine cannot run is then a failure, not a skip.
 MUST_WORK = "NSISOLATE_MUST_WORK"
@@ -71,5 +71,43 @@ def run_both_ways(
 
     Whoever runs these tests, root or not, both ways into a sandbox are tried.
     """
-    command = [*WAYS[request.param], sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    command = [
+        *WAYS[request.param],
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+    ]
     return lambda *args: pytester.run(*command, *args, timeout=60)
+
+
+_VIEW = '''
+import ast
+import subprocess
+import sys
+
+import pytest
+
+LOOP = "import sys\\nfor line in sys.stdin: print(repr(eval(line)), flush=True)"
+
+@pytest.fixture(scope="session")
+def on_host():
+    """Evaluate an expression in a process that stays on the host."""
+    command = [sys.executable, "-c", LOOP]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        def ask(expression):
+            process.stdin.write(expression + "\\n")
+            process.stdin.flush()
+            return ast.literal_eval(process.stdout.readline())
+        yield ask
+'''
+
+
+@pytest.fixture
+def view_of_host(pytester: pytest.Pytester) -> None:
+    """
+    Give the tests that `pytester` runs a fixture ``on_host``, an eye on the host.
+    """
+    pytester.makeconftest(_VIEW)

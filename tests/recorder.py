@@ -1,0 +1,104 @@
+"""
+A plugin that writes down what other plugins see of a session.
+
+`tests.twins` copies this file to where an inner pytest finds it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+#: Where, in the root directory of the session, the record is.
+RECORD = "record.json"
+
+_TIMES = {"duration", "start", "stop"}
+
+
+def _text(value: object) -> str:
+    """
+    Return *value* without the addresses that differ from run to run.
+    """
+    return re.sub(r"0x[0-9a-f]{6,}", "0x", str(value))
+
+
+class Recorder:
+    """
+    Collects every event, in order, and where each test ran.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.places = path.with_suffix(".places")
+        self.places.write_text("")
+        self.here = os.readlink("/proc/self/ns/pid")
+        self.events: list[tuple[object, ...]] = []
+        self.warnings: list[tuple[object, ...]] = []
+
+    def pytest_runtest_logstart(self, nodeid: str, location: object) -> None:
+        """
+        Note that a test starts.
+        """
+        self.events.append(("start", nodeid, repr(location)))
+
+    def pytest_runtest_logfinish(self, nodeid: str, location: object) -> None:
+        """
+        Note that a test is over.
+        """
+        self.events.append(("finish", nodeid, repr(location)))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """
+        Note all that a report says, except for times.
+        """
+        told = {
+            name: _text(value if isinstance(value, str) else repr(value))
+            for name, value in vars(report).items()
+            if name not in _TIMES | {"longrepr"} and not name.startswith("_")
+        }
+        told["longrepr"] = _text(report.longrepr)
+        told["skip"] = str(isinstance(report.longrepr, tuple))
+        told["long text"] = _text(report.longreprtext)
+        told["stdout"] = _text(report.capstdout)
+        told["stderr"] = _text(report.capstderr)
+        told["log"] = _text(report.caplog)
+        self.events.append(("report", told))
+
+    def pytest_warning_recorded(
+        self, warning_message: warnings.WarningMessage, when: str, nodeid: str
+    ) -> None:
+        """
+        Note a warning.
+        """
+        one = warning_message
+        told = [_text(one.message), one.category.__qualname__, one.filename, one.lineno]
+        self.warnings.append((when, nodeid, *told))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        """
+        Note in which PID namespace a test runs.
+        """
+        with self.places.open("a") as stream:
+            print(os.readlink("/proc/self/ns/pid") == self.here, file=stream)
+        return (yield)
+
+    def pytest_unconfigure(self) -> None:
+        """
+        Write all of it to a file.
+        """
+        record = {"events": self.events, "warnings": self.warnings}
+        self.path.write_text(json.dumps(record))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Begin to record.
+    """
+    config.pluginmanager.register(Recorder(config.rootpath / RECORD), "the record")

@@ -1,0 +1,271 @@
+"""
+The channel carries any message, in any pieces, in time that is linear in its bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_nsisolate.channel import Garbled, Message, Reader, encode, write_all
+
+#: Machines differ; nothing here is a matter of milliseconds.
+#: The checkout may belong to another user: no examples are kept in it.
+QUICKLY = settings(max_examples=40, deadline=None, database=None)
+
+#: Strings with lone surrogates too, as pytest's captured output may have them.
+TEXT = st.text(st.characters())
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXT
+)
+VALUES: Any = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
+    max_leaves=20,
+)
+MESSAGES: Any = st.dictionaries(TEXT, VALUES, max_size=6)
+
+#: Values that JSON has no words for, and keys that are no strings.
+ODD: Any = st.recursive(
+    st.one_of(
+        SCALARS,
+        st.binary(),
+        st.complex_numbers(),
+        st.sets(st.integers()),
+        st.builds(object),
+        st.builds(pow, st.just(10), st.just(5000)),
+        st.floats(),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner),
+        st.tuples(inner, inner),
+        st.dictionaries(st.integers() | st.tuples(st.integers()) | TEXT, inner),
+    ),
+    max_leaves=20,
+)
+
+
+class BrokenRepr:
+    """
+    A value that cannot even be shown.
+    """
+
+    def __repr__(self) -> str:
+        """
+        Fail.
+        """
+        raise RuntimeError
+
+
+def _read(pieces: Iterator[bytes] | list[bytes]) -> list[Message]:
+    """
+    Return the messages that come out when *pieces* go in one after another.
+    """
+    read, write = os.pipe()
+    try:
+        reader = Reader(read)
+        for piece in pieces:
+            # No more than a pipe holds.
+            for start in range(0, len(piece), 1 << 15):
+                write_all(write, piece[start : start + (1 << 15)])
+                reader.read()
+        return list(reader.ready)
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+@QUICKLY
+@given(st.lists(MESSAGES, max_size=5), st.lists(st.integers(1, 40), min_size=1))
+def test_round_trip(messages: list[Message], sizes: list[int]) -> None:
+    """
+    Whatever JSON can say comes out as it went in, however the bytes are cut.
+    """
+    data = b"".join(encode(message) for message in messages)
+    pieces, start, turn = [], 0, 0
+    while start < len(data):
+        size = sizes[turn % len(sizes)]
+        pieces.append(data[start : start + size])
+        start, turn = start + size, turn + 1
+    assert _read(pieces) == messages
+
+
+@QUICKLY
+@given(ODD)
+def test_what_json_cannot_say(value: object) -> None:
+    """
+    Any value arrives as something, and what stands next to it unharmed.
+    """
+    (message,) = _read([encode({"outcome": "passed", "value": value})])
+    assert message["outcome"] == "passed"
+    assert "value" in message
+
+
+@pytest.mark.parametrize(
+    ("value", "arrives"),
+    [
+        (b"\xff", r"b'\xff'"),
+        ({1}, "{1}"),
+        ({(1, 2): "a"}, {"(1, 2)": "a"}),
+        ({None: 1, "b": [{2.5: b"x"}]}, None),
+        (10**5000, hex(10**5000)),
+        (math.inf, math.inf),
+        ((1, 2), [1, 2]),
+        (BrokenRepr(), "<BrokenRepr whose repr() raises RuntimeError>"),
+        ([BrokenRepr()], ["<BrokenRepr whose repr() raises RuntimeError>"]),
+        ("\ud800\udfff", None),
+        ("\0", "\0"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_how_values_arrive(value: object, arrives: object) -> None:
+    """
+    What JSON cannot say arrives as its repr.
+    """
+    (message,) = _read([encode({"value": value})])
+    if arrives is not None:
+        assert message["value"] == arrives
+
+
+def test_not_a_number() -> None:
+    """
+    NaN arrives as NaN.
+    """
+    (message,) = _read([encode({"value": math.nan})])
+    assert math.isnan(float(str(message["value"])))
+
+
+def test_list_in_itself() -> None:
+    """
+    A list that contains itself arrives cut off.
+    """
+    endless: list[object] = [1]
+    endless.append(endless)
+    (message,) = _read([encode({"outcome": "passed", "value": endless})])
+    assert message["outcome"] == "passed"
+
+
+def test_deep_nesting() -> None:
+    """
+    A value that is deeper than Python may recurse arrives cut off.
+    """
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    (message,) = _read([encode({"outcome": "passed", "value": deep})])
+    assert message["outcome"] == "passed"
+    while deep:
+        # Or Python 3.10 recurses in C when it frees them.
+        deep = deep.pop()  # type: ignore[assignment]
+
+
+def _seconds_for(size: int) -> float:
+    """
+    Return how long it takes to read a message of *size* bytes in small pieces.
+    """
+    data = encode({"text": "x" * size})
+    read, write = os.pipe()
+    writer = threading.Thread(target=write_all, args=(write, data))
+    writer.start()
+    reader = Reader(read)
+    start = time.process_time()
+    while not reader.ready:
+        reader.read()
+    taken = time.process_time() - start
+    writer.join()
+    os.close(read)
+    os.close(write)
+    assert reader.ready.popleft() == {"text": "x" * size}
+    return taken
+
+
+def test_linear_in_bytes() -> None:
+    """
+    Eight times the bytes take eight times as long, not sixty-four times.
+    """
+    _seconds_for(1 << 20)
+    small = min(_seconds_for(8 << 20) for _ in range(2))
+    assert _seconds_for(64 << 20) < 30 * small
+
+
+def test_linear_in_messages() -> None:
+    """
+    Many messages in one read are taken apart without copying the rest each time.
+    """
+    data = encode({"a": 1}) * 40_000
+    read, write = os.pipe()
+    writer = threading.Thread(target=write_all, args=(write, data))
+    writer.start()
+    reader = Reader(read)
+    while len(reader.ready) < 40_000:
+        reader.read()
+    writer.join()
+    os.close(read)
+    os.close(write)
+    assert set(map(json.dumps, reader.ready)) == {'{"a": 1}'}
+
+
+def _frame(body: bytes) -> bytes:
+    """
+    Return *body* behind its length.
+    """
+    return struct.pack(">Q", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe", b"[]", b'"text"', b"null", b"1", b"[" * 100_000],
+    ids=["empty", "cut", "not utf-8", "list", "str", "null", "number", "deep"],
+)
+def test_garbled(body: bytes) -> None:
+    """
+    What is no JSON object is garbled, and no other error.
+    """
+    with pytest.raises(Garbled):
+        _read([_frame(body)])
+
+
+@settings(QUICKLY, max_examples=200)
+@given(st.binary(min_size=1, max_size=200))
+def test_any_bytes(data: bytes) -> None:
+    """
+    Bytes that no guest has sent are an incomplete message or garbled.
+    """
+    with contextlib.suppress(Garbled):
+        assert all(isinstance(message, dict) for message in _read([data]))
+
+
+def test_nothing_yet() -> None:
+    """
+    A reader that does not block says that there is nothing.
+    """
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    with pytest.raises(BlockingIOError):
+        Reader(read).read()
+    os.close(write)
+    with pytest.raises(EOFError):
+        Reader(read).read()
+    os.close(read)
+
+
+def test_no_one_reads() -> None:
+    """
+    To write where no one reads is an error, and no endless wait.
+    """
+    read, write = os.pipe()
+    os.close(read)
+    with pytest.raises(BrokenPipeError):
+        write_all(write, b"x")
+    os.close(write)

@@ -1,0 +1,76 @@
+"""
+Endings, from real wait statuses.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from pytest_nsisolate.ending import Exited, Killed, from_wait_status, signal_name
+
+
+def _status_of(signal_number: int | None, code: int = 0) -> int:
+    """
+    Return the wait status of a process that ends so.
+    """
+    pid = os.fork()
+    if not pid:
+        if signal_number is None:
+            os._exit(code)
+        if signal_number not in {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(signal_number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.kill(os.getpid(), signal_number)
+        os._exit(99)
+    return os.waitpid(pid, 0)[1]
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 5, 127, 128, 137, 139, 255])
+def test_exited(code: int) -> None:
+    """
+    Every exit code is one, also those that a shell uses for signals.
+    """
+    ended = from_wait_status(_status_of(None, code))
+    assert ended == Exited(code)
+    assert str(ended) == f"exited with code {code}"
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (signal.SIGTERM, "SIGTERM"),
+        (signal.SIGKILL, "SIGKILL"),
+        (signal.SIGALRM, "SIGALRM"),
+        (signal.SIGUSR1, "SIGUSR1"),
+        (signal.SIGRTMIN, "SIGRTMIN"),
+        (signal.SIGRTMIN + 3, "SIGRTMIN+3"),
+        (signal.SIGRTMAX, "SIGRTMAX"),
+    ],
+)
+def test_killed(number: int, name: str) -> None:
+    """
+    A signal is told by its name, a real-time one counted from the first.
+    """
+    ended = from_wait_status(_status_of(number))
+    assert ended == Killed(number)
+    assert str(ended) == f"killed by {name}"
+
+
+def test_core_dump_does_not_hide_the_signal() -> None:
+    """
+    The bit that tells of a core dump is not part of the signal's number.
+    """
+    assert from_wait_status(signal.SIGSEGV | 0x80) == Killed(signal.SIGSEGV)
+
+
+@pytest.mark.parametrize("number", sorted(signal.valid_signals()))
+def test_every_signal_has_a_name(number: int) -> None:
+    """
+    No signal of this system is told by number.
+    """
+    assert signal_name(number).startswith("SIG")
+    if number > signal.SIGRTMIN and number < signal.SIGRTMAX:
+        assert signal_name(number) == f"SIGRTMIN+{number - signal.SIGRTMIN}"

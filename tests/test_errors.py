@@ -1,0 +1,259 @@
+"""
+Every text that a user reads when something is wrong.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_nsisolate import diagnosis
+from pytest_nsisolate.errors import Explanation, NsIsolateError, Refused, errno_name
+
+APPARMOR = "kernel.apparmor_restrict_unprivileged_userns"
+CLONE = "kernel.unprivileged_userns_clone"
+
+
+def test_three_lines() -> None:
+    """
+    An explanation is what, why and fix, each on a line.
+    """
+    explanation = Explanation(what="cannot do it", why="it is so", fix="do that")
+    assert str(explanation) == "cannot do it\nwhy: it is so\nfix: do that"
+
+
+def test_refused() -> None:
+    """
+    A refusal names the call and the errno by its symbol.
+    """
+    refused = Refused("unshare(CLONE_NEWUSER)", errno.EPERM)
+    assert str(refused) == "unshare(CLONE_NEWUSER) failed: EPERM"
+    assert isinstance(refused, NsIsolateError)
+    assert errno_name(4095) == "errno 4095"
+
+
+def test_refused_from_os_error() -> None:
+    """
+    The call that an error carries goes before the one that is assumed.
+    """
+    with pytest.raises(FileNotFoundError) as caught:
+        os.stat("/no/such/file")
+    assert str(Refused.from_os_error(caught.value)) == "/no/such/file failed: ENOENT"
+    bare = OSError(errno.EAGAIN, "again")
+    assert str(Refused.from_os_error(bare, "fork()")) == "fork() failed: EAGAIN"
+
+
+@pytest.fixture
+def facts(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """
+    Return the files that a diagnosis reads, empty: no kernel has them all at once.
+    """
+    files: dict[str, str] = {}
+    monkeypatch.setattr(diagnosis, "_read", files.get)
+    return files
+
+
+def _sysctl(name: str) -> str:
+    """
+    Return the file of the sysctl *name*.
+    """
+    return "/proc/sys/" + name.replace(".", "/")
+
+
+def _lines(call: str, number: int) -> list[str]:
+    """
+    Return the explanation of a refusal, line by line.
+    """
+    return str(diagnosis.explain("isolate test_a", Refused(call, number))).split("\n")
+
+
+@pytest.mark.parametrize(("name", "bad", "good"), [(APPARMOR, 1, 0), (CLONE, 0, 1)])
+def test_forbidden_user_namespaces(
+    facts: dict[str, str], name: str, bad: int, good: int
+) -> None:
+    """
+    The sysctl that forbids user namespaces is named with its value.
+    """
+    facts[_sysctl(name)] = str(bad)
+    assert _lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
+        "cannot isolate test_a: unshare(CLONE_NEWUSER) failed: EPERM",
+        f"why: this kernel forbids unprivileged user namespaces ({name} is {bad})",
+        f"fix: sudo sysctl -w {name}={good}, or run as root",
+    ]
+
+
+def test_limit_of_zero(facts: dict[str, str]) -> None:
+    """
+    A limit of zero namespaces is named.
+    """
+    facts.update({_sysctl(f"user.max_{kind}_namespaces"): "9" for kind in ("pid",)})
+    facts[_sysctl("user.max_user_namespaces")] = "0"
+    assert _lines("unshare(CLONE_NEWUSER)", errno.ENOSPC) == [
+        "cannot isolate test_a: unshare(CLONE_NEWUSER) failed: ENOSPC",
+        (
+            "why: this system allows no more namespaces of a kind "
+            "(user.max_user_namespaces is 0)"
+        ),
+        "fix: sudo sysctl -w user.max_user_namespaces=10000",
+    ]
+
+
+def test_limit_reached(facts: dict[str, str]) -> None:
+    """
+    Where no limit is zero, all are shown.
+    """
+    kinds = ("user", "pid", "ipc", "uts", "mnt")
+    facts.update({_sysctl(f"user.max_{kind}_namespaces"): "9" for kind in kinds})
+    values = ", ".join(f"user.max_{kind}_namespaces is 9" for kind in kinds)
+    assert _lines("unshare(CLONE_NEWUSER)", errno.EUSERS) == [
+        "cannot isolate test_a: unshare(CLONE_NEWUSER) failed: EUSERS",
+        f"why: too many namespaces, or more than 32 nested in each other ({values})",
+        (
+            "fix: sudo sysctl -w user.max_user_namespaces=100000 (likewise the "
+            "others), or leave the container that this runs in"
+        ),
+    ]
+
+
+def test_masked_proc(facts: dict[str, str]) -> None:
+    """
+    What a container has mounted over /proc is named.
+    """
+    facts["/proc/self/mountinfo"] = "\n".join(
+        f"{number} 1 0:1 / {path} rw - tmpfs none rw"
+        for number, path in enumerate(["/proc", "/proc/kcore", "/proc/keys"])
+    )
+    assert _lines("mount(proc, /proc)", errno.EPERM) == [
+        "cannot isolate test_a: mount(proc, /proc) failed: EPERM",
+        (
+            "why: the container masks parts of /proc (/proc/kcore, /proc/keys), and "
+            "then the kernel mounts no fresh one (mount_namespaces(7))"
+        ),
+        (
+            "fix: docker run --security-opt systempaths=unconfined, or "
+            "podman run --security-opt unmask=ALL"
+        ),
+    ]
+
+
+def test_unmappable_root(
+    facts: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Root without CAP_SETFCAP cannot be mapped, and is told so.
+    """
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    facts["/proc/self/status"] = "Name:\tx\nCapEff:\t0000000000000001\n"
+    assert _lines("write(/proc/self/uid_map)", errno.EPERM) == [
+        "cannot isolate test_a: write(/proc/self/uid_map) failed: EPERM",
+        (
+            "why: pytest is uid 0 without CAP_SETFCAP, and such a uid cannot be mapped "
+            "(user_namespaces(7), since Linux 5.12)"
+        ),
+        "fix: run pytest as a user other than root, or give it CAP_SETFCAP",
+    ]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
+def test_seccomp(facts: dict[str, str], number: int) -> None:
+    """
+    A seccomp filter is named where one is on.
+    """
+    facts["/proc/self/status"] = "Seccomp:\t2\n"
+    assert _lines("unshare(CLONE_NEWIPC)", number)[1:] == [
+        "why: a seccomp filter is on this process (Seccomp is 2 in /proc/self/status)",
+        "fix: docker run --security-opt seccomp=unconfined, or podman likewise",
+    ]
+
+
+def test_process_limit() -> None:
+    """
+    The limit of processes is named with its value.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    shown = "unlimited" if soft == resource.RLIM_INFINITY else soft
+    assert _lines("fork()", errno.EAGAIN) == [
+        "cannot isolate test_a: fork() failed: EAGAIN",
+        f"why: no more processes can be started (RLIMIT_NPROC is {shown})",
+        "fix: ulimit -u unlimited, or end processes of this user",
+    ]
+
+
+def test_descriptor_limit() -> None:
+    """
+    The limit of descriptors is named with its value.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert _lines("pipe()", errno.EMFILE) == [
+        "cannot isolate test_a: pipe() failed: EMFILE",
+        f"why: no more descriptors can be opened (RLIMIT_NOFILE is {soft})",
+        f"fix: ulimit -n {max(2 * soft, 1024)}",
+    ]
+
+
+def test_lost_directory() -> None:
+    """
+    A working directory that is not there inside is named, and the way out.
+    """
+    assert _lines("chdir(/dev/shm/x)", errno.ENOENT) == [
+        "cannot isolate test_a: chdir(/dev/shm/x) failed: ENOENT",
+        (
+            "why: the working directory cannot be reached inside; what is below "
+            "/dev/shm and /dev/mqueue is not there"
+        ),
+        "fix: cd to a directory outside of /dev/shm and run pytest there",
+    ]
+
+
+def test_old_kernel() -> None:
+    """
+    A kernel whose setns() takes no pidfd is named with its version.
+    """
+    assert _lines("setns(pidfd, CLONE_NEWPID)", errno.EINVAL)[1:] == [
+        (
+            f"why: this kernel is {platform.release()}; setns() takes a pidfd since "
+            "Linux 5.8"
+        ),
+        (
+            "fix: boot a kernel of version 5.8 or later, or pass "
+            "--nsisolate-unavailable=skip"
+        ),
+    ]
+
+
+def test_not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Elsewhere the system is named.
+    """
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert _lines("namespaces on darwin", errno.ENOSYS) == [
+        "cannot isolate test_a: namespaces on darwin failed: ENOSYS",
+        "why: namespaces are a facility of Linux and this is darwin",
+        "fix: run the tests on Linux, or pass --nsisolate-unavailable=skip",
+    ]
+
+
+def test_unknown() -> None:
+    """
+    Where the reason is not known, what was looked at is shown, read and not guessed.
+    """
+    what, why, fix = _lines("sethostname()", errno.EIO)
+    assert what == "cannot isolate test_a: sethostname() failed: EIO"
+    status = Path("/proc/self/status").read_text()
+    capabilities = status.partition("CapEff:")[2].split()[0]
+    limit = Path("/proc/sys/user/max_user_namespaces").read_text().strip()
+    assert why.startswith(
+        f"why: not known; looked at uid {os.geteuid()}, CapEff {capabilities}, Seccomp "
+    )
+    assert why.endswith(
+        f"kernel {platform.release()}, user.max_user_namespaces {limit}"
+    )
+    assert fix == (
+        "fix: strace -f -o trace.txt python -m pytest, and read the call in trace.txt"
+    )

@@ -1,0 +1,253 @@
+"""
+The modules form layers, and imports go down only.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytest_nsisolate
+
+PACKAGE = Path(pytest_nsisolate.__file__).parent
+NAME = PACKAGE.name
+
+LINUX, CORE, PYTEST_SIDE, PLUGIN = range(4)
+
+#: Where each module belongs. A new module is entered here.
+LAYER = {
+    "__init__": LINUX,
+    "linux": LINUX,
+    "channel": CORE,
+    "diagnosis": CORE,
+    "ending": CORE,
+    "entry": CORE,
+    "errors": CORE,
+    "guest": CORE,
+    "helpers": CORE,
+    "init": CORE,
+    "isolation": CORE,
+    "launcher": CORE,
+    "pool": CORE,
+    "remains": CORE,
+    "sandbox": CORE,
+    "spec": CORE,
+    "ahead": PYTEST_SIDE,
+    "borrow": PYTEST_SIDE,
+    "clash": PYTEST_SIDE,
+    "conversation": PYTEST_SIDE,
+    "crash": PYTEST_SIDE,
+    "header": PYTEST_SIDE,
+    "marker": PYTEST_SIDE,
+    "options": PYTEST_SIDE,
+    "private": PYTEST_SIDE,
+    "relay": PYTEST_SIDE,
+    "reports": PYTEST_SIDE,
+    "succession": PYTEST_SIDE,
+    "supervisor": PYTEST_SIDE,
+    "wish": PYTEST_SIDE,
+    "plugin": PLUGIN,
+}
+
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+#: What the bare interpreter of a launcher may import: all of it is in memory by then,
+#: or is an extension module.
+BARE = {"__future__", "_socket", "array", "marshal", "os", "select", "signal", "sys"}
+
+IMPORT = (ast.Import, ast.ImportFrom)
+
+#: How a module is imported without a statement.
+IMPORTERS = {"__import__", "import_module", "find_spec", "importlib"}
+
+
+def parse(module: str) -> ast.Module:
+    """
+    Return the syntax tree of *module*.
+    """
+    return ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """
+    Yield what *tree* imports, anywhere in it, by full dotted names.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # The package is flat: one dot, or more, is always the package itself.
+            base = ".".join(filter(None, [NAME if node.level else "", node.module]))
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def roots(module: str) -> set[str]:
+    """
+    Return the top-level names of all that *module* imports.
+    """
+    return {name.partition(".")[0] for name in imported(parse(module))}
+
+
+def neighbours(module: str) -> set[str]:
+    """
+    Return the modules of the package that *module* imports.
+    """
+    found = set()
+    for name in imported(parse(module)):
+        package, *rest = name.split(".")
+        if package == NAME:
+            found.add(rest[0] if rest and rest[0] in MODULES else "__init__")
+    return found
+
+
+def words(tree: ast.AST) -> set[str]:
+    """
+    Return every name, attribute and string of *tree*.
+    """
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=word) | ast.Attribute(attr=word):
+                found.add(word)
+            case ast.Constant(value=str(word)):
+                found.add(word)
+    return found
+
+
+def is_for_types(node: ast.AST) -> bool:
+    """
+    Say whether *node* is ``if TYPE_CHECKING:``, which is never run.
+    """
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
+
+
+def test_every_module_has_a_layer() -> None:
+    """
+    The table names each module of the package and nothing else.
+    """
+    assert sorted(LAYER) == MODULES
+
+
+def test_the_package_is_flat() -> None:
+    """
+    No module hides from these tests in a sub-package.
+    """
+    assert [path.stem for path in sorted(PACKAGE.rglob("*.py"))] == MODULES
+
+
+def test_a_hidden_import_is_seen() -> None:
+    """
+    An import inside a function, or a relative one, counts as an import.
+    """
+    hidden = "def function():\n import json\n from . import guest\n from .a import b"
+
+    found = set(imported(ast.parse(hidden)))
+
+    assert found == {"json", f"{NAME}.guest", f"{NAME}.a.b"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module: str) -> None:
+    """
+    A module imports from its own layer and those below it.
+    """
+    upward = {one for one in neighbours(module) if LAYER[one] > LAYER[module]}
+
+    assert upward == set()
+
+
+def test_there_is_no_cycle() -> None:
+    """
+    The modules can be put in an order in which each imports only earlier ones.
+    """
+    graph = {module: neighbours(module) for module in MODULES}
+
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+
+    assert sorted(order) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_stand_at_the_top(module: str) -> None:
+    """
+    No import is in a function or a class, or made by a call.
+    """
+    tree = parse(module)
+    top: list[ast.AST] = [tree, *filter(is_for_types, tree.body)]
+    at_top = [one for block in top for one in ast.iter_child_nodes(block)]
+    every = [one for one in ast.walk(tree) if isinstance(one, IMPORT)]
+
+    assert [one.lineno for one in every if one not in at_top] == []
+    assert words(tree) & IMPORTERS == set()
+
+
+@pytest.mark.parametrize(
+    "module", [one for one in MODULES if LAYER.get(one) in {LINUX, CORE}]
+)
+def test_core_knows_no_pytest(module: str) -> None:
+    """
+    The core and what is below it import neither pytest nor pluggy.
+    """
+    assert roots(module) & {"pytest", "_pytest", "pluggy"} == set()
+
+
+@pytest.mark.parametrize(
+    ("package", "module"), [("_pytest", "private"), ("ctypes", "linux")]
+)
+def test_only_one_module_imports(package: str, module: str) -> None:
+    """
+    What is private in pytest, and the C library, come in by one door each.
+    """
+    assert [one for one in MODULES if package in roots(one)] == [module]
+
+
+@pytest.mark.parametrize("module", ["launcher", "init"])
+def test_launcher_is_bare(module: str) -> None:
+    """
+    What runs in the launcher imports what costs next to nothing.
+    """
+    names = set(imported(parse(module)))
+    for node in filter(is_for_types, parse(module).body):
+        names -= set(imported(node))
+    outside = {name.partition(".")[0] for name in names} - {NAME}
+
+    assert outside <= BARE
+    assert neighbours(module) <= {"linux", "init"} - {module}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_system_call_by_number(module: str) -> None:
+    """
+    A number of a system call differs from machine to machine: none is used.
+    """
+    assert "syscall" not in words(parse(module))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_alone(module: str) -> None:
+    """
+    A module can be imported first, without a warning, and the core without pytest.
+    """
+    name = NAME if module == "__init__" else f"{NAME}.{module}"
+    unwanted = "pytest" if LAYER[module] <= CORE else "nothing"
+    code = f"import sys, {name}; sys.exit({unwanted!r} in sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

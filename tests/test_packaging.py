@@ -1,0 +1,149 @@
+"""
+What is built and installed is whole.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import pytest_nsisolate
+
+ROOT = Path(__file__).parent.parent
+VERSION = pytest_nsisolate.__version__
+
+
+def build(target: str, directory: Path) -> Path:
+    """
+    Build the *target*, wheel or sdist, from this checkout, without network.
+    """
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", directory],
+        check=True,
+        cwd=ROOT,
+        timeout=120,
+    )
+    (path,) = directory.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """
+    Give the files of the wheel: name and text.
+    """
+    with zipfile.ZipFile(build("wheel", tmp_path_factory.mktemp("wheel"))) as file:
+        return {name: file.read(name).decode() for name in file.namelist()}
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """
+    Give the names of the files of the source distribution, without its directory.
+    """
+    with tarfile.open(build("sdist", tmp_path_factory.mktemp("sdist"))) as file:
+        return {name.partition("/")[2] for name in file.getnames()}
+
+
+@pytest.fixture
+def facts(wheel: dict[str, str]) -> Message:
+    """
+    Give the metadata in the wheel.
+    """
+    return Parser().parsestr(wheel[f"pytest_nsisolate-{VERSION}.dist-info/METADATA"])
+
+
+def test_wheel_holds_the_package_alone(wheel: dict[str, str]) -> None:
+    """
+    The wheel has every module, the type marker and the licence, and nothing else.
+    """
+    info = f"pytest_nsisolate-{VERSION}.dist-info"
+    files = {f"pytest_nsisolate/{path.name}" for path in package_files()}
+    for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"):
+        files.add(f"{info}/{name}")
+
+    assert set(wheel) == files
+    assert "pytest_nsisolate/py.typed" in files
+
+
+def package_files() -> list[Path]:
+    """
+    Return the files of the package in this checkout.
+    """
+    return [path for path in (ROOT / "pytest_nsisolate").iterdir() if path.is_file()]
+
+
+def test_wheel_announces_the_plugin(wheel: dict[str, str]) -> None:
+    """
+    pytest finds the plugin by the entry point nsisolate.
+    """
+    points = wheel[f"pytest_nsisolate-{VERSION}.dist-info/entry_points.txt"]
+
+    assert points.split("\n")[:2] == [
+        "[pytest11]",
+        "nsisolate = pytest_nsisolate.plugin",
+    ]
+
+
+def test_metadata_says_what_it_is(facts: Message) -> None:
+    """
+    The metadata has version, licence, oldest Python and pytest's classifier.
+    """
+    assert facts["Name"] == "pytest-nsisolate"
+    assert facts["Version"] == VERSION
+    assert facts["License-Expression"] == "MIT"
+    assert facts["Requires-Python"] == ">=3.10"
+    assert "Framework :: Pytest" in facts.get_all("Classifier", [])
+
+
+def test_runtime_dependencies_are_three(facts: Message) -> None:
+    """
+    Whoever installs the plugin gets pytest, pluggy and psutil with it.
+    """
+    needed = [
+        re.match(r"[\w-]+", one)
+        for one in facts.get_all("Requires-Dist", [])
+        if "extra ==" not in one
+    ]
+
+    assert sorted(one[0] for one in needed if one) == ["pluggy", "psutil", "pytest"]
+
+
+def test_sdist_can_be_tested(sdist: set[str]) -> None:
+    """
+    The source distribution has all that was there to build and test it.
+    """
+    wanted = {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO"}
+    for directory in ("pytest_nsisolate", "tests", "docs"):
+        for path in (ROOT / directory).rglob("*"):
+            parts = path.relative_to(ROOT).parts
+            if path.is_file() and not {"__pycache__", "_build"} & set(parts):
+                wanted.add("/".join(parts))
+
+    assert wanted - sdist == set()
+    assert any(name.startswith("docs/examples/test_") for name in sdist)
+
+
+def test_sdist_has_nothing_of_this_machine(sdist: set[str]) -> None:
+    """
+    Caches, environments and build results stay out of the source distribution.
+    """
+    unwanted = re.compile(r"(^|/)(\.venv|\.tox|\.git|__pycache__|[^/]*_cache|_build)/")
+
+    assert [name for name in sorted(sdist) if unwanted.search(name)] == []
+
+
+def test_installed_version_is_the_package_s() -> None:
+    """
+    The version of the distribution is the one that the package tells.
+    """
+    assert metadata.version("pytest-nsisolate") == VERSION

@@ -1,0 +1,295 @@
+"""
+Where a sandbox cannot be had: what, why and fix, and never green on the host.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+from conftest import WAYS, cannot, is_capable
+
+RunPytest = Callable[..., pytest.RunResult]
+Refuse = Callable[..., pytest.RunResult]
+
+#: Runs its further arguments with a seccomp filter that answers EPERM to some calls.
+FILTER = """
+import ctypes
+import os
+import struct
+import sys
+
+# Audit architecture and system call numbers. Source: linux/audit.h, asm/unistd.h.
+ARCH, NUMBERS = {
+    "x86_64": (0xC000003E, {"unshare": 272, "mount": 165, "setns": 308,
+                            "sethostname": 170, "clone": 56}),
+    "aarch64": (0xC00000B7, {"unshare": 97, "mount": 40, "setns": 268,
+                             "sethostname": 161, "clone": 220}),
+}[os.uname().machine]
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # linux/bpf_common.h
+ALLOW, ERRNO = 0x7FFF0000, 0x00050000  # linux/seccomp.h
+SET_NO_NEW_PRIVS, SET_SECCOMP, MODE_FILTER = 38, 22, 2  # linux/prctl.h
+
+def statement(code, k, jt=0, jf=0):
+    return struct.pack("=HBBI", code, jt, jf, k)
+
+calls, number = sys.argv[1].split(","), int(sys.argv[2])
+program = [statement(LOAD, 4), statement(EQUAL, ARCH, 1, 0), statement(RETURN, ALLOW)]
+program.append(statement(LOAD, 0))
+for name in calls:
+    program.append(statement(EQUAL, NUMBERS[name], 0, 1))
+    program.append(statement(RETURN, ERRNO | number))
+program.append(statement(RETURN, ALLOW))
+code = ctypes.create_string_buffer(b"".join(program))
+
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+libc = ctypes.CDLL(None, use_errno=True)
+zero = ctypes.c_ulong(0)
+assert libc.prctl(SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) == 0
+filter_ = Program(len(program), ctypes.addressof(code))
+mode = ctypes.c_ulong(MODE_FILTER)
+if libc.prctl(SET_SECCOMP, mode, ctypes.byref(filter_), zero, zero):
+    sys.exit(f"no filter: {os.strerror(ctypes.get_errno())}")
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+TESTS = """
+from pathlib import Path
+import pytest
+
+@pytest.fixture
+def inside():
+    Path("ran").write_text("in setup")
+
+@pytest.mark.isolated(hostname="t1")
+def test_it(inside): Path("ran").write_text("in call")
+
+@pytest.mark.isolated(hostname="t1")
+@pytest.mark.xfail
+def test_xfail(inside): Path("ran").write_text("in call")
+
+@pytest.mark.isolated(hostname="t1")
+@pytest.mark.xfail(strict=True, raises=BaseException)
+def test_strict(inside): Path("ran").write_text("in call")
+
+def test_host(): pass
+"""
+
+SKIP = "--nsisolate-unavailable=skip"
+
+
+def python(*args: str) -> list[str]:
+    """
+    Return the command that runs pytest with *args*.
+    """
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
+
+
+@pytest.fixture
+def refuse(pytester: pytest.Pytester) -> Refuse:
+    """
+    Run `TESTS` behind a command; expect failures, or skips, and what, why, fix.
+    """
+
+    def run(prefix: list[str], what: str, why: str, fix: str) -> pytest.RunResult:
+        """
+        Run `TESTS` behind *prefix*, by both policies, and expect these three lines.
+        """
+        pytester.makepyfile(test_refused=TESTS)
+        result = pytester.run(*prefix, *python("-rEsfx"), timeout=60)
+        skipped = pytester.run(*prefix, *python("-rEsfx", SKIP), timeout=60)
+        result.assert_outcomes(errors=3, passed=1)
+        result.stdout.fnmatch_lines(
+            [f"cannot isolate test_it: {what}", f"why: {why}", f"fix: {fix}"]
+        )
+        skipped.assert_outcomes(skipped=3, passed=1)
+        skipped.stdout.fnmatch_lines(
+            [f"SKIPPED*cannot isolate test_it: {what}; why: {why}; fix: {fix}"]
+        )
+        assert not (pytester.path / "ran").exists()
+        return result
+
+    return run
+
+
+def _filtered(pytester: pytest.Pytester, way: str, call: str) -> list[str]:
+    """
+    Return the command that takes *way* and then refuses *call*.
+    """
+    script = pytester.makepyfile(refusing=FILTER)
+    prefix = [*WAYS[way], sys.executable, str(script), call, "1"]
+    probe = pytester.run(*prefix, "true", timeout=20)
+    if probe.ret:
+        cannot(f"no seccomp filter can be set: {probe.stderr.str()}")
+    return prefix
+
+
+SECCOMP_WHY = "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status)"
+SECCOMP_FIX = "docker run --security-opt seccomp=unconfined, or podman likewise"
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            "unshare",
+            {"plain": "unshare(CLONE_NEWPID)", "keep": "unshare(CLONE_NEWUSER)"},
+        ),
+        ("mount", dict.fromkeys(WAYS, "mount(none, /)")),
+        ("setns", {"plain": None, "keep": "setns(pidfd, CLONE_NEW*)"}),
+        ("sethostname", dict.fromkeys(WAYS, "sethostname()")),
+    ],
+)
+def test_seccomp(
+    pytester: pytest.Pytester,
+    refuse: Refuse,
+    way: str,
+    call: str,
+    text: dict[str, str | None],
+) -> None:
+    """
+    A real seccomp filter that refuses a call is named with the call.
+    """
+    what = text[way]
+    # Who may not set namespaces seems to have no CAP_SYS_ADMIN, and the other way
+    # into a sandbox is refused as well.
+    what = "*" if what is None else what
+    result = refuse(
+        _filtered(pytester, way, call),
+        f"{what} failed: EPERM",
+        SECCOMP_WHY.replace("[", "[[]"),
+        SECCOMP_FIX,
+    )
+    header = "nsisolate: unavailable, isolated tests fail (*)"
+    if call != "sethostname":
+        result.stdout.fnmatch_lines([header])
+    else:
+        # Only a marker with hostname= takes that call, so all else is available.
+        result.stdout.no_fnmatch_line(header)
+
+
+@pytest.mark.parametrize("kind", ["user", "pid", "ipc", "uts", "mnt"])
+def test_limit_of_namespaces(refuse: Refuse, kind: str) -> None:
+    """
+    A ``user.max_*_namespaces`` of 0 is read and named, with the command to raise it.
+    """
+    name = f"user.max_{kind}_namespaces"
+    set_zero = f'echo 0 > /proc/sys/{name.replace(".", "/")}; exec "$@"'
+    space = ["unshare", "--user", "--map-root-user"]
+    what = {
+        "user": "unshare(CLONE_NEWUSER) failed: ENOSPC",
+        "pid": "unshare(CLONE_NEWPID) failed: ENOSPC",
+    }
+    refuse(
+        [*_room_to_set(kind, space), "sh", "-c", set_zero, "sh"],
+        what.get(kind, "unshare(CLONE_NEWIPC|CLONE_NEWUTS|CLONE_NEWNS) failed: ENOSPC"),
+        f"this system allows no more namespaces of a kind ({name} is 0)",
+        f"sudo sysctl -w {name}=10000",
+    )
+
+
+def _room_to_set(kind: str, space: list[str]) -> list[str]:
+    """
+    Return the command for a user namespace that the limit of *kind* is then set in.
+
+    Where it is not that of user namespaces, a PID namespace is owned by it too, so that
+    the sandbox needs no user namespace of its own, in which the limit would be another.
+    """
+    if kind == "user":
+        return space
+    return [*space, "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+def test_masked_proc(refuse: Refuse) -> None:
+    """
+    Where a container hides a part of ``/proc``, that part is named.
+    """
+    mask = 'mount -t tmpfs none /proc/irq && exec "$@"'
+    space = ["unshare", "--user", "--map-root-user", "--mount"]
+    refuse(
+        [*space, "sh", "-c", mask, "sh"],
+        "mount(proc, /proc) failed: EPERM",
+        "the container masks parts of /proc (*/proc/irq*), and then the kernel mounts "
+        "no fresh one (mount_namespaces(7))",
+        "docker run --security-opt systempaths=unconfined, or podman run "
+        "--security-opt unmask=ALL",
+    )
+
+
+def test_limit_of_processes(refuse: Refuse) -> None:
+    """
+    An exhausted RLIMIT_NPROC is named with its value.
+    """
+    if is_capable():
+        pytest.skip(
+            "the kernel puts no such limit on root; the rootless lane tests this"
+        )
+    refuse(
+        ["prlimit", "--nproc=1"],
+        "* failed: EAGAIN",
+        "no more processes can be started (RLIMIT_NPROC is 1)",
+        "ulimit -u unlimited, or end processes of this user",
+    )
+
+
+@pytest.mark.parametrize("header", ["-q", "-v"])
+def test_limit_of_descriptors(
+    pytester: pytest.Pytester, run_both_ways: RunPytest, header: str
+) -> None:
+    """
+    However few descriptors are left, before the probe or after: RLIMIT_NOFILE is named.
+    """
+    pytester.makeconftest(
+        """
+        import os
+        import resource
+        import pytest
+
+        @pytest.fixture(scope="session", autouse=True)
+        def little_room():
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            free = os.dup(0)
+            os.close(free)
+            limit = free + int(os.environ["ROOM"])
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+            yield
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        """
+    )
+    pytester.makepyfile(test_refused=TESTS)
+    for room in range(8):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ROOM", str(room))
+            result = run_both_ways(header)
+        ran = pytester.path / "ran"
+        if ran.exists():
+            # Enough for the rest too.
+            assert room > 0
+            break
+        result.assert_outcomes(errors=3, passed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "cannot isolate test_it: * failed: EMFILE",
+                "why: no more descriptors can be opened (RLIMIT_NOFILE is *)",
+                "fix: ulimit -n 1024",
+            ]
+        )
+
+
+def test_not_linux(pytester: pytest.Pytester, refuse: Refuse) -> None:
+    """
+    Elsewhere than on Linux the reason is that, and the other tests run.
+    """
+    pytester.makeconftest("import sys; sys.platform = 'darwin'")
+    # It reads more of the platform than is changed here.
+    pytester.makeini("[pytest]\naddopts = -p no:hypothesispytest")
+    refuse(
+        [],
+        "namespaces on darwin failed: ENOSYS",
+        "namespaces are a facility of Linux and this is darwin",
+        "run the tests on Linux, or pass --nsisolate-unavailable=skip",
+    )

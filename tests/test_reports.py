@@ -1,0 +1,267 @@
+"""
+What is seen of an isolated test is what is seen of it without isolation.
+"""
+
+from __future__ import annotations
+
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from sources import ERRORS, EXPECTED_FAILURES, FEW, OUTCOMES, OUTPUT, PHASES
+from twins import WITHOUT, Twins, reports_of, run_once
+
+GROUPS = """
+    def test_group():
+        inner = ExceptionGroup("in", [KeyError(1)])
+        raise ExceptionGroup("some", [ValueError("a"), inner])
+
+    def test_group_from():
+        try:
+            raise ExceptionGroup("first", [OSError(2, "none")])
+        except ExceptionGroup as group:
+            raise RuntimeError("second") from group
+
+    def test_base_group():
+        raise BaseExceptionGroup("all", [SystemExit(3), ValueError("v")])
+
+    def test_note():
+        error = ValueError("noted")
+        error.add_note("a note")
+        raise error
+"""
+
+
+@pytest.mark.parametrize("source", [OUTCOMES, EXPECTED_FAILURES, PHASES, ERRORS])
+def test_outcomes(pytester: pytest.Pytester, twins: Twins, source: str) -> None:
+    """
+    Every outcome is reported alike, with every section of the summary.
+    """
+    pytester.makepyfile(source)
+    twins("-rA", "-vv")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs ExceptionGroup")
+@pytest.mark.parametrize("style", ["auto", "short", "native"])
+def test_exception_groups(pytester: pytest.Pytester, twins: Twins, style: str) -> None:
+    """
+    Exception groups and notes are shown alike.
+    """
+    pytester.makepyfile(GROUPS)
+    twins(f"--tb={style}")
+
+
+@pytest.mark.parametrize("style", ["auto", "long", "short", "line", "native", "no"])
+def test_traceback_styles(pytester: pytest.Pytester, twins: Twins, style: str) -> None:
+    """
+    Tracebacks are shown alike in every style.
+    """
+    pytester.makepyfile(test_few=FEW, test_errors=ERRORS)
+    twins(f"--tb={style}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-l",),
+        ("-qq",),
+        ("-v",),
+        ("-x",),
+        ("--maxfail=3",),
+        ("--color=yes", "-v"),
+        ("--durations=0", "-vv"),
+        ("--strict-markers", "--runxfail"),
+        ("-p", "no:terminal"),
+        ("-o", "console_output_style=count"),
+        ("-W", "error"),
+    ],
+    ids=" ".join,
+)
+def test_options(
+    pytester: pytest.Pytester, twins: Twins, arguments: tuple[str, ...]
+) -> None:
+    """
+    The options that change what is shown change it alike.
+    """
+    pytester.makepyfile(test_few=FEW)
+    twins(*arguments)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "pytest.exit('enough')",
+        "pytest.exit('enough', returncode=42)",
+        "raise KeyboardInterrupt",
+        "raise KeyboardInterrupt('text')",
+        "os.kill(os.getpid(), 2)",
+    ],
+)
+@pytest.mark.parametrize("phase", ["setup", "call", "teardown"])
+def test_end_of_session(
+    pytester: pytest.Pytester, twins: Twins, statement: str, phase: str
+) -> None:
+    """
+    What ends a session ends it, with its text and exit code, and tears it down.
+    """
+    statements = {"setup": "pass", "call": "pass", "teardown": "pass", phase: statement}
+    pytester.makepyfile(
+        f"""
+        import os
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def wide():
+            yield
+            os.write(os.open("finalised", os.O_CREAT | os.O_WRONLY | os.O_APPEND), b".")
+
+        @pytest.fixture
+        def narrow(wide):
+            {statements["setup"]}
+            yield
+            {statements["teardown"]}
+
+        def test_first():
+            pass
+
+        def test_end(narrow):
+            {statements["call"]}
+
+        def test_never_reached():
+            pass
+        """
+    )
+    run = twins()
+    assert "test_never_reached" not in str(run.events)
+    assert (pytester.path / "finalised").read_text() == ".."
+
+
+def test_endless_recursion(pytester: pytest.Pytester) -> None:
+    """
+    A recursion without end is an error of the test, shown in short.
+    """
+    pytester.makepyfile("def test_one(): test_one()")
+    run = run_once(pytester, ["--nsisolate"])
+    assert run.outcomes[1] == ("call", "failed")
+    assert "RecursionError: maximum recursion depth exceeded" in run.stdout
+
+
+def test_user_properties(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    Properties arrive in every report, as the tuples that they are.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def narrow(record_property):
+            record_property("setup", 1)
+            yield
+            record_property("teardown", 2.5)
+
+        def test_one(record_property, narrow):
+            record_property("text", "<&>")
+            record_property("true", True)
+            record_property("none", None)
+            assert 0
+
+        def test_none():
+            pass
+        """
+    )
+    run = twins("-vv")
+    assert "('text', '<&>')" in run.reports[2]["user_properties"]
+
+
+def _canonical(path: str) -> str:
+    """
+    Return the XML file at *path* without its times.
+    """
+    tree = ElementTree.parse(path)
+    for element in tree.iter():
+        for name in ("time", "timestamp", "hostname"):
+            element.attrib.pop(name, None)
+    return ElementTree.tostring(tree.getroot(), encoding="unicode")
+
+
+@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+def test_junit_xml(pytester: pytest.Pytester, family: str) -> None:
+    """
+    The JUnit XML file says the same.
+    """
+    pytester.makepyfile(
+        test_outcomes=OUTCOMES,
+        test_xfail=EXPECTED_FAILURES,
+        test_phases=PHASES,
+        test_output=OUTPUT,
+        test_properties="def test(record_property): record_property('a', '<1>')",
+    )
+    files = []
+    for switch in ("--no-nsisolate", "--nsisolate"):
+        path = f"{pytester.path}/{switch}.xml"
+        pytester.runpytest_inprocess(
+            switch,
+            f"--junitxml={path}",
+            *WITHOUT,
+            f"--override-ini=junit_family={family}",
+            "--override-ini=junit_logging=all",
+        )
+        files.append(_canonical(path))
+    assert files[0] == files[1]
+
+
+def test_order_of_events(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    Start, setup, call, teardown and finish of a test come in this order.
+    """
+    pytester.makepyfile("def test_one(): pass")
+    run = twins()
+    kinds = [event[0] for event in run.events]
+    assert kinds == ["start", "report", "report", "report", "finish"]
+    assert [when for when, _ in run.outcomes] == ["setup", "call", "teardown"]
+
+
+def test_time_of_a_test(pytester: pytest.Pytester) -> None:
+    """
+    The duration of each phase is the time that the test took, borrowed part included.
+    """
+    pytester.makepyfile(
+        """
+        import time
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def wide():
+            time.sleep(0.2)
+            yield
+            time.sleep(0.2)
+
+        @pytest.fixture
+        def narrow(wide):
+            time.sleep(0.2)
+            yield
+            time.sleep(0.2)
+
+        def test_one(narrow):
+            time.sleep(0.3)
+        """
+    )
+    reports = reports_of(pytester)
+    assert [round(report.duration, 1) for report in reports] == [0.4, 0.3, 0.4]
+    setup, call, teardown = reports
+    assert setup.start < setup.stop <= call.start < call.stop <= teardown.start
+
+
+def test_assertion_plugins(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    A project's own explanations of comparisons are used.
+    """
+    pytester.makeconftest(
+        """
+        def pytest_assertrepr_compare(config, op, left, right):
+            return [f"{left} against {right}", "by a hook"]
+        """
+    )
+    pytester.makepyfile("def test_one(): assert 1 == 2")
+    assert "by a hook" in twins().stdout

@@ -1,0 +1,176 @@
+"""
+The reference says what the code says.
+"""
+
+import ast
+import dataclasses
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytest_nsisolate
+from pytest_nsisolate.isolation import Isolation
+from pytest_nsisolate.marker import NAMES, isolated
+
+DOCS = Path(__file__).parent
+REFERENCE = DOCS / "reference"
+PACKAGE = Path(pytest_nsisolate.__file__).parent
+
+#: Where the texts that a person reads are made.
+SPEAKING = (
+    "clash",
+    "crash",
+    "diagnosis",
+    "isolation",
+    "marker",
+    "options",
+    "spec",
+)
+
+
+def first_cells(page: str, heading: str) -> list[str]:
+    """
+    Return what stands in code quotes in the first column of the table under *heading*.
+    """
+    table = (REFERENCE / page).read_text().partition(f"| {heading} |")[2]
+    rows = table.partition("\n\n")[0].splitlines()[2:]
+    return [row.split("|")[1].strip().strip("`") for row in rows]
+
+
+def test_readme_shows_the_example() -> None:
+    """
+    The program in README.md is the one in the directory of examples.
+    """
+    example = (DOCS / "examples" / "test_hostname.py").read_text()
+
+    assert f"```python\n{example}```" in (DOCS.parent / "README.md").read_text()
+
+
+def test_readme_has_two_commands() -> None:
+    """
+    README.md has the commands for a newcomer, one line each, and no third one.
+    """
+    text = (DOCS.parent / "README.md").read_text()
+    install = "python3 -m venv .venv && .venv/bin/pip install"
+
+    assert re.findall(r"^python3 -m venv .*", text, re.MULTILINE) == [
+        f"{install} . && .venv/bin/pytest -v docs/examples",
+        f"{install} '.[test]' && .venv/bin/pytest",
+    ]
+
+
+def test_how_it_works_has_every_module() -> None:
+    """
+    The page on how it works has each module of the package once.
+    """
+    page = (DOCS / "explanation" / "how-it-works.md").read_text()
+    table = page.partition("| Modules |")[2]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| ")]
+    named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+
+    assert sorted(named) == sorted(
+        path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"
+    )
+
+
+def test_marker_page_has_the_signature() -> None:
+    """
+    The page on the marker has its keywords, in order, with their defaults.
+    """
+    signature = inspect.signature(isolated)
+    text = (REFERENCE / "marker.md").read_text()
+    bare = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in signature.parameters.values()
+    ]
+    shown = inspect.Signature(bare)
+
+    assert f"@pytest.mark.isolated{shown}" in text
+    assert first_cells("marker.md", "Keyword") == list(signature.parameters)
+    for name in NAMES:
+        assert name in text
+
+
+def test_fixture_page_has_the_fields() -> None:
+    """
+    The page on the fixture has the fields of what it yields, in order.
+    """
+    fields = [field.name for field in dataclasses.fields(Isolation)]
+
+    assert first_cells("fixture.md", "Field") == fields
+
+
+def test_options_page_has_the_options() -> None:
+    """
+    The page on the options has those that pytest's help has, and no others.
+    """
+    command = [sys.executable, "-m", "pytest", "-p", "nsisolate", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    option = re.compile(r"--(?:no-)?nsisolate[a-z-]*|\bnsisolate(?:_[a-z]+)?\b(?!:)")
+    page = (REFERENCE / "options.md").read_text()
+    table = page.partition("| Command line |")[2].partition("\n\n")[0]
+    helped = re.findall(r"^  (--\S*nsisolate[a-z-]*)", done.stdout, re.MULTILINE)
+    inis = re.findall(r"^  (nsisolate\w*) \(", done.stdout, re.MULTILINE)
+
+    assert helped
+    assert set(option.findall(table)) == {*helped, *inis}
+
+
+def is_for_no_person(node: ast.AST) -> bool:
+    """
+    Say whether *node* is a docstring, an alias of a type, or declares an option.
+    """
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.AnnAssign(annotation=ast.Name()):
+            return True
+        case ast.Call(func=ast.Attribute(attr=name)):
+            return name in {"addoption", "addini", "getgroup"}
+    return False
+
+
+def texts_in(path: Path) -> Iterator[str]:
+    """
+    Yield the literal parts of the texts for people in the module at *path*.
+
+    They are what has more than two words and is no docstring, type or help text.
+    """
+    tree = ast.parse(path.read_text())
+    others = {
+        id(part)
+        for node in ast.walk(tree)
+        if is_for_no_person(node)
+        for part in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or id(node) in others:
+            continue
+        if isinstance(node.value, str) and len(node.value.split()) > 2:
+            yield node.value
+
+
+@pytest.mark.parametrize("module", SPEAKING)
+def test_errors_page_has_every_text(module: str) -> None:
+    """
+    Each text that the module has for a person is on the page on errors.
+    """
+    page = (REFERENCE / "errors.md").read_text()
+    texts = list(texts_in(PACKAGE / f"{module}.py"))
+
+    assert texts
+    assert [text for text in texts if text.strip() not in page] == []
+
+
+def test_header_is_in_the_reference() -> None:
+    """
+    Each line that the header may have is on the page on the options.
+    """
+    page = (REFERENCE / "options.md").read_text()
+    texts = list(texts_in(PACKAGE / "header.py"))
+
+    assert texts
+    assert [text for text in texts if text.strip() not in page] == []

@@ -134,8 +134,8 @@ class Supervisor:
         next_spec: Spec | None,
     ) -> None:
         item = talk.item
-        # pytest's own watchdog is armed anew in the guest; here it would tell of a wait,
-        # and to stop it in a fork hangs: its thread is not there.
+        # pytest's own watchdog is armed anew in the guest; here it would tell of a
+        # wait, and to stop it in a fork hangs: its thread is not there.
         faulthandler.cancel_dump_traceback_later()
         self._get_remains(item.config).clear()
         process = self.succession.begin(item, spec)

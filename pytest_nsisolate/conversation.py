@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from typing import NoReturn, cast
 
 import pytest
@@ -35,6 +36,10 @@ class Conversation:
     """The report of teardown."""
     interruption: Message | None = None
     """The KeyboardInterrupt or `pytest.exit` that ended the test."""
+    debugger: bool = False
+    """Whether the guest has taken the terminal."""
+    since: float = dataclasses.field(default_factory=time.time)
+    """When the phase began that is not reported yet, in seconds since the epoch."""
     broken: str | None = None
     """Traceback of an error outside of the test's own phases."""
 
@@ -49,10 +54,18 @@ class Conversation:
                 show_warning(message)
             case "interrupted":
                 self.interruption = message
+            case "debugger":
+                self.debugger = True
             case "broken":
                 self.broken = str(message["traceback"])
             case "session":
                 self._stop_like(message)
+
+    def is_complete(self) -> bool:
+        """
+        Say whether the guest has told how the test went, to its end.
+        """
+        return self.held is not None or self.interruption is not None
 
     def log(self, report: pytest.TestReport) -> None:
         """
@@ -116,7 +129,7 @@ class Conversation:
                 report.duration += self.borrowed.duration
             if self.borrowed.sections:
                 report.sections = merge_sections(report.sections)
-        self.last = report
+        self.last, self.since = report, time.time()
         self.item.user_properties[:] = report.user_properties
         if report.when == "teardown":
             self.held = report

@@ -49,6 +49,26 @@ def explain(item: pytest.Item, phase: Phase, ended: Exited | Killed) -> Explanat
     )
 
 
+def explain_broken(item: pytest.Item, phase: Phase, trace: str | None) -> Explanation:
+    """
+    Say that the protocol of *item* itself failed in its guest, or reported nothing.
+
+    Args:
+        item: The test.
+        phase: The first of which there is no report.
+        trace: The traceback of what was raised, if anything was.
+    """
+    node = shlex.quote(item.nodeid)
+    return Explanation(
+        what=f"{item.name} did not finish: no report of {phase} came from its guest",
+        why="a hook raised outside of the test's phases, see below"
+        if trace
+        else "pytest_runtest_protocol() returned without it",
+        fix=f"python -m pytest --no-nsisolate {node}"
+        + (f"\n\n{trace}" if trace else ""),
+    )
+
+
 def refusal(explanation: Explanation, policy: Unavailable) -> BaseException:
     """
     Return what is raised in place of the setup of a test that may not run.

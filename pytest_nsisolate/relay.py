@@ -18,7 +18,7 @@ from types import TracebackType
 import pluggy
 import pytest
 
-from pytest_nsisolate import helpers, private
+from pytest_nsisolate import helpers, private, terminal
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.remains import Remains
@@ -36,7 +36,7 @@ class Relay:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         #: Whether some output goes past pytest, which then must keep up with it.
-        self._is_direct = config.getoption("capture") != "fd"
+        self._is_direct = config.getoption("capture", "no") != "fd"
         self._outlet: Outlet | None = None
         self._remains: Remains | None = None
         self._others: set[object] = set()
@@ -70,6 +70,13 @@ class Relay:
     def pytest_runtest_setup(self) -> None:
         if self._remains is not None:
             self._remains.copy_output()
+
+    def pytest_enter_pdb(self) -> None:
+        # A guest is in a process group of its own, whose reading would stop it.
+        # Source: tty_ioctl(4), SIGTTIN.
+        if self._outlet is not None:
+            self._outlet.send({"kind": "debugger"})
+            terminal.take()
 
     def pytest_runtest_logstart(self) -> None:
         """

@@ -136,6 +136,8 @@ class Launcher:
         with contextlib.ExitStack() as stack:
             try:
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                unused = stack.enter_context(contextlib.ExitStack())
+                unused.callback(ours.close)
                 stack.callback(theirs.close)
                 supervisor = os.pidfd_open(os.getpid())
                 stack.callback(os.close, supervisor)
@@ -143,6 +145,7 @@ class Launcher:
             except OSError as error:
                 call = f"execve({error.filename})" if error.filename else "fork()"
                 raise Refused(call, error.errno or 0) from None
+            unused.pop_all()
         self._control = ours
 
     def __enter__(self) -> Launcher:

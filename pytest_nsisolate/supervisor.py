@@ -6,10 +6,20 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import time
 
 import pytest
 
-from pytest_nsisolate import ahead, crash, diagnosis, guest, isolation, private, relay
+from pytest_nsisolate import (
+    ahead,
+    crash,
+    diagnosis,
+    guest,
+    isolation,
+    private,
+    relay,
+    terminal,
+)
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted
@@ -138,22 +148,26 @@ class Supervisor:
         # wait, and to stop it in a fork hangs: its thread is not there.
         faulthandler.cancel_dump_traceback_later()
         self._get_remains(item.config).clear()
-        process = self.succession.begin(item, spec)
-        if nextitem is not None and next_spec is not None:
-            self.succession.begin_next(item, nextitem, next_spec)
         try:
+            process = self.succession.begin(item, spec)
+            if nextitem is not None and next_spec is not None:
+                self.succession.begin_next(item, nextitem, next_spec)
             ended = process.talk(talk.hear)
         except pytest.fail.Exception as error:
             # A signal handler, as that of pytest-timeout, ends the test from here.
+            self.succession.settle()
             phase = crash.phase_after(talk.last)
             self._report_unfinished(talk, phase, str(error), self._output_so_far(talk))
             return
+        finally:
+            if talk.debugger:
+                terminal.take()
         match ended:
             case NeverStarted(refused):
                 raise refused
             case Finished():
-                if talk.broken is not None:
-                    self._report_broken(talk, talk.broken)
+                if talk.broken is not None or not talk.is_complete():
+                    self._report_broken(talk)
             case Exited() | Killed() if talk.interruption is None:
                 self._report_crash(talk, ended)
 
@@ -182,7 +196,7 @@ class Supervisor:
 
     def _get_remains(self, config: pytest.Config) -> Remains:
         if self._remains is None:
-            keep_output = config.getoption("capture") in {"sys", "tee-sys"}
+            keep_output = config.getoption("capture", "no") in {"sys", "tee-sys"}
             try:
                 self._remains = Remains(keep_output=keep_output)
             except OSError as error:
@@ -201,9 +215,9 @@ class Supervisor:
         captured = {"stdout": out, "stderr": err}
         return {**captured, **self._get_remains(config).read()}
 
-    def _report_broken(self, talk: Conversation, trace: str) -> None:
+    def _report_broken(self, talk: Conversation) -> None:
         phase = crash.phase_after(talk.last)
-        text = f"{talk.item.name}: a plugin raised outside of the test\n{trace}"
+        text = str(crash.explain_broken(talk.item, phase, talk.broken))
         self._report_unfinished(talk, phase, text, {})
 
     def _report_unfinished(
@@ -217,6 +231,8 @@ class Supervisor:
             talk.borrowed = self.borrowing.set_up(talk.item)
         error = pytest.fail.Exception(text, pytrace=False)
         report = crash.failed_report(talk.item, phase, error)
+        report.start, report.stop = talk.since, time.time()
+        report.duration = report.stop - report.start
         before = talk.borrowed if talk.last is None else talk.last
         report.sections = [
             *(() if before is None else before.sections),

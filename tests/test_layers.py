@@ -38,6 +38,7 @@ LAYER = {
     "remains": CORE,
     "sandbox": CORE,
     "spec": CORE,
+    "terminal": CORE,
     "ahead": PYTEST_SIDE,
     "borrow": PYTEST_SIDE,
     "clash": PYTEST_SIDE,

@@ -39,8 +39,15 @@ def forget_exit_handlers() -> None:
 
 def run_exit_handlers() -> None:
     """
-    In a guest: run what the test has registered with `atexit`.
+    In a guest: run what the test has registered with `atexit`, or multiprocessing.
+
+    Of the latter its finalizers, which remove temporary directories. It would also wait
+    for processes that the test has left, which are about to be killed.
     """
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        atexit.unregister(util._exit_function)
+        atexit.register(util._run_finalizers)
     atexit._run_exitfuncs()
 
 

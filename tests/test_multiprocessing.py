@@ -4,7 +4,9 @@ multiprocessing inside: its processes, its named semaphores, its shared memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -80,9 +82,19 @@ def test_host():
 """
 
 
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """
+    A new temporary directory, of a path that is short enough for a socket's name.
+    """
+    with tempfile.TemporaryDirectory(prefix="nsi") as path:
+        monkeypatch.setenv("TMPDIR", path)
+        yield Path(path)
+
+
 @pytest.mark.parametrize("started", [False, True])
 def test_multiprocessing(
-    pytester: pytest.Pytester, run_both_ways: RunPytest, started: bool
+    pytester: pytest.Pytester, run_both_ways: RunPytest, started: bool, temporary: Path
 ) -> None:
     """
     Every start method works inside, whether or not its helpers run on the host already.
@@ -91,3 +103,4 @@ def test_multiprocessing(
     result = run_both_ways("test_methods.py", "-rfE")
     result.assert_outcomes(passed=4)
     assert "leaked" not in result.stderr.str() + result.stdout.str()
+    assert [path for path in temporary.iterdir() if "pymp" in path.name] == []

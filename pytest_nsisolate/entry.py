@@ -140,9 +140,7 @@ class Entry:
     def _be_guest(self, identity: _Identity | None) -> NoReturn:
         code = 1
         try:
-            # Still the host's /proc.
-            pid_on_host = int(os.readlink("/proc/self"))
-            outlet = Outlet(self.channel, self.gate[0], pid_on_host)
+            outlet = Outlet(self.channel, self.gate[0], _pid_in_proc())
             os.close(self.gate[1])
             try:
                 self._enter(identity)
@@ -235,6 +233,16 @@ class _Directory:
         except OSError as error:
             text = f"chdir({self.path})"
             raise OSError(error.errno, error.strerror, text) from None
+
+
+def _pid_in_proc() -> int:
+    """
+    Return the process id that /proc gives: outside, as long as it is the host's.
+    """
+    try:
+        return int(os.readlink("/proc/self"))
+    except OSError:
+        return os.getpid()
 
 
 def _fork() -> int:

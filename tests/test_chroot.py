@@ -1,0 +1,56 @@
+"""
+pytest in a chroot, as package builds run it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from conftest import WAYS
+
+from pytest_nsisolate import launcher
+
+#: A root directory that differs from the real one by a file, and pytest in it.
+CHROOT = """
+set -e
+mount -t tmpfs tmpfs {box}
+for path in /*; do
+    if [ -L "$path" ]; then
+        cp -P "$path" {box}
+    elif [ -d "$path" ] && [ "$path" != /proc ]; then
+        mkdir {box}"$path"
+        mount --rbind "$path" {box}"$path"
+    fi
+done
+mkdir {box}/proc
+mount -t proc proc {box}/proc
+touch {box}/only-here
+exec chroot {box} sh -c 'cd {suite} && exec {python} -m pytest -v'
+"""
+
+
+def test_chroot(pytester: pytest.Pytester) -> None:
+    """
+    The guest is in the same root directory and the same working directory.
+    """
+    box = pytester.mkdir("box")
+    suite = pytester.mkdir("suite")
+    (suite / "test_root.py").write_text(
+        f"""
+import os
+import psutil
+
+def test_root(isolation):
+    assert os.path.exists("/only-here")
+    assert os.getcwd() == {str(suite)!r}
+    assert psutil.pids() == [1, 2]
+"""
+    )
+    script = CHROOT.format(box=box, suite=suite, python=sys.executable)
+    private = ["unshare", "--mount", "--propagation", "private"]
+    command = [*WAYS[launcher.PLAIN], *private, "sh", "-c", script]
+
+    pytester.run(*command, timeout=60).assert_outcomes(passed=1)
+
+    assert list(box.iterdir()) == []

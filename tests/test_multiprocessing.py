@@ -85,7 +85,7 @@ def test_host():
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """
-    A new temporary directory, of a path that is short enough for a socket's name.
+    Give a new temporary directory whose path is short enough for a socket's name.
     """
     with tempfile.TemporaryDirectory(prefix="nsi") as path:
         monkeypatch.setenv("TMPDIR", path)

@@ -23,11 +23,16 @@ def test_captured_output(pytester: pytest.Pytester, twins: Twins, capture: str) 
 
 @pytest.mark.parametrize("capture", ["no", "tee-sys"])
 def test_output_that_is_not_held_back(
-    pytester: pytest.Pytester, twins: Twins, capture: str
+    pytester: pytest.Pytester,
+    twins: Twins,
+    capture: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
     What a test prints comes out once and in order where it is not held back.
     """
+    # By pytest or Python: what Python buffers is written out before each fork.
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     pytester.makepyfile(OUTPUT)
     twins(f"--capture={capture}", "-rA", "--disable-warnings", apart=True)
 

@@ -14,7 +14,6 @@ import os
 # Flags and numbers as in the kernel's uapi headers, alphabetical per header.
 
 # linux/capability.h
-CAP_SYS_ADMIN = 21
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 # linux/mount.h
@@ -43,9 +42,6 @@ _CLONE_NAMES = {
     CLONE_NEWPID: "CLONE_NEWPID",
     CLONE_NEWNS: "CLONE_NEWNS",
 }
-
-#: Effective, permitted and inheritable capabilities, each a bit mask.
-Capabilities = "tuple[int, int, int]"
 
 
 class _CapHeader(ctypes.Structure):

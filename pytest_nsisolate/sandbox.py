@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 
 from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.errors import Refused
@@ -148,17 +147,6 @@ class Launcher:
             unused.pop_all()
         self._control = ours
 
-    def __enter__(self) -> Launcher:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def ask(self, spec: Spec) -> None:
         """
         Ask for a sandbox for *spec* and do not wait for it.
@@ -168,8 +156,7 @@ class Launcher:
         """
         if self._asked == spec:
             return
-        if self._asked is not None:
-            self._receive().close()
+        self._drop_asked()
         request = {"hostname": spec.hostname, "domainname": spec.domainname}
         try:
             self._control.send(marshal.dumps(request))
@@ -187,6 +174,20 @@ class Launcher:
         """
         self.ask(spec)
         return self._receive()
+
+    def _drop_asked(self) -> None:
+        """
+        Wait for the sandbox that was asked for, if one was, and close it.
+        """
+        if self._asked is None:
+            return
+        try:
+            self._receive().close()
+        except LauncherGone:
+            raise
+        except Refused:
+            # A refusal of that one says nothing of the next.
+            return
 
     def _receive(self) -> Sandbox:
         self._asked = None
@@ -224,9 +225,8 @@ class Launcher:
         """
         End the launcher, and with it every sandbox that it has made, and wait.
         """
-        if self._asked is not None:
-            with contextlib.suppress(Refused):
-                self._receive().close()
+        with contextlib.suppress(LauncherGone):
+            self._drop_asked()
         self._control.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             # What outlives this ends with the supervisor.

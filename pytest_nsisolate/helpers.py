@@ -7,6 +7,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import weakref
+from collections.abc import Collection
 from typing import Any
 
 
@@ -35,6 +37,8 @@ def forget_exit_handlers() -> None:
     have been there since 3.0.
     """
     atexit._clear()
+    for finalizer in list(_weakref_finalizers()):
+        finalizer.atexit = False
 
 
 def run_exit_handlers() -> None:
@@ -42,13 +46,26 @@ def run_exit_handlers() -> None:
     In a guest: run what the test has registered with `atexit`, or multiprocessing.
 
     Of the latter its finalizers, which remove temporary directories. It would also wait
-    for processes that the test has left, which are about to be killed.
+    for processes that the test has left, which are about to be killed. `tempfile` has
+    its own at exit by `weakref.finalize`, which registers with `atexit` only once.
     """
+    finalize: Any = weakref.finalize
+    if _weakref_finalizers():
+        atexit.register(finalize._exitfunc)
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None:
         atexit.unregister(util._exit_function)
         atexit.register(util._run_finalizers)
     atexit._run_exitfuncs()
+
+
+def _weakref_finalizers() -> Collection[Any]:
+    """
+    Return those that have not run. The registry has had this name since 3.4.
+    """
+    finalize: Any = weakref.finalize
+    registry: dict[Any, object] = finalize._registry
+    return registry.keys()
 
 
 def _drop(owner: Any, descriptor: str, pid: str) -> None:

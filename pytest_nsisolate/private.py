@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from _pytest.runner import SetupState
 
 
+_kept = pytest.StashKey["list[object]"]()
+
+
 def run_phase(
     item: pytest.Item, when: Literal["setup", "teardown"], **kwargs: object
 ) -> pytest.TestReport:
@@ -133,15 +136,19 @@ def forget_borrowed(session: pytest.Session) -> None:
     """
     In a guest: let its teardown finalise only what it sets up itself.
 
-    What the supervisor has set up is finalised there, once.
+    What the supervisor has set up is finalised there, once. Its finalizers are kept:
+    with the last reference to a generator its ``finally`` would run here.
     """
+    kept = session.stash.setdefault(_kept, [])
     for finalizers, _ in _stack(session).values():
+        kept += finalizers
         finalizers.clear()
     if pytest.version_tuple < (8, 2):
         # Each request for a fixture, and not only the first, schedules its end there.
         manager: Any = session._fixturemanager
         for fixturedefs in manager._arg2fixturedefs.values():
             for fixturedef in fixturedefs:
+                kept += fixturedef._finalizers
                 fixturedef._finalizers.clear()
 
 

@@ -1,0 +1,87 @@
+"""
+What is to run when a process exits, in a guest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = """
+import atexit
+import tempfile
+from pathlib import Path
+import pytest
+
+LOG = Path("log")
+
+def note(text):
+    with LOG.open("a") as file:
+        file.write(text + " ")
+
+atexit.register(note, "supervisor")
+
+class Noisy:
+    def __del__(self):
+        note("dropped")
+
+@pytest.fixture(scope="session")
+def wide():
+    kept = Noisy()
+    directory = tempfile.TemporaryDirectory(prefix="wide-")
+    try:
+        yield Path(directory.name)
+    finally:
+        note("finally")
+
+@pytest.mark.isolated
+@pytest.mark.parametrize("number", [1, 2])
+def test_inside(wide, number):
+    global left
+    left = tempfile.TemporaryDirectory(prefix="left-")
+    atexit.register(note, f"guest {number}")
+    assert wide.is_dir()
+
+def test_host(wide):
+    assert wide.is_dir()
+    assert LOG.read_text() == "guest 1 guest 2 "
+    assert list(wide.parent.glob("left-*")) == []
+"""
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """
+    Give a temporary directory of their own to the processes that a test starts.
+    """
+    with tempfile.TemporaryDirectory() as path:
+        monkeypatch.setenv("TMPDIR", path)
+        yield Path(path)
+
+
+@pytest.mark.usefixtures("temporary")
+def test_handlers(pytester: pytest.Pytester) -> None:
+    """
+    A guest runs what its test has registered, and nothing of the supervisor's.
+    """
+    pytester.makepyfile(TESTS)
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=3)
+    log = (pytester.path / "log").read_text()
+    assert log == "guest 1 guest 2 finally dropped supervisor "
+
+
+def test_directories(pytester: pytest.Pytester, temporary: Path) -> None:
+    """
+    No temporary directory is left, not even one that a test has not cleaned up.
+    """
+    pytester.makepyfile(TESTS)
+
+    pytester.runpytest_subprocess("--basetemp=base")
+
+    assert list(temporary.iterdir()) == []

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -111,3 +113,15 @@ def view_of_host(pytester: pytest.Pytester) -> None:
     Give the tests that `pytester` runs a fixture ``on_host``, an eye on the host.
     """
     pytester.makeconftest(_VIEW)
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """
+    Give the processes that a test starts a temporary directory of their own.
+
+    Its path is short enough for the name of a socket in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="nsi") as path:
+        monkeypatch.setenv("TMPDIR", path)
+        yield Path(path)

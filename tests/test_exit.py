@@ -4,8 +4,6 @@ What is to run when a process exits, in a guest.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,16 +48,6 @@ def test_host(wide):
     assert LOG.read_text() == "guest 1 guest 2 "
     assert list(wide.parent.glob("left-*")) == []
 """
-
-
-@pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """
-    Give a temporary directory of their own to the processes that a test starts.
-    """
-    with tempfile.TemporaryDirectory() as path:
-        monkeypatch.setenv("TMPDIR", path)
-        yield Path(path)
 
 
 @pytest.mark.usefixtures("temporary")

@@ -4,8 +4,7 @@ multiprocessing inside: its processes, its named semaphores, its shared memory.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,16 +79,6 @@ def test_isolated(method):
 def test_host():
     assert os.path.exists("/dev/shm/" + NAME) is START
 """
-
-
-@pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """
-    Give a new temporary directory whose path is short enough for a socket's name.
-    """
-    with tempfile.TemporaryDirectory(prefix="nsi") as path:
-        monkeypatch.setenv("TMPDIR", path)
-        yield Path(path)
 
 
 @pytest.mark.parametrize("started", [False, True])

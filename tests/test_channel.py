@@ -193,10 +193,14 @@ def _seconds_for(size: int) -> float:
 def test_linear_in_bytes() -> None:
     """
     Eight times the bytes take eight times as long, not sixty-four times.
+
+    A busy machine may spoil a measurement; what is quadratic fails each of them.
     """
-    _seconds_for(1 << 20)
-    small = min(_seconds_for(8 << 20) for _ in range(2))
-    assert _seconds_for(64 << 20) < 30 * small
+
+    def growth() -> float:
+        return _seconds_for(64 << 20) / _seconds_for(8 << 20)
+
+    assert any(growth() < 30 for _ in range(6))
 
 
 def test_linear_in_messages() -> None:

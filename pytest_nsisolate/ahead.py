@@ -24,6 +24,7 @@ _BETWEEN = (
     "pytest_warning_recorded",
     "pytest_report_from_serializable",
     "pytest_report_teststatus",
+    "pytest_nsisolate_hand_over",
 )
 
 #: Packages whose implementations of these change nothing that a test could notice.
@@ -40,8 +41,8 @@ def is_safe(item: pytest.Item, nextitem: pytest.Item) -> bool:
         and not is_skippable(nextitem)
         and private.is_all_set_up(nextitem)
         and _filters(item) == _filters(nextitem)
-        and not _is_watched(item)
-        and not _is_watched(nextitem)
+        and not is_watched(item)
+        and not is_watched(nextitem)
     )
 
 
@@ -57,7 +58,7 @@ def _filters(item: pytest.Item) -> list[tuple[object, ...]]:
     return [mark.args for mark in item.iter_markers("filterwarnings")]
 
 
-def _is_watched(item: pytest.Item) -> bool:
+def is_watched(item: pytest.Item) -> bool:
     """
     Say whether any plugin or conftest file but pytest's own acts between tests.
     """

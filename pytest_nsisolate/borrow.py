@@ -4,6 +4,9 @@ Borrowed fixtures: set up and finalised in the supervisor, seen by the guest.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator, Iterator
+
 import pytest
 
 from pytest_nsisolate import private
@@ -43,8 +46,25 @@ class Borrowing:
         finally:
             del state["setup"], state["teardown"]
         if report.passed:
-            private.unwind_item(item)
+            with _not_shown(item.config):
+                private.unwind_item(item)
         return report
+
+    def passes_over(self, request: pytest.FixtureRequest) -> bool:
+        """
+        Say whether the fixture of *request* is one for the guest to set up.
+        """
+        # Of function scope, or of class scope where there is no class.
+        return self.active and isinstance(request.node, pytest.Item)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        if not self.passes_over(request):
+            return (yield)
+        with _not_shown(request.config):
+            return (yield)
 
     def _fill(self, item: pytest.Item, error: BaseException | None) -> None:
         __tracebackhide__ = True
@@ -55,3 +75,16 @@ class Borrowing:
             private.fill_wide_fixtures(item)
         finally:
             self.active = False
+
+
+@contextlib.contextmanager
+def _not_shown(config: pytest.Config) -> Iterator[None]:
+    """
+    Keep ``--setup-show`` from showing what is only passed over.
+    """
+    shown = config.getoption("setupshow", False)
+    config.option.setupshow = False
+    try:
+        yield
+    finally:
+        config.option.setupshow = shown

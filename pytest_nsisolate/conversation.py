@@ -11,6 +11,7 @@ from typing import NoReturn, cast
 
 import pytest
 
+from pytest_nsisolate import private
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.reports import (
     merge_sections,
@@ -58,6 +59,16 @@ class Conversation:
                 self.debugger = True
             case "broken":
                 self.broken = str(message["traceback"])
+            case "live log":
+                private.show_live_log(
+                    self.item.config,
+                    cast("str | None", message["when"]),
+                    cast("str | None", message["text"]),
+                )
+            case "payload":
+                self.item.ihook.pytest_nsisolate_hand_over(
+                    item=self.item, payload=message["payload"]
+                )
             case "session":
                 self._stop_like(message)
 

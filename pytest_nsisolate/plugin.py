@@ -8,7 +8,17 @@ from collections.abc import Iterable
 
 import pytest
 
-from pytest_nsisolate import clash, header, options, private
+from pytest_nsisolate import (
+    carry_benchmark,
+    carry_coverage,
+    carry_junitxml,
+    carry_subtests,
+    clash,
+    header,
+    hookspecs,
+    options,
+    private,
+)
 from pytest_nsisolate.isolation import Isolation, came_too_late
 from pytest_nsisolate.marker import BadMarker
 from pytest_nsisolate.options import Options
@@ -20,6 +30,10 @@ _supervisor = pytest.StashKey[Supervisor]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_supervisor] = Supervisor(
         config, config.stash[options.key].unavailable
     )
+    register = config.pluginmanager.register
+    register(carry_benchmark.Carrier(), "nsisolate-benchmark")
+    register(carry_coverage.Carrier(), "nsisolate-coverage")
+    register(carry_junitxml, "nsisolate-junitxml")
+    register(carry_subtests, "nsisolate-subtests")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -72,8 +91,7 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> object:
     borrowing = request.config.stash[_supervisor].borrowing
-    # Of function scope, or of class scope where there is no class.
-    if borrowing.active and isinstance(request.node, pytest.Item):
+    if borrowing.passes_over(request):
         return private.pass_over(fixturedef, request)
     return None
 

@@ -7,14 +7,31 @@ would take its place.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+# Since 4.6. Public would be: session.testsuite_properties and item.xml_attributes.
+from _pytest.junitxml import xml_key
+
 # Since 3.0. Public would be: a hook that runs one phase and returns its report.
 from _pytest.runner import call_and_report
+
+try:
+    # Since 9.0. Public would be: an attribute of the report of the test around them.
+    from _pytest.subtests import failed_subtests_key
+except ImportError:
+    failed_subtests_key = None  # type: ignore[assignment]
+
+try:
+    # Since 8.4. Public would be: a hook for what could not be raised.
+    from _pytest.unraisableexception import collect_unraisable
+except ImportError:
+    # Before, it needed no call: a wrapper of each phase saw to it.
+    collect_unraisable = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     # Since 3.2. Public would be: read_global_capture() on a documented plugin.
@@ -23,6 +40,9 @@ if TYPE_CHECKING:
     # Since 7.0. Public would be: session.setup_state.
     from _pytest.runner import SetupState
 
+
+#: A record that cannot be formatted, which shows as its heading.
+_NO_TEXT: dict[str, object] = {"msg": "%d", "args": ("",)}
 
 _kept = pytest.StashKey["list[object]"]()
 
@@ -194,6 +214,115 @@ def end_current_test_variable() -> None:
     Take ``PYTEST_CURRENT_TEST`` out of the environment, as the end of a test does.
     """
     os.environ.pop("PYTEST_CURRENT_TEST", None)
+
+
+def warn_of_unraisable(config: pytest.Config) -> None:
+    """
+    Have pytest warn of what could not be raised since it last did.
+    """
+    if collect_unraisable is not None and config.pluginmanager.has_plugin(
+        "unraisableexception"
+    ):
+        collect_unraisable(config)
+
+
+def redirect_live_log(
+    config: pytest.Config, show: Callable[[str | None, str | None], None]
+) -> None:
+    """
+    In a guest: have *show* called with each record that is to be shown at once.
+
+    It gets the phase, for the heading, and the text; None if there is none, as of a
+    record with wrong arguments. Headings are the supervisor's business, which alone
+    knows what stands on the terminal.
+    """
+    handler = _live_log_handler(config)
+    if handler is None:
+        return
+
+    def emit(record: logging.LogRecord) -> None:
+        try:
+            text = handler.format(record)
+        except Exception:  # noqa: BLE001 - told where pytest captures the record
+            text = None
+        show(handler._when, text)
+
+    handler.emit = emit
+
+
+def show_live_log(config: pytest.Config, when: str | None, text: str | None) -> None:
+    """
+    Show *text*, a record that was logged in the phase *when*.
+    """
+    handler = _live_log_handler(config)
+    if handler is not None:
+        if handler._when != when:
+            handler.set_when(when)
+        formatter, handler.formatter = handler.formatter, logging.Formatter()
+        record = {"msg": "%s", "args": (text,)} if text is not None else _NO_TEXT
+        handler.emit(logging.makeLogRecord(record))
+        handler.formatter = formatter
+
+
+def _live_log_handler(config: pytest.Config) -> Any:
+    # Since 3.4. Public would be: a hook that shows a record.
+    plugin: Any = config.pluginmanager.get_plugin("logging-plugin")
+    if plugin is None or not plugin._log_cli_enabled():
+        return None
+    return plugin.log_cli_handler
+
+
+def failed_subtests(item: pytest.Item) -> int:
+    """
+    Return how many subtests of *item* have failed in this process.
+    """
+    if failed_subtests_key is None:
+        return 0
+    return item.config.stash.get(failed_subtests_key, {}).get(_id(item), 0)
+
+
+def set_failed_subtests(item: pytest.Item, number: int) -> None:
+    """
+    Have pytest take *number* subtests of *item* for failed.
+    """
+    if failed_subtests_key is not None:
+        item.config.stash[failed_subtests_key][_id(item)] = number
+
+
+def take_xml_additions(
+    item: pytest.Item,
+) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """
+    Return and forget what was added for the JUnit XML in this process.
+
+    Returns:
+        The attributes that *item* added to itself, and properties of the test suite.
+    """
+    xml: Any = item.config.stash.get(xml_key, None)
+    if xml is None:
+        return {}, []
+    reporter = xml.node_reporter(_id(item))
+    attributes, reporter.attrs = reporter.attrs, {}
+    properties, xml.global_properties = xml.global_properties, []
+    return attributes, properties
+
+
+def add_to_xml(
+    item: pytest.Item,
+    attributes: dict[str, str],
+    properties: list[tuple[str, str]],
+) -> None:
+    """
+    Add to the JUnit XML what `take_xml_additions` returned elsewhere.
+    """
+    xml: Any = item.config.stash[xml_key]
+    xml.node_reporter(_id(item)).attrs.update(attributes)
+    xml.global_properties += [(name, value) for name, value in properties]
+
+
+def _id(item: pytest.Item) -> Any:
+    # An object of its own since 9.2, the node id as a string before.
+    return getattr(item, "id", item.nodeid)
 
 
 def _setup_state(session: pytest.Session) -> SetupState:

@@ -8,17 +8,18 @@ there are four hooks, whose calls go over the channel and are made in the superv
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import TracebackType
 
 import pluggy
 import pytest
 
-from pytest_nsisolate import helpers, private, terminal
+from pytest_nsisolate import ahead, helpers, private, terminal
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.remains import Remains
@@ -36,16 +37,22 @@ class Relay:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         #: Whether some output goes past pytest, which then must keep up with it.
-        self._is_direct = config.getoption("capture", "no") != "fd"
+        self._is_direct = config.getoption("capture", "no") != "fd" or bool(
+            config.getoption("setupshow", default=False)
+        )
+        self._waits = True
         self._outlet: Outlet | None = None
+        self._item: pytest.Item | None = None
         self._remains: Remains | None = None
         self._others: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
 
-    def prepare(self) -> None:
+    def prepare(self, item: pytest.Item) -> None:
         """
-        In the supervisor, before a fork: get ready to be the only one to be called.
+        In the supervisor, before the fork for *item*: get ready to be the only one.
         """
+        # What others do with a report comes before what the test does next.
+        self._waits = self._is_direct or ahead.is_watched(item)
         manager = self._config.pluginmanager
         # A session counts its failures, which a test may ask it for.
         session = manager.get_plugin("session")
@@ -56,20 +63,36 @@ class Relay:
                 name: manager.subset_hook_caller(name, others) for name in RELAYED
             }
 
-    def take_over(self, outlet: Outlet, remains: Remains) -> None:
+    def take_over(self, item: pytest.Item, outlet: Outlet, remains: Remains) -> None:
         """
-        In a guest: have these implementations called, and no other plugin's.
+        In the guest of *item*: have these implementations called, and no others.
         """
-        self._outlet, self._remains = outlet, remains
+        self._item, self._outlet, self._remains = item, outlet, remains
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of a caller in a relay of its own.
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
                 setattr(hooks, name, caller)
+        private.redirect_live_log(self._config, self._send_live_log)
+
+    def _send_live_log(self, when: str | None, text: str | None) -> None:
+        if self._outlet is not None:
+            message: Message = {"kind": "live log", "when": when, "text": text}
+            self._outlet.send(message, wait=True)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
         if self._remains is not None:
             self._remains.copy_output()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            if self._outlet is not None:
+                # Of what the test made; elsewhere its turn comes some tests later.
+                gc.collect(1)
+                private.warn_of_unraisable(self._config)
 
     def pytest_enter_pdb(self) -> None:
         # A guest is in a process group of its own, whose reading would stop it.
@@ -87,8 +110,10 @@ class Relay:
         if self._outlet is not None and self._remains is not None:
             # What the test has printed comes before what is printed on this report.
             flush_output()
+            assert self._item is not None
+            send_payload(self._item, self._outlet, report)
             message = report_to_message(self._config, report)
-            self._outlet.send(message, wait=self._is_direct)
+            self._outlet.send(message, wait=self._waits)
             self._remains.clear()
 
     def pytest_runtest_logfinish(self) -> None:
@@ -119,12 +144,14 @@ def run_test(item: pytest.Item, outlet: Outlet) -> None:
     private.forget_borrowed(item.session)
     private.refresh_request(item)
     session = item.session
+    item.ihook.pytest_nsisolate_enter(item=item)
     try:
         # Nothing comes after this test here, so all that was set up here is torn down.
         item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
     except (KeyboardInterrupt, pytest.exit.Exception) as error:
         _end_session(session)
         outlet.send(_interruption(error))
+    send_payload(item, outlet, None)
     outlet.send(
         {
             "kind": "session",
@@ -134,6 +161,18 @@ def run_test(item: pytest.Item, outlet: Outlet) -> None:
     )
     helpers.run_exit_handlers()
     flush(item.config)
+
+
+def send_payload(
+    item: pytest.Item, outlet: Outlet, report: pytest.TestReport | None
+) -> None:
+    """
+    Send what plugins want carried over before *report*, or at the end without one.
+    """
+    payload: Message = {}
+    item.ihook.pytest_nsisolate_collect(item=item, report=report, payload=payload)
+    if payload:
+        outlet.send({"kind": "payload", "payload": payload})
 
 
 def flush(config: pytest.Config) -> None:

@@ -51,6 +51,10 @@ def report_from_message(config: pytest.Config, message: Message) -> pytest.TestR
     if isinstance(marked, str):
         # What pytest asks of a longrepr is these two methods.
         report.longrepr = cast("str", _Drawn(str(report.longrepr), marked))
+    context = data.get("_subtest.context") if isinstance(data, dict) else None
+    if context is not None:
+        # pytest takes the repr of these values once more when it reads them.
+        object.__setattr__(cast("Any", report).context, "kwargs", context["kwargs"])
     report.location = _as_tuple(report.location)
     report.sections = [_as_tuple(one) for one in report.sections]
     report.user_properties = [_as_tuple(one) for one in report.user_properties]
@@ -89,6 +93,7 @@ def warning_to_message(warning: warnings.WarningMessage) -> Message:
         "filename": warning.filename,
         "lineno": warning.lineno,
         "line": warning.line,
+        "sourced": warning.source is not None,
     }
 
 
@@ -111,13 +116,15 @@ def show_warning(message: Message) -> None:
         instance = Warning(text)
     if str(instance) != text:
         instance = Warning(text)
-    warnings.showwarning(
-        instance,
-        category,
-        str(message["filename"]),
-        cast("int", message["lineno"]),
-        line=cast("str | None", message["line"]),
-    )
+    filename, lineno = str(message["filename"]), cast("int", message["lineno"])
+    if not message["sourced"]:
+        line = cast("str | None", message["line"])
+        warnings.showwarning(instance, category, filename, lineno, line=line)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        # pytest says how to find out where the source of it was made.
+        warnings.warn_explicit(instance, category, filename, lineno, source=instance)
 
 
 class _Drawn:

@@ -48,6 +48,7 @@ class Supervisor:
         self.borrowing = Borrowing()
         self._relay = relay.Relay(config)
         config.pluginmanager.register(self._relay, "nsisolate-relay")
+        config.pluginmanager.register(self.borrowing, "nsisolate-borrowing")
         #: In a guest, its end of the channel; None in the supervisor.
         self.outlet: Outlet | None = None
         self._identity: str | None = None
@@ -179,7 +180,7 @@ class Supervisor:
             Refused: The supervisor could not fork.
         """
         relay.flush(item.config)
-        self._relay.prepare()
+        self._relay.prepare(item)
         remains = self._get_remains(item.config)
 
         def be_guest(outlet: Outlet) -> None:
@@ -187,7 +188,7 @@ class Supervisor:
             self._identity = sandbox.identity
             self.succession.pool.forget()
             remains.take_over()
-            self._relay.take_over(outlet, remains)
+            self._relay.take_over(item, outlet, remains)
             relay.run_test(item, outlet)
 
         # With a terminal on descriptor 0 (pytest -s) the guest stays in the group of

@@ -24,6 +24,7 @@ class Borrowing:
     def __init__(self) -> None:
         #: Whether fixtures of function scope are to be passed over now.
         self.active = False
+        self._passed_over: list[pytest.FixtureDef[object]] = []
 
     def set_up(
         self, item: pytest.Item, error: BaseException | None = None
@@ -38,6 +39,8 @@ class Borrowing:
         Returns:
             The report of that. If it passed, *item* is not on the setup stack.
         """
+        self._passed_over.clear()
+        properties = item.user_properties[:]
         state = vars(item)
         state["setup"] = lambda: self._fill(item, error)
         state["teardown"] = lambda: None
@@ -46,8 +49,9 @@ class Borrowing:
         finally:
             del state["setup"], state["teardown"]
         if report.passed:
-            with _not_shown(item.config):
-                private.unwind_item(item)
+            private.unwind_item(item, self._passed_over)
+            # The hooks that came before the fixtures are called again, inside.
+            item.user_properties[:] = properties
         return report
 
     def passes_over(self, request: pytest.FixtureRequest) -> bool:
@@ -56,6 +60,15 @@ class Borrowing:
         """
         # Of function scope, or of class scope where there is no class.
         return self.active and isinstance(request.node, pytest.Item)
+
+    def pass_over(
+        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+    ) -> object:
+        """
+        Have pytest take *fixturedef* for set up.
+        """
+        self._passed_over.append(fixturedef)
+        return private.pass_over(fixturedef, request)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
@@ -70,6 +83,7 @@ class Borrowing:
         __tracebackhide__ = True
         if error is not None:
             raise error
+        private.forget_captured(item.config)
         self.active = True
         try:
             private.fill_wide_fixtures(item)

@@ -9,12 +9,12 @@ cannot carry travels as its `repr`. No pickle: a message can break nothing here.
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections import deque
 from typing import TypeAlias
 
 from pytest_nsisolate.errors import safe_repr
+from pytest_nsisolate.untouched import os
 
 Message: TypeAlias = "dict[str, object]"
 

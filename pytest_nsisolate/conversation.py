@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from typing import NoReturn, cast
 
 import pytest
@@ -14,10 +13,12 @@ import pytest
 from pytest_nsisolate import private
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.reports import (
-    merge_sections,
+    append_section,
+    join_sections,
     report_from_message,
     show_warning,
 )
+from pytest_nsisolate.untouched import time
 
 
 @dataclasses.dataclass(slots=True)
@@ -35,6 +36,10 @@ class Conversation:
     """The report that came last."""
     held: pytest.TestReport | None = None
     """The report of teardown."""
+    passed: dict[str, bool] = dataclasses.field(default_factory=dict)
+    """By phase that has been reported, whether it has passed."""
+    end: Message | None = None
+    """What is to end the session when this test is over."""
     interruption: Message | None = None
     """The KeyboardInterrupt or `pytest.exit` that ended the test."""
     debugger: bool = False
@@ -44,9 +49,9 @@ class Conversation:
     broken: str | None = None
     """Traceback of an error outside of the test's own phases."""
 
-    def hear(self, message: Message) -> None:
+    def hear(self, message: Message) -> str | None:
         """
-        Act on *message*.
+        Act on *message*, and return the answer, if it wants one.
         """
         match message["kind"]:
             case "report":
@@ -59,24 +64,28 @@ class Conversation:
                 self.debugger = True
             case "broken":
                 self.broken = str(message["traceback"])
-            case "live log":
-                private.show_live_log(
-                    self.item.config,
-                    cast("str | None", message["when"]),
-                    cast("str | None", message["text"]),
-                )
-            case "payload":
-                self.item.ihook.pytest_nsisolate_hand_over(
-                    item=self.item, payload=message["payload"]
-                )
-            case "session":
+            case "again":
+                self._begin_again()
+            case "basetemp":
+                return private.basetemp(self.item.config)
+            case "session" if message["when"] == "before teardown":
                 self._stop_like(message)
+            case "session":
+                self.end = message
+            case _:
+                self._pass_on(message)
+        return None
 
     def is_complete(self) -> bool:
         """
         Say whether the guest has told how the test went, to its end.
         """
-        return self.held is not None or self.interruption is not None
+        if self.interruption is not None:
+            return True
+        expected = {"setup", "teardown"}
+        if self.passed.get("setup") and not self.item.config.getoption("setuponly"):
+            expected.add("call")
+        return self.passed.keys() >= expected
 
     def log(self, report: pytest.TestReport) -> None:
         """
@@ -103,8 +112,10 @@ class Conversation:
                 self.log(report)
             self.release()
             return
-        ours = [one for one in report.sections if one[0].endswith(" teardown")]
-        sections = merge_sections([*held.sections, *ours])
+        sections = held.sections[:]
+        for title, content in report.sections:
+            if title.startswith("Captured ") and title.endswith(" teardown"):
+                append_section(sections, title, content)
         if held.passed and not report.passed:
             held, report = report, held
             self.held = held
@@ -134,18 +145,54 @@ class Conversation:
         # More after a teardown: the test is run again.
         self.release()
         _share_strings(self.item, report)
+        if report.when == "setup":
+            self.passed.clear()
+        self.passed[report.when] = report.passed
         if self.borrowed is not None:
             if report.when == "setup" and self.last is None:
                 report.start = self.borrowed.start
                 report.duration += self.borrowed.duration
-            if self.borrowed.sections:
-                report.sections = merge_sections(report.sections)
+            report.sections = join_sections(
+                report.sections, len(self.borrowed.sections)
+            )
         self.last, self.since = report, time.time()
         self.item.user_properties[:] = report.user_properties
         if report.when == "teardown":
             self.held = report
         else:
             self.log(report)
+
+    def stop_session(self) -> None:
+        """
+        Have the session end, if the guest said so.
+        """
+        if self.end is not None:
+            self._stop_like(self.end)
+
+    def _pass_on(self, message: Message) -> None:
+        """
+        Hand *message* to those whom it is meant for.
+        """
+        match message["kind"]:
+            case "live log":
+                private.show_live_log(
+                    self.item.config,
+                    cast("str | None", message["when"]),
+                    cast("str | None", message["text"]),
+                )
+            case "payload":
+                self.item.ihook.pytest_nsisolate_hand_over(
+                    item=self.item, payload=message["payload"]
+                )
+
+    def _begin_again(self) -> None:
+        """
+        Report that the test is over and begins anew, as plugins have it that rerun it.
+        """
+        self.release()
+        nodeid, location = self.item.nodeid, self.item.location
+        self.item.ihook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
+        self.item.ihook.pytest_runtest_logstart(nodeid=nodeid, location=location)
 
     def _stop_like(self, message: Message) -> None:
         session = self.item.session

@@ -12,7 +12,6 @@ Source: setns(2), pid_namespaces(7), user_namespaces(7).
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 import struct
 import traceback
@@ -24,6 +23,7 @@ from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.channel import Message, encode, write_all
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.untouched import os
 
 #: How the process between tells the guest's pid and wait status.
 NUMBER = struct.Struct("=i")
@@ -36,37 +36,78 @@ class Outlet:
     The guest's end of the channel.
     """
 
-    def __init__(self, fd: int, gate: int, pid_on_host: int) -> None:
+    def __init__(
+        self, fd: int, gate: int, pid_on_host: int, signal_mask: set[int]
+    ) -> None:
         self._fd = fd
         self._gate = gate
         self._owner = os.getpid()
         #: The guest's process id outside.
         self.pid_on_host = pid_on_host
+        #: What the supervisor has blocked.
+        self.signal_mask = signal_mask
 
-    def send(self, message: Message, *, wait: bool = False) -> None:
+    def send(self, message: Message, *, wait: bool = False) -> str:
         """
         Send *message*; it has left when this returns.
 
         Args:
             message: The message.
             wait: Whether to wait until the supervisor has acted on it.
+
+        Returns:
+            What the supervisor answers, if this waits.
         """
         if os.getpid() != self._owner:
             # A fork that the test made and that came back into pytest is no guest.
             os._exit(1)
         write_all(self._fd, encode({**message, "wait": wait}))
-        if wait:
-            self.wait()
+        return self.wait() if wait else ""
 
-    def wait(self) -> None:
+    def wait(self) -> str:
         """
-        Wait until the supervisor opens the gate.
+        Wait until the supervisor opens the gate, and return what it says.
         """
-        if not os.read(self._gate, 1):
+        head = os.read(self._gate, NUMBER.size)
+        if not head:
             os._exit(1)
+        (size,) = NUMBER.unpack(head)
+        return os.read(self._gate, size).decode("utf-8", "surrogateescape")
 
 
-Body: TypeAlias = Callable[[Outlet], None]
+#: What a guest does: gets its end of the channel, and what `Guest.let_go` said.
+Body: TypeAlias = Callable[[Outlet, str], None]
+
+
+class Entered(BaseException):
+    """
+    Raised in a guest when it is inside, and caught where its test is to run from.
+
+    By that the supervisor's frames are gone from its stack, and a test can recurse as
+    deep as ever. Signals wait until then.
+    """
+
+    def __init__(self, outlet: Outlet) -> None:
+        super().__init__()
+        self.outlet = outlet
+
+    def live(self, body: Body) -> NoReturn:
+        """
+        Do what a guest is there for, and end.
+        """
+        code = 1
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self.outlet.signal_mask)
+            word = self.outlet.wait()
+            try:
+                body(self.outlet, word)
+            except BaseException:  # noqa: BLE001 - told, and nothing comes after
+                trace = traceback.format_exc()
+                self.outlet.send({"kind": "broken", "traceback": trace})
+            self.outlet.send({"kind": "done"})
+            code = 0
+        finally:
+            os._exit(code)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,30 +117,37 @@ class Entry:
     """
 
     sandbox: Sandbox
-    body: Body
     channel: int
     """The guest's end of the channel."""
     gate: tuple[int, int]
     """Both ends of the pipe on which the guest waits, inside, to be let go."""
     own_group: bool
     """Whether the guest leads a process group of its own."""
+    signal_mask: set[int]
+    """Signals that were blocked before the fork, for which all are."""
 
     def fork_once(self) -> int:
         """
         Fork the guest and return its process id.
+
+        Raises:
+            Entered: In the guest.
         """
         here = os.pidfd_open(os.getpid())
         try:
             linux.setns(self.sandbox.init, linux.CLONE_NEWPID)
             try:
                 pid = _fork()
-                if not pid:
-                    self._be_guest(None)
-            finally:
+            except OSError:
+                linux.setns(here, linux.CLONE_NEWPID)
+                raise
+            if pid:
                 # identity_for() has made sure that this is allowed.
                 linux.setns(here, linux.CLONE_NEWPID)
         finally:
             os.close(here)
+        if not pid:
+            self._become_guest(None)
         return pid
 
     def fork_twice(self) -> tuple[int, int]:
@@ -108,54 +156,52 @@ class Entry:
 
         Returns:
             Its process id, and the pipe on which it tells those two numbers.
+
+        Raises:
+            Entered: In the guest.
         """
         read, write = os.pipe()
         try:
             pid = _fork()
             if not pid:
-                self._be_between(write)
+                identity = self._be_between(write)
         except OSError:
             os.close(read)
             raise
         finally:
             os.close(write)
+        if not pid:
+            os.close(read)
+            self._become_guest(identity)
         return pid, read
 
-    def _be_between(self, status: int) -> NoReturn:
+    def _be_between(self, status: int) -> _Identity:
+        """
+        Fork the guest, and return in it; here, tell how it ended, and end.
+        """
         try:
             linux.set_parent_death_signal(signal.SIGKILL)
             identity = _Identity.now()
             linux.setns(self.sandbox.init, linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
             pid = _fork()
-            if not pid:
-                self._be_guest(identity)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            os.write(status, NUMBER.pack(pid))
-            os.write(status, NUMBER.pack(os.waitpid(pid, 0)[1]))
+            if pid:
+                os.write(status, NUMBER.pack(pid))
+                os.write(status, NUMBER.pack(os.waitpid(pid, 0)[1]))
+                os._exit(0)
         except OSError as error:
             self._refuse(error, "fork()")
-        finally:
-            os._exit(0)
+        return identity
 
-    def _be_guest(self, identity: _Identity | None) -> NoReturn:
-        code = 1
+    def _become_guest(self, identity: _Identity | None) -> NoReturn:
         try:
-            outlet = Outlet(self.channel, self.gate[0], _pid_in_proc())
+            outlet = Outlet(
+                self.channel, self.gate[0], _pid_in_proc(), self.signal_mask
+            )
             os.close(self.gate[1])
-            try:
-                self._enter(identity)
-            except OSError as error:
-                self._refuse(error, "a system call")
-                os._exit(code)
-            outlet.wait()
-            try:
-                self.body(outlet)
-            except BaseException:  # noqa: BLE001 - told, and nothing comes after
-                outlet.send({"kind": "broken", "traceback": traceback.format_exc()})
-            outlet.send({"kind": "done"})
-            code = 0
-        finally:
-            os._exit(code)
+            self._enter(identity)
+        except OSError as error:
+            self._refuse(error, "a system call")
+        raise Entered(outlet)
 
     def _enter(self, identity: _Identity | None) -> None:
         """
@@ -176,14 +222,17 @@ class Entry:
             identity.resume()
         linux.set_parent_death_signal(signal.SIGKILL)
 
-    def _refuse(self, error: OSError, call: str) -> None:
+    def _refuse(self, error: OSError, call: str) -> NoReturn:
         refused = Refused.from_os_error(error, call)
         message: Message = {
             "kind": "refused",
             "call": refused.call,
             "errno": refused.number,
         }
-        write_all(self.channel, encode(message))
+        try:
+            write_all(self.channel, encode(message))
+        finally:
+            os._exit(1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

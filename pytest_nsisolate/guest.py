@@ -6,21 +6,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import select
 import signal
 from collections.abc import Callable
-from types import BuiltinFunctionType
 
 from pytest_nsisolate import ending, launcher
 from pytest_nsisolate.channel import Garbled, Message, Reader
 from pytest_nsisolate.ending import Ending, Exited, Killed
-from pytest_nsisolate.entry import NUMBER, Body, Entry
+from pytest_nsisolate.entry import NUMBER, Entered, Entry
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.sandbox import LauncherGone, Sandbox, readable
-
-#: How long a guest that is done may take to exit, in seconds.
-EXIT_TIMEOUT = 10.0
+from pytest_nsisolate.sandbox import LauncherGone, Sandbox
+from pytest_nsisolate.untouched import os, select
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -47,14 +42,16 @@ class Guest:
     settled: bool = False
     """Whether nothing is left in the sandbox."""
 
-    def let_go(self) -> None:
+    def let_go(self, word: str = "-") -> None:
         """
-        Open the gate: have the guest, which waits at it, go on.
+        Open the gate: have the guest, which waits at it, go on with *word*.
         """
+        data = word.encode("utf-8", "surrogateescape")
         with contextlib.suppress(BrokenPipeError):
-            os.write(self.gate, b"1")
+            # A path at most: it fits into the pipe.
+            os.write(self.gate, NUMBER.pack(len(data)) + data)
 
-    def talk(self, hear: Callable[[Message], None]) -> Ending:
+    def talk(self, hear: Callable[[Message], str | None]) -> Ending:
         """
         Hand each message to *hear* until the guest has ended.
 
@@ -74,9 +71,6 @@ class Guest:
         if isinstance(said, ending.NeverStarted) and not self.sandbox.is_alive():
             gone = LauncherGone(said.refused.call, said.refused.number)
             said = ending.NeverStarted(gone)
-        if said == ending.Finished() and not isinstance(os._exit, BuiltinFunctionType):
-            # Someone, as coverage.py does, has put something before the exit.
-            readable(self.pidfd, EXIT_TIMEOUT)
         self.sandbox.kill()
         if said is None:
             self.settle()
@@ -119,7 +113,7 @@ class Guest:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT)
 
-    def _listen(self, hear: Callable[[Message], None]) -> Ending | None:
+    def _listen(self, hear: Callable[[Message], str | None]) -> Ending | None:
         """
         Return what the guest itself said of its end; None if it said nothing.
         """
@@ -147,9 +141,9 @@ class Guest:
                     case "refused":
                         return ending.NeverStarted(_refused(message))
                     case _:
-                        hear(message)
+                        answer = hear(message)
                         if message.get("wait"):
-                            self.let_go()
+                            self.let_go(answer or "-")
 
     def _wait(self) -> Exited | Killed:
         try:
@@ -176,32 +170,51 @@ class Guest:
         return self.told[index]
 
 
-def fork(sandbox: Sandbox, body: Body, *, own_group: bool) -> Guest:
+def fork(sandbox: Sandbox, *, own_group: bool) -> Guest:
     """
-    Fork a guest into *sandbox* that waits there, runs *body* and then ends.
+    Fork a guest into *sandbox*, where it waits to be let go.
 
     Args:
         sandbox: Where to. It is the guest's from here on.
-        body: What the guest does; it gets the guest's end of the channel.
         own_group: Whether the guest leads a process group of its own, so that
             ``kill(0, SIGTERM)`` inside reaches nothing outside.
 
     Raises:
+        Entered: In the guest.
         Refused: The supervisor could not fork.
         LauncherGone: The sandbox is dead.
     """
+    # A handler that raises, as that of SIGINT, must not lead a guest astray.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        process = _fork(sandbox, mask, own_group=own_group)
+    except Entered:
+        raise
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return process
+
+
+def _fork(sandbox: Sandbox, mask: set[int], *, own_group: bool) -> Guest:
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         # On any way out but the last line, both are closed, and the sandbox with them.
         ours.callback(sandbox.close)
         try:
             read, write = _pipe(ours, theirs)
             gate_read, gate_write = _pipe(theirs, ours)
-            entry = Entry(sandbox, body, write, (gate_read, gate_write), own_group)
+            entry = Entry(sandbox, write, (gate_read, gate_write), own_group, mask)
             if sandbox.identity == launcher.PLAIN:
                 pid, status = entry.fork_once(), None
             else:
                 pid, status = entry.fork_twice()
             pidfd = os.pidfd_open(pid)
+        except Entered:
+            # What is the supervisor's to close or to end.
+            ours.pop_all()
+            theirs.pop_all()
+            raise
         except OSError as error:
             if not sandbox.is_alive():
                 raise LauncherGone("fork()", error.errno or 0) from None

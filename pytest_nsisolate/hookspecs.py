@@ -3,8 +3,8 @@ Hooks for plugins that keep something of a test in the process.
 
 Reports, warnings and output of an isolated test come back by themselves. What a plugin
 has put into an object of its own stays behind in the guest, which ends with its test;
-these hooks carry it over. `carry_coverage`, `carry_subtests`, `carry_benchmark` and
-`carry_junitxml` are written on them and may serve as examples.
+these hooks carry it over. The modules of the package `carrier` are written on them and
+may serve as examples: `coverage`, `subtests` and `benchmark` for a start.
 
 All three are called for isolated tests only. A plugin that works without
 pytest-nsisolate too marks its implementations ``@pytest.hookimpl(optionalhook=True)``.

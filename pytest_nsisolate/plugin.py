@@ -9,16 +9,13 @@ from collections.abc import Iterable
 import pytest
 
 from pytest_nsisolate import (
-    carry_benchmark,
-    carry_coverage,
-    carry_junitxml,
-    carry_subtests,
+    carrier,
     clash,
     header,
     hookspecs,
     options,
-    private,
 )
+from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.isolation import Isolation, came_too_late
 from pytest_nsisolate.marker import BadMarker
 from pytest_nsisolate.options import Options
@@ -48,11 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_supervisor] = Supervisor(
         config, config.stash[options.key].unavailable
     )
-    register = config.pluginmanager.register
-    register(carry_benchmark.Carrier(), "nsisolate-benchmark")
-    register(carry_coverage.Carrier(), "nsisolate-coverage")
-    register(carry_junitxml, "nsisolate-junitxml")
-    register(carry_subtests, "nsisolate-subtests")
+    carrier.register(config)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -82,8 +75,13 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return True
     following = wish_of(nextitem) if nextitem is not None else None
     next_spec = None if isinstance(following, BadMarker) else following
-    supervisor.run(item, nextitem, wish, next_spec)
-    return True
+    try:
+        supervisor.run(item, nextitem, wish, next_spec)
+    except Entered as entered:
+        inside = entered.with_traceback(None)
+    else:
+        return True
+    return supervisor.live(inside)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -92,7 +90,7 @@ def pytest_fixture_setup(
 ) -> object:
     borrowing = request.config.stash[_supervisor].borrowing
     if borrowing.passes_over(request):
-        return private.pass_over(fixturedef, request)
+        return borrowing.pass_over(fixturedef, request)
     return None
 
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from pytest_nsisolate import guest
 from pytest_nsisolate.ending import Exited, Killed, NeverStarted
+from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.sandbox import Launcher, LauncherGone, Sandbox, identity_for
 from pytest_nsisolate.spec import Spec
@@ -79,9 +80,11 @@ class Pool:
         if sys.platform != "linux":
             return Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
         try:
-            process = guest.fork(self._take(spec), lambda _: None, own_group=True)
+            process = guest.fork(self._take(spec), own_group=True)
         except Refused as error:
             return error
+        except Entered as entered:
+            entered.live(lambda *_: None)
         process.let_go()
         ended = process.talk(lambda _: None)
         process.settle()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
@@ -20,18 +21,8 @@ from _pytest.junitxml import xml_key
 # Since 3.0. Public would be: a hook that runs one phase and returns its report.
 from _pytest.runner import call_and_report
 
-try:
-    # Since 9.0. Public would be: an attribute of the report of the test around them.
-    from _pytest.subtests import failed_subtests_key
-except ImportError:
-    failed_subtests_key = None  # type: ignore[assignment]
-
-try:
-    # Since 8.4. Public would be: a hook for what could not be raised.
-    from _pytest.unraisableexception import collect_unraisable
-except ImportError:
-    # Before, it needed no call: a wrapper of each phase saw to it.
-    collect_unraisable = None  # type: ignore[assignment]
+# Since 6.1. Public would be: an attribute of the item.
+from _pytest.skipping import Xfail, xfailed_key
 
 if TYPE_CHECKING:
     # Since 3.2. Public would be: read_global_capture() on a documented plugin.
@@ -143,13 +134,18 @@ def pass_over(
     return True
 
 
-def unwind_item(item: pytest.Item) -> None:
+def unwind_item(
+    item: pytest.Item, passed_over: Iterable[pytest.FixtureDef[object]]
+) -> None:
     """
     Take *item* off the stack of what is set up; its collectors stay.
+
+    Its fixtures, which were passed over, are not finished: they have not begun.
     """
-    finalizers, _ = _stack(item.session).pop(item)
-    while finalizers:
-        finalizers.pop()()
+    _stack(item.session).pop(item)
+    for fixturedef in passed_over:
+        fixturedef.cached_result = None
+        fixturedef._finalizers.clear()
 
 
 def forget_borrowed(session: pytest.Session) -> None:
@@ -159,8 +155,12 @@ def forget_borrowed(session: pytest.Session) -> None:
     What the supervisor has set up is finalised there, once. Its finalizers are kept:
     with the last reference to a generator its ``finally`` would run here.
     """
+    state = _setup_state(session)
+    # Hooks get to know which test comes next, but nothing is kept for it here.
+    tear_down = state.teardown_exact
+    vars(state)["teardown_exact"] = lambda _: tear_down(None)
     kept = session.stash.setdefault(_kept, [])
-    for finalizers, _ in _stack(session).values():
+    for finalizers, _ in state.stack.values():
         kept += finalizers
         finalizers.clear()
     if pytest.version_tuple < (8, 2):
@@ -209,6 +209,50 @@ def captured_so_far(config: pytest.Config) -> tuple[str, str]:
     return _text(out), _text(err)
 
 
+def basetemp(config: pytest.Config) -> str | None:
+    """
+    Return the base temporary directory of the session, which is made if need be.
+
+    Returns:
+        None where it cannot be had; who then asks pytest itself is told why.
+    """
+    factory: Any = getattr(config, "_tmp_path_factory", None)
+    try:
+        return None if factory is None else str(factory.getbasetemp())
+    except Exception:  # noqa: BLE001 - whatever stands in the way
+        return None
+
+
+def redirect_basetemp(config: pytest.Config, ask: Callable[[], str]) -> None:
+    """
+    In a guest: have the base temporary directory asked for, and not made anew.
+    """
+    # Since 6.2. Public would be: the factory as an attribute of the session.
+    factory: Any = getattr(config, "_tmp_path_factory", None)
+    if factory is None or factory._basetemp is not None:
+        return
+    make = factory.getbasetemp
+
+    def getbasetemp() -> Path:
+        if factory._basetemp is None:
+            path = Path(ask())
+            factory._basetemp = path if path.is_absolute() else make()
+        return cast("Path", factory._basetemp)
+
+    factory.getbasetemp = getbasetemp
+
+
+def forget_captured(config: pytest.Config) -> None:
+    """
+    Forget what has been captured in this phase so far: output and log records.
+    """
+    captured_so_far(config)
+    logging_plugin: Any = config.pluginmanager.get_plugin("logging-plugin")
+    if logging_plugin is not None:
+        # Since 3.3. Public would be: caplog.clear() without the fixture.
+        logging_plugin.report_handler.reset()
+
+
 def end_current_test_variable() -> None:
     """
     Take ``PYTEST_CURRENT_TEST`` out of the environment, as the end of a test does.
@@ -220,10 +264,12 @@ def warn_of_unraisable(config: pytest.Config) -> None:
     """
     Have pytest warn of what could not be raised since it last did.
     """
-    if collect_unraisable is not None and config.pluginmanager.has_plugin(
-        "unraisableexception"
-    ):
-        collect_unraisable(config)
+    # Since 8.4; before, a wrapper of each phase saw to it. Public would be: a hook for
+    # what could not be raised.
+    plugin = config.pluginmanager.get_plugin("unraisableexception")
+    collect = getattr(plugin, "collect_unraisable", None)
+    if collect is not None:
+        collect(config)
 
 
 def redirect_live_log(
@@ -276,17 +322,42 @@ def failed_subtests(item: pytest.Item) -> int:
     """
     Return how many subtests of *item* have failed in this process.
     """
-    if failed_subtests_key is None:
-        return 0
-    return item.config.stash.get(failed_subtests_key, {}).get(_id(item), 0)
+    counts = _failed_subtests(item.config)
+    return 0 if counts is None else counts.get(_id(item), 0)
 
 
 def set_failed_subtests(item: pytest.Item, number: int) -> None:
     """
     Have pytest take *number* subtests of *item* for failed.
     """
-    if failed_subtests_key is not None:
-        item.config.stash[failed_subtests_key][_id(item)] = number
+    counts = _failed_subtests(item.config)
+    if counts is not None:
+        counts[_id(item)] = number
+
+
+def _failed_subtests(config: pytest.Config) -> dict[Any, int] | None:
+    # Since 9.0. Public would be: an attribute of the report of the test around them.
+    plugin = config.pluginmanager.get_plugin("subtests")
+    key = getattr(plugin, "failed_subtests_key", None)
+    return None if key is None else config.stash.get(key, None)
+
+
+def may_fail(item: pytest.Item) -> bool:
+    """
+    Say whether *item* is marked ``xfail`` and run all the same.
+    """
+    expected = item.stash.get(xfailed_key, None)
+    return expected is not None and expected.run
+
+
+def stash_of_xfail(*, expected: bool) -> pytest.Stash:
+    """
+    Return what a test has as its stash that is *expected* to fail, or is not.
+    """
+    stash = pytest.Stash()
+    if expected:
+        stash[xfailed_key] = Xfail(reason="", run=True, strict=False, raises=None)
+    return stash
 
 
 def take_xml_additions(

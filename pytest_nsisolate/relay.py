@@ -41,6 +41,7 @@ class Relay:
             config.getoption("setupshow", default=False)
         )
         self._waits = True
+        self._began = False
         self._outlet: Outlet | None = None
         self._item: pytest.Item | None = None
         self._remains: Remains | None = None
@@ -73,11 +74,55 @@ class Relay:
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
                 setattr(hooks, name, caller)
         private.redirect_live_log(self._config, self._send_live_log)
+        private.redirect_basetemp(
+            self._config, lambda: outlet.send({"kind": "basetemp"}, wait=True)
+        )
 
     def _send_live_log(self, when: str | None, text: str | None) -> None:
         if self._outlet is not None:
             message: Message = {"kind": "live log", "when": when, "text": text}
             self._outlet.send(message, wait=True)
+
+    def run_test(self, outlet: Outlet, number: str) -> None:
+        """
+        In a guest: run its test and send all that it reports.
+
+        Args:
+            outlet: Where to.
+            number: That of the test which comes next.
+        """
+        item = self._item
+        assert item is not None
+        helpers.forget_multiprocessing()
+        helpers.forget_exit_handlers()
+        private.forget_borrowed(item.session)
+        private.refresh_request(item)
+        session = item.session
+        nextitem = session.items[int(number)] if number != NONE else None
+        item.ihook.pytest_nsisolate_enter(item=item)
+        try:
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            _end_session(session)
+            outlet.send(_interruption(error))
+        send_payload(item, outlet, None)
+        self._send_end(session, "at the end")
+        helpers.run_exit_handlers()
+        flush(item.config)
+
+    def _send_end(self, session: pytest.Session, when: str) -> None:
+        """
+        Tell that the session is to end, if it is.
+        """
+        if self._outlet is not None and (session.shouldstop or session.shouldfail):
+            self._outlet.send(
+                {
+                    "kind": "session",
+                    "when": when,
+                    "shouldstop": session.shouldstop,
+                    "shouldfail": session.shouldfail,
+                }
+            )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
@@ -85,7 +130,11 @@ class Relay:
             self._remains.copy_output()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+    def pytest_runtest_teardown(
+        self, item: pytest.Item
+    ) -> Generator[None, object, object]:
+        # Then all is torn down, in the supervisor too.
+        self._send_end(item.session, "before teardown")
         try:
             return (yield)
         finally:
@@ -103,8 +152,12 @@ class Relay:
 
     def pytest_runtest_logstart(self) -> None:
         """
-        Do nothing: the supervisor has called this before it forked.
+        Tell that the test begins again; the first time, the supervisor has seen to it.
         """
+        if self._outlet is not None:
+            if self._began:
+                self._outlet.send({"kind": "again"}, wait=True)
+            self._began = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._outlet is not None and self._remains is not None:
@@ -135,32 +188,22 @@ RELAYED = (
 )
 
 
-def run_test(item: pytest.Item, outlet: Outlet) -> None:
+#: In place of the number of a test: there is none.
+NONE = "-"
+
+_number = pytest.StashKey[str]()
+
+
+def number_of(item: pytest.Item | None) -> str:
     """
-    Run *item* in this guest and send all that it reports.
+    Return which of the tests of its session *item* is, as a guest is told it.
     """
-    helpers.forget_multiprocessing()
-    helpers.forget_exit_handlers()
-    private.forget_borrowed(item.session)
-    private.refresh_request(item)
-    session = item.session
-    item.ihook.pytest_nsisolate_enter(item=item)
-    try:
-        # Nothing comes after this test here, so all that was set up here is torn down.
-        item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
-    except (KeyboardInterrupt, pytest.exit.Exception) as error:
-        _end_session(session)
-        outlet.send(_interruption(error))
-    send_payload(item, outlet, None)
-    outlet.send(
-        {
-            "kind": "session",
-            "shouldstop": session.shouldstop,
-            "shouldfail": session.shouldfail,
-        }
-    )
-    helpers.run_exit_handlers()
-    flush(item.config)
+    if item is None:
+        return NONE
+    if _number not in item.stash:
+        for number, one in enumerate(item.session.items):
+            one.stash[_number] = str(number)
+    return item.stash.get(_number, NONE)
 
 
 def send_payload(

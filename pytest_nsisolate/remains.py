@@ -5,8 +5,9 @@ What can still be read of a guest that crashed: memory that outlives it.
 from __future__ import annotations
 
 import faulthandler
-import os
 import sys
+
+from pytest_nsisolate.untouched import os
 
 
 class Remains:
@@ -64,13 +65,13 @@ class Remains:
 
 
 def _copy_writes(stream: object, fd: int) -> None:
-    write = getattr(stream, "write", None)
-    if write is None:
+    go_on = getattr(stream, "write", None)
+    if go_on is None:
         return
 
     def write_both(text: str) -> int:
         os.write(fd, text.encode("utf-8", "surrogatepass"))
-        return int(write(text))
+        return int(go_on(text))
 
     # On the instance: pytest puts the same object back after each pause of capturing.
     setattr(stream, "write", write_both)  # noqa: B010 - a method cannot be assigned to

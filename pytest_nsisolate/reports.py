@@ -64,20 +64,40 @@ def report_from_message(config: pytest.Config, message: Message) -> pytest.TestR
     return report
 
 
-def merge_sections(sections: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def join_sections(
+    sections: Sequence[tuple[str, str]], borrowed: int
+) -> list[tuple[str, str]]:
     """
-    Return *sections* with those that pytest captured under the same title as one.
+    Return *sections* with the first of setup joined to those of the borrowed part.
 
     A phase that runs partly in the supervisor and partly in the guest so shows as it
     does where it runs in one piece.
+
+    Args:
+        sections: Those of a report from a guest.
+        borrowed: How many of them, the first ones, were made by the supervisor.
     """
-    merged: dict[str, list[str]] = {}
-    for title, content in sections:
-        merged.setdefault(title, []).append(content)
-    return [
-        (title, ("\n" if title.startswith("Captured log") else "").join(contents))
-        for title, contents in merged.items()
-    ]
+    joined = list(sections[:borrowed])
+    waiting = {title for title, _ in joined}
+    for title, content in sections[borrowed:]:
+        if title in waiting:
+            waiting.remove(title)
+            append_section(joined, title, content)
+        else:
+            joined.append((title, content))
+    return joined
+
+
+def append_section(sections: list[tuple[str, str]], title: str, content: str) -> None:
+    """
+    Append *content* to the last of *sections* with that title, or as a new one.
+    """
+    for number, (one, before) in reversed(list(enumerate(sections))):
+        if one == title:
+            between = "\n" if title.startswith("Captured log") else ""
+            sections[number] = (title, before + between + content)
+            return
+    sections.append((title, content))
 
 
 def warning_to_message(warning: warnings.WarningMessage) -> Message:

@@ -8,8 +8,6 @@ import contextlib
 import dataclasses
 import errno
 import marshal
-import os
-import select
 import signal
 import socket
 import subprocess
@@ -19,6 +17,7 @@ from pathlib import Path
 from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.untouched import os, select
 
 #: How long to wait for a sandbox, in seconds. One takes a few milliseconds; this is
 #: for a machine that swaps.

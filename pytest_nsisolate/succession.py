@@ -41,9 +41,9 @@ class Succession:
         #: The one that waits for its test to come, which, and how many had failed.
         self._ahead: tuple[pytest.Item, int, Guest] | None = None
 
-    def begin(self, item: pytest.Item, spec: Spec) -> Guest:
+    def begin(self, item: pytest.Item, spec: Spec, word: str) -> Guest:
         """
-        Return the guest of *item*, in a sandbox for *spec*, which has been let go.
+        Return the guest of *item*, in a sandbox for *spec*, let go with *word*.
 
         Raises:
             Refused: It cannot be had.
@@ -53,7 +53,7 @@ class Succession:
         before, self._current = self._current, process
         if before is not None:
             before.settle()
-        process.let_go()
+        process.let_go(word)
         if before is not None:
             before.reap()
         return process

@@ -5,8 +5,7 @@ The supervisor's side of isolated tests: gets sandboxes, forks guests, reports.
 from __future__ import annotations
 
 import faulthandler
-import os
-import time
+from typing import NoReturn
 
 import pytest
 
@@ -23,15 +22,17 @@ from pytest_nsisolate import (
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted
-from pytest_nsisolate.entry import Outlet
+from pytest_nsisolate.entry import Entered, Outlet
 from pytest_nsisolate.errors import Explanation, Refused
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.options import Unavailable
+from pytest_nsisolate.relay import number_of
 from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.succession import Succession
+from pytest_nsisolate.untouched import os, time
 
 
 class Supervisor:
@@ -104,6 +105,12 @@ class Supervisor:
         crash.never_expected(report)
         self._complete(Conversation(item, report), nextitem)
 
+    def live(self, entered: Entered) -> NoReturn:
+        """
+        In a guest: run its test, and end.
+        """
+        entered.live(self._relay.run_test)
+
     def facts(self) -> Isolation:
         """
         Return what this process is isolated by.
@@ -150,7 +157,7 @@ class Supervisor:
         faulthandler.cancel_dump_traceback_later()
         self._get_remains(item.config).clear()
         try:
-            process = self.succession.begin(item, spec)
+            process = self.succession.begin(item, spec, number_of(nextitem))
             if nextitem is not None and next_spec is not None:
                 self.succession.begin_next(item, nextitem, next_spec)
             ended = process.talk(talk.hear)
@@ -183,17 +190,18 @@ class Supervisor:
         self._relay.prepare(item)
         remains = self._get_remains(item.config)
 
-        def be_guest(outlet: Outlet) -> None:
-            self.outlet = outlet
+        try:
+            # With a terminal on descriptor 0 (pytest -s) the guest stays in the group
+            # of the terminal, or reading from it would stop it. Source: tty_ioctl(4),
+            # SIGTTIN.
+            return guest.fork(sandbox, own_group=not os.isatty(0))
+        except Entered as entered:
+            self.outlet = entered.outlet
             self._identity = sandbox.identity
             self.succession.pool.forget()
             remains.take_over()
-            self._relay.take_over(item, outlet, remains)
-            relay.run_test(item, outlet)
-
-        # With a terminal on descriptor 0 (pytest -s) the guest stays in the group of
-        # the terminal, or reading from it would stop it. Source: tty_ioctl(4), SIGTTIN.
-        return guest.fork(sandbox, be_guest, own_group=not os.isatty(0))
+            self._relay.take_over(item, entered.outlet, remains)
+            raise
 
     def _get_remains(self, config: pytest.Config) -> Remains:
         if self._remains is None:
@@ -256,6 +264,7 @@ class Supervisor:
             talk.log(talk.borrowed)
         talk.raise_interruption()
         self._tear_down(talk, nextitem)
+        talk.stop_session()
         private.refresh_request(item)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 

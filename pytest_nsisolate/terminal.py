@@ -4,8 +4,9 @@ Who has the terminal: a guest while a debugger asks there, else the supervisor.
 
 from __future__ import annotations
 
-import os
 import signal
+
+from pytest_nsisolate.untouched import os
 
 
 def take() -> None:

@@ -20,7 +20,7 @@ NAME = PACKAGE.name
 
 LINUX, CORE, PYTEST_SIDE, PLUGIN = range(4)
 
-#: Where each module belongs. A new module is entered here.
+#: Where each module belongs, and the one sub-package. A new module is entered here.
 LAYER = {
     "__init__": LINUX,
     "linux": LINUX,
@@ -38,13 +38,11 @@ LAYER = {
     "remains": CORE,
     "sandbox": CORE,
     "spec": CORE,
+    "untouched": LINUX,
     "terminal": CORE,
     "ahead": PYTEST_SIDE,
     "borrow": PYTEST_SIDE,
-    "carry_benchmark": PYTEST_SIDE,
-    "carry_coverage": PYTEST_SIDE,
-    "carry_junitxml": PYTEST_SIDE,
-    "carry_subtests": PYTEST_SIDE,
+    "carrier": PYTEST_SIDE,
     "clash": PYTEST_SIDE,
     "conversation": PYTEST_SIDE,
     "crash": PYTEST_SIDE,
@@ -61,7 +59,10 @@ LAYER = {
     "plugin": PLUGIN,
 }
 
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+FILES = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
+MODULES = sorted(
+    ".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in FILES
+)
 
 #: What the bare interpreter of a launcher may import: all of it is in memory by then,
 #: or is an extension module.
@@ -77,7 +78,9 @@ def parse(module: str) -> ast.Module:
     """
     Return the syntax tree of *module*.
     """
-    return ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
+    path = PACKAGE.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(path.read_text("utf-8"))
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -88,7 +91,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # The package is flat: one dot, or more, is always the package itself.
+            # No relative import leads anywhere but into the package itself.
             base = ".".join(filter(None, [NAME if node.level else "", node.module]))
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
@@ -108,8 +111,16 @@ def neighbours(module: str) -> set[str]:
     for name in imported(parse(module)):
         package, *rest = name.split(".")
         if package == NAME:
-            found.add(rest[0] if rest and rest[0] in MODULES else "__init__")
+            tries = [".".join(rest[:end]) for end in range(len(rest), 0, -1)]
+            found.add(next((one for one in tries if one in MODULES), "__init__"))
     return found
+
+
+def layer(module: str) -> int:
+    """
+    Return the layer of *module*, or of the sub-package that it is in.
+    """
+    return LAYER[module.partition(".")[0]]
 
 
 def words(tree: ast.AST) -> set[str]:
@@ -141,14 +152,14 @@ def test_every_module_has_a_layer() -> None:
     """
     The table names each module of the package and nothing else.
     """
-    assert sorted(LAYER) == MODULES
+    assert sorted(LAYER) == [one for one in MODULES if "." not in one]
 
 
-def test_the_package_is_flat() -> None:
+def test_there_is_one_sub_package() -> None:
     """
-    No module hides from these tests in a sub-package.
+    All modules but the carriers are in the package itself.
     """
-    assert [path.stem for path in sorted(PACKAGE.rglob("*.py"))] == MODULES
+    assert {path.parts[0] for path in FILES if len(path.parts) > 1} == {"carrier"}
 
 
 def test_a_hidden_import_is_seen() -> None:
@@ -167,7 +178,7 @@ def test_imports_go_down(module: str) -> None:
     """
     A module imports from its own layer and those below it.
     """
-    upward = {one for one in neighbours(module) if LAYER[one] > LAYER[module]}
+    upward = {one for one in neighbours(module) if layer(one) > layer(module)}
 
     assert upward == set()
 
@@ -198,7 +209,7 @@ def test_imports_stand_at_the_top(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [one for one in MODULES if LAYER.get(one) in {LINUX, CORE}]
+    "module", [one for one in MODULES if layer(one) in {LINUX, CORE}]
 )
 def test_core_knows_no_pytest(module: str) -> None:
     """
@@ -245,7 +256,7 @@ def test_imports_alone(module: str) -> None:
     A module can be imported first, without a warning, and the core without pytest.
     """
     name = NAME if module == "__init__" else f"{NAME}.{module}"
-    unwanted = "pytest" if LAYER[module] <= CORE else "nothing"
+    unwanted = "pytest" if layer(module) <= CORE else "nothing"
     code = f"import sys, {name}; sys.exit({unwanted!r} in sys.modules)"
 
     done = subprocess.run(

@@ -12,8 +12,9 @@ Public would be: a collector's data as a value, and a call that adds such a valu
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias, cast
 
 import pytest
@@ -71,23 +72,39 @@ class Carrier:
     def __init__(self) -> None:
         #: In a guest: where its collector writes; in the supervisor: what has come.
         self._notebook = _Notebook(None)
+        self._coverage: Any = None
         self._collector: Any = None
+        #: In a guest: the supervisor's data.
+        self._data: Any = None
 
     @pytest.hookimpl
-    def pytest_nsisolate_enter(self) -> None:
-        current, self._collector = _running()
+    def pytest_nsisolate_enter(self, item: pytest.Item) -> None:
+        self._coverage, self._collector = _running()
         if self._collector is None:
             return
-        data = self._collector.covdata
+        # What is not of this process is given up when another measurement begins, and
+        # pytest-cov, until 7.0, begins one in what it knows for a fork.
+        self._collector.pid = os.getpid()
+        vars(item.config.pluginmanager.get_plugin("_cov") or self)["pid"] = os.getpid()
+        vars(self._collector).pop("flush_data", None)
+        self._data = self._collector.covdata
         # What the supervisor has measured so far is for it to add.
         for seen in self._collector.data.values():
             seen.clear()
-        self._notebook = _Notebook(_context_of(data))
+        self._notebook = _Notebook(_context_of(self._data))
         self._collector.covdata = self._notebook
-        # The connection of a fork must not be used, nor closed. Source:
+        # That of a fork must be neither used nor closed. Source:
         # https://www.sqlite.org/howtocorrupt.html, section 2.6.
-        self._kept = data
-        current._data = type(data)(no_disk=True)
+        self._coverage._data = type(self._data)(no_disk=True)
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        """
+        In a fork that the test made: leave it to coverage.py, as in any fork.
+        """
+        self._collector.covdata = self._coverage._data = self._data
+        # By this it knows a fork, whose number may be the supervisor's outside.
+        self._data._pid = None
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(self, payload: Message) -> None:
@@ -102,7 +119,7 @@ class Carrier:
         if _NAME not in payload:
             return
         if self._collector is None:
-            _, self._collector = _running()
+            self._join()
         pages, tracers = cast("tuple[list[Any], dict[str, str]]", payload[_NAME])
         for context, files in pages:
             self._notebook.set_context(context)
@@ -111,25 +128,30 @@ class Carrier:
             )
         self._notebook.add_file_tracers(tracers)
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtestloop(self) -> Generator[None, object, object]:
-        try:
-            return (yield)
-        finally:
-            # Before pytest-cov, whose wrapper is around this, makes its report.
-            if self._collector is not None:
-                self._add_up()
+    def _join(self) -> None:
+        """
+        Have what came from guests added whenever coverage.py adds what is its own.
+        """
+        self._coverage, self._collector = _running()
+        flush = self._collector.flush_data
 
-    def _add_up(self) -> None:
+        def flush_data() -> bool:
+            added = self._add_up()
+            return bool(flush()) or added
+
+        self._collector.flush_data = flush_data
+
+    def _add_up(self) -> bool:
+        notebook, self._notebook = self._notebook, _Notebook(None)
         data = self._collector.covdata
         before = _context_of(data)
         add = data.add_arcs if self._collector.branch else data.add_lines
-        for context, files in self._notebook.measured.items():
+        for context, files in notebook.measured.items():
             data.set_context(context)
             add(files)
         data.set_context(before)
-        data.add_file_tracers(self._notebook.tracers)
-        self._notebook = _Notebook(None)
+        data.add_file_tracers(notebook.tracers)
+        return bool(notebook.measured)
 
 
 def _running() -> tuple[Any, Any]:

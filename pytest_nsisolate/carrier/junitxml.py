@@ -1,0 +1,43 @@
+"""
+JUnit XML: what the fixtures `record_xml_attribute` and `record_testsuite_property` add.
+
+Both write straight into the object that makes the file at the end of the session.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from pytest_nsisolate import private
+from pytest_nsisolate.channel import Message
+
+_NAME = "junitxml"
+
+
+class Carrier:
+    """
+    Keeps nothing itself.
+    """
+
+    @pytest.hookimpl
+    def pytest_nsisolate_enter(self, item: pytest.Item) -> None:
+        private.take_xml_additions(item)
+
+    @pytest.hookimpl
+    def pytest_nsisolate_collect(
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
+    ) -> None:
+        if report is None:
+            attributes, properties = private.take_xml_additions(item)
+            if attributes or properties:
+                payload[_NAME] = [attributes, properties]
+
+    @pytest.hookimpl
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Message) -> None:
+        if _NAME in payload:
+            attributes, properties = cast(
+                "tuple[dict[str, str], list[tuple[str, str]]]", payload[_NAME]
+            )
+            private.add_to_xml(item, attributes, properties)

@@ -1,0 +1,34 @@
+"""
+Subtests: how many of a test have failed, which pytest counts where they run.
+
+By that number pytest fails the test around them when it reports it. The reports of the
+subtests themselves travel as all reports do.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_nsisolate import private
+from pytest_nsisolate.channel import Message
+
+_NAME = "subtests"
+
+
+class Carrier:
+    """
+    Keeps nothing itself.
+    """
+
+    @pytest.hookimpl
+    def pytest_nsisolate_collect(
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
+    ) -> None:
+        if report is not None and (failed := private.failed_subtests(item)):
+            payload[_NAME] = failed
+
+    @pytest.hookimpl
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Message) -> None:
+        failed = payload.get(_NAME)
+        if isinstance(failed, int):
+            private.set_failed_subtests(item, failed)

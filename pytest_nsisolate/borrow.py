@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from pytest_nsisolate import private
+from pytest_nsisolate import builtin, private
 
 
 class Borrowing:
@@ -83,7 +83,7 @@ class Borrowing:
         __tracebackhide__ = True
         if error is not None:
             raise error
-        private.forget_captured(item.config)
+        builtin.forget_captured(item.config)
         self.active = True
         try:
             private.fill_wide_fixtures(item)

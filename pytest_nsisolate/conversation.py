@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 
 import pytest
 
-from pytest_nsisolate import private
+from pytest_nsisolate import builtin
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.reports import (
     append_section,
@@ -67,7 +67,7 @@ class Conversation:
             case "again":
                 self._begin_again()
             case "basetemp":
-                return private.basetemp(self.item.config)
+                return builtin.basetemp(self.item.config)
             case "session" if message["when"] == "before teardown":
                 self._stop_like(message)
             case "session":
@@ -83,7 +83,9 @@ class Conversation:
         if self.interruption is not None:
             return True
         expected = {"setup", "teardown"}
-        if self.passed.get("setup") and not self.item.config.getoption("setuponly"):
+        if self.passed.get("setup") and not self.item.config.getoption(
+            "setuponly", False
+        ):
             expected.add("call")
         return self.passed.keys() >= expected
 
@@ -175,7 +177,7 @@ class Conversation:
         """
         match message["kind"]:
             case "live log":
-                private.show_live_log(
+                builtin.show_live_log(
                     self.item.config,
                     cast("str | None", message["when"]),
                     cast("str | None", message["text"]),

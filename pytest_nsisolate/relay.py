@@ -19,7 +19,7 @@ from types import TracebackType
 import pluggy
 import pytest
 
-from pytest_nsisolate import ahead, helpers, private, terminal
+from pytest_nsisolate import ahead, builtin, helpers, private, terminal
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.remains import Remains
@@ -73,8 +73,8 @@ class Relay:
             # pytest 8 keeps a copy of a caller in a relay of its own.
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
                 setattr(hooks, name, caller)
-        private.redirect_live_log(self._config, self._send_live_log)
-        private.redirect_basetemp(
+        builtin.redirect_live_log(self._config, self._send_live_log)
+        builtin.redirect_basetemp(
             self._config, lambda: outlet.send({"kind": "basetemp"}, wait=True)
         )
 
@@ -141,7 +141,7 @@ class Relay:
             if self._outlet is not None:
                 # Of what the test made; elsewhere its turn comes some tests later.
                 gc.collect(1)
-                private.warn_of_unraisable(self._config)
+                builtin.warn_of_unraisable(self._config)
 
     def pytest_enter_pdb(self) -> None:
         # A guest is in a process group of its own, whose reading would stop it.

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_nsisolate import (
     ahead,
+    builtin,
     crash,
     diagnosis,
     guest,
@@ -219,7 +220,7 @@ class Supervisor:
         self._report_unfinished(talk, phase, text, self._output_so_far(talk))
 
     def _output_so_far(self, talk: Conversation) -> dict[str, str]:
-        out, err = private.captured_so_far(talk.item.config)
+        out, err = builtin.captured_so_far(talk.item.config)
         config = talk.item.config
         captured = {"stdout": out, "stderr": err}
         return {**captured, **self._get_remains(config).read()}

@@ -42,6 +42,7 @@ LAYER = {
     "terminal": CORE,
     "ahead": PYTEST_SIDE,
     "borrow": PYTEST_SIDE,
+    "builtin": PYTEST_SIDE,
     "carrier": PYTEST_SIDE,
     "clash": PYTEST_SIDE,
     "conversation": PYTEST_SIDE,

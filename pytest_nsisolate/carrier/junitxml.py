@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from pytest_nsisolate import private
+from pytest_nsisolate import builtin
 from pytest_nsisolate.channel import Message
 
 _NAME = "junitxml"
@@ -23,14 +23,14 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_enter(self, item: pytest.Item) -> None:
-        private.take_xml_additions(item)
+        builtin.take_xml_additions(item)
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
         self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
     ) -> None:
         if report is None:
-            attributes, properties = private.take_xml_additions(item)
+            attributes, properties = builtin.take_xml_additions(item)
             if attributes or properties:
                 payload[_NAME] = [attributes, properties]
 
@@ -40,4 +40,4 @@ class Carrier:
             attributes, properties = cast(
                 "tuple[dict[str, str], list[tuple[str, str]]]", payload[_NAME]
             )
-            private.add_to_xml(item, attributes, properties)
+            builtin.add_to_xml(item, attributes, properties)

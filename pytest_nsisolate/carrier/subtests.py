@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_nsisolate import private
+from pytest_nsisolate import builtin
 from pytest_nsisolate.channel import Message
 
 _NAME = "subtests"
@@ -24,11 +24,11 @@ class Carrier:
     def pytest_nsisolate_collect(
         self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
     ) -> None:
-        if report is not None and (failed := private.failed_subtests(item)):
+        if report is not None and (failed := builtin.failed_subtests(item)):
             payload[_NAME] = failed
 
     @pytest.hookimpl
     def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Message) -> None:
         failed = payload.get(_NAME)
         if isinstance(failed, int):
-            private.set_failed_subtests(item, failed)
+            builtin.set_failed_subtests(item, failed)

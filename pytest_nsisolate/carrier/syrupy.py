@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_nsisolate import private
+from pytest_nsisolate import builtin
 from pytest_nsisolate.channel import Message
 
 _NAME = "syrupy"
@@ -50,7 +50,7 @@ class Carrier:
         self._known = len(session._assertions)
         if made:
             payload[_NAME] = {
-                "expected": private.may_fail(item),
+                "expected": builtin.may_fail(item),
                 "assertions": [_to_message(one) for one in made],
             }
 
@@ -59,7 +59,7 @@ class Carrier:
         if _NAME not in payload:
             return
         message = cast("dict[str, Any]", payload[_NAME])
-        location = _Location(expected=message["expected"])
+        location = _Location(item.config, expected=message["expected"])
         for module, qualname, results in message["assertions"]:
             _add(item, location, _find(module, qualname), results)
 
@@ -103,9 +103,9 @@ class _Location:
     A stand-in for a `syrupy.location.PyTestLocation`, asked for the mark `xfail` only.
     """
 
-    def __init__(self, *, expected: bool) -> None:
+    def __init__(self, config: pytest.Config, *, expected: bool) -> None:
         self.item = types.SimpleNamespace(
-            stash=private.stash_of_xfail(expected=expected)
+            stash=builtin.stash_of_xfail(config, expected=expected)
         )
 
 

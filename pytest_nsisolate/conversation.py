@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from typing import NoReturn, cast
 
 import pytest
@@ -46,6 +47,12 @@ class Conversation:
     """Whether the guest has taken the terminal."""
     since: float = dataclasses.field(default_factory=time.time)
     """When the phase began that is not reported yet, in seconds since the epoch."""
+    before: int = 0
+    """How many sections of captured output the test had before, from earlier tries."""
+    stays: Callable[[], bool] | None = None
+    """Whether what is borrowed stays; None where the test is run once and logged."""
+    reports: list[pytest.TestReport] = dataclasses.field(default_factory=list)
+    """Those that are not logged."""
     broken: str | None = None
     """Traceback of an error outside of the test's own phases."""
 
@@ -93,7 +100,11 @@ class Conversation:
         """
         Report *report* to pytest and its plugins.
         """
-        self.item.ihook.pytest_runtest_logreport(report=report)
+        if self.stays is not None and type(report) is pytest.TestReport:
+            # Those of subtests are logged as they come, as ever.
+            self.reports.append(report)
+        else:
+            self.item.ihook.pytest_runtest_logreport(report=report)
 
     def release(self) -> None:
         """
@@ -154,9 +165,9 @@ class Conversation:
             if report.when == "setup" and self.last is None:
                 report.start = self.borrowed.start
                 report.duration += self.borrowed.duration
-            report.sections = join_sections(
-                report.sections, len(self.borrowed.sections)
-            )
+            old, new = report.sections[: self.before], report.sections[self.before :]
+            number = len(self.borrowed.sections) - self.before
+            report.sections = old + join_sections(new, number)
         self.last, self.since = report, time.time()
         self.item.user_properties[:] = report.user_properties
         if report.when == "teardown":

@@ -9,9 +9,12 @@ from typing import Literal, NoReturn, TypeAlias
 
 import pytest
 
+from pytest_nsisolate.borrow import Borrowing
+from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Killed
 from pytest_nsisolate.errors import Explanation
 from pytest_nsisolate.options import Unavailable
+from pytest_nsisolate.untouched import time
 
 Phase: TypeAlias = Literal["setup", "call", "teardown"]
 
@@ -103,3 +106,39 @@ def failed_report(
         item=item, call=call
     )
     return report
+
+
+def report(
+    talk: Conversation,
+    borrowing: Borrowing,
+    phase: Phase,
+    text: str,
+    output: dict[str, str],
+) -> None:
+    """
+    Report that a guest ended before its time.
+
+    Args:
+        talk: What it had said until then.
+        borrowing: Sets up what its test borrows, if that has not been done.
+        phase: The one it ended in.
+        text: What there is to say of it.
+        output: What it had printed in that phase, by stream.
+    """
+    if talk.borrowed is None:
+        # For pytest to look at the marks of the test.
+        talk.borrowed = borrowing.set_up(talk.item)
+    error = pytest.fail.Exception(text, pytrace=False)
+    failed = failed_report(talk.item, phase, error)
+    failed.start, failed.stop = talk.since, time.time()
+    failed.duration = failed.stop - failed.start
+    before = talk.borrowed if talk.last is None else talk.last
+    captured = [
+        (f"Captured {kind} {phase}", content)
+        for kind, content in output.items()
+        if content
+    ]
+    failed.sections = [*before.sections, *captured]
+    talk.release()
+    talk.log(failed)
+    talk.last = failed

@@ -224,12 +224,9 @@ class Entry:
 
     def _refuse(self, error: OSError, call: str) -> NoReturn:
         refused = Refused.from_os_error(error, call)
-        message: Message = {
-            "kind": "refused",
-            "call": refused.call,
-            "errno": refused.number,
-        }
+        call, number = refused.call, refused.number
         try:
+            message: Message = {"kind": "refused", "call": call, "errno": number}
             write_all(self.channel, encode(message))
         finally:
             os._exit(1)

@@ -12,6 +12,8 @@ pytest-nsisolate too marks its implementations ``@pytest.hookimpl(optionalhook=T
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from pytest_nsisolate.channel import Message
@@ -62,6 +64,31 @@ def pytest_nsisolate_hand_over(item: pytest.Item, payload: Message) -> None:
     Args:
         item: The test.
         payload: What implementations of `pytest_nsisolate_collect` put there.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_nsisolate_repeat(
+    item: pytest.Item,
+    nextitem: pytest.Item | None,
+    run: Callable[[Callable[[], bool]], list[pytest.TestReport]],
+) -> object:
+    """
+    Run a test, in the supervisor, as often as is wanted.
+
+    For plugins whose `pytest_runtest_protocol` would run it in a loop.
+
+    Args:
+        item: The test.
+        nextitem: The one that comes next.
+        run: Runs it once, in a sandbox of its own, and returns its reports, which have
+            not been logged. Its argument is called when the test itself is over, and
+            says whether it is to be run again: what it borrows then stays.
+
+    Returns:
+        True, or None to leave it to others.
 
     .. versionadded:: 0.1.0
     """

@@ -8,7 +8,8 @@ would take its place.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 
 _kept = pytest.StashKey["list[object]"]()
+
+
+#: Title of a section that pytest has captured.
+_CAPTURED = re.compile("Captured (?P<kind>[^ ]+) (?P<when>[^ ]+)")
 
 
 def run_phase(
@@ -199,3 +204,31 @@ def _stack(
     session: pytest.Session,
 ) -> dict[Any, tuple[list[Callable[[], object]], Any]]:
     return _setup_state(session).stack
+
+
+def renew_request(item: pytest.Item) -> None:
+    """
+    Begin with what `refresh_request` has prepared.
+    """
+    # Since 7.0: runtestprotocol() itself does this.
+    if hasattr(item, "_request") and not item._request:
+        item._initrequest()  # type: ignore[attr-defined]
+
+
+def number_of_sections(item: pytest.Item) -> int:
+    """
+    Return how many sections of captured output *item* has.
+    """
+    return len(item._report_sections)
+
+
+def keep_sections(item: pytest.Item, reports: Sequence[pytest.TestReport]) -> None:
+    """
+    Give *item* the sections of its *reports*, as it has them where it runs itself.
+    """
+    # Since 2.9. Public would be: item.add_report_section(), and a way to clear them.
+    item._report_sections[:] = [
+        (match["when"], match["kind"], content)
+        for title, content in reports[-1].sections
+        if (match := _CAPTURED.fullmatch(title))
+    ]

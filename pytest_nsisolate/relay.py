@@ -99,6 +99,9 @@ class Relay:
         private.refresh_request(item)
         session = item.session
         nextitem = session.items[int(number)] if number != NONE else None
+        # What wraps the protocol has begun outside, and begins again inside.
+        properties = item.user_properties
+        del properties[item.stash.get(_properties, len(properties)) :]
         item.ihook.pytest_nsisolate_enter(item=item)
         try:
             item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
@@ -109,6 +112,14 @@ class Relay:
         self._send_end(session, "at the end")
         helpers.run_exit_handlers()
         flush(item.config)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item
+    ) -> Generator[None, object, object]:
+        if self._outlet is None:
+            item.stash[_properties] = len(item.user_properties)
+        return (yield)
 
     def _send_end(self, session: pytest.Session, when: str) -> None:
         """
@@ -192,6 +203,9 @@ RELAYED = (
 NONE = "-"
 
 _number = pytest.StashKey[str]()
+
+#: How many user properties an item had when its protocol began.
+_properties = pytest.StashKey[int]()
 
 
 def number_of(item: pytest.Item | None) -> str:

@@ -5,6 +5,7 @@ The supervisor's side of isolated tests: gets sandboxes, forks guests, reports.
 from __future__ import annotations
 
 import faulthandler
+from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
@@ -33,7 +34,7 @@ from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.succession import Succession
-from pytest_nsisolate.untouched import os, time
+from pytest_nsisolate.untouched import os
 
 
 class Supervisor:
@@ -73,8 +74,39 @@ class Supervisor:
             spec: What the test asks for.
             next_spec: The same of *nextitem*; its sandbox is made meanwhile.
         """
-        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        talk = Conversation(item, self._borrow(item, nextitem))
+
+        def run(stays: Callable[[], bool]) -> list[pytest.TestReport]:
+            return self._run_once(item, nextitem, spec, next_spec, stays)
+
+        hook = item.ihook
+        if not hook.pytest_nsisolate_repeat(item=item, nextitem=nextitem, run=run):
+            hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            self._run_once(item, nextitem, spec, next_spec)
+            hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _run_once(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        spec: Spec,
+        next_spec: Spec | None,
+        stays: Callable[[], bool] | None = None,
+    ) -> list[pytest.TestReport]:
+        """
+        Run *item* once, and return its reports.
+
+        Args:
+            item: As for `run`, as the next three.
+            nextitem: The same.
+            spec: The same.
+            next_spec: The same.
+            stays: If given, the reports are not logged, and this says in the end
+                whether what is borrowed is to stay, for the test to be run again.
+        """
+        private.renew_request(item)
+        before = private.number_of_sections(item)
+        talk = Conversation(item, self._borrow(item, nextitem), stays=stays)
+        talk.before = before
         if talk.borrowed is None or talk.borrowed.passed:
             try:
                 try:
@@ -89,6 +121,9 @@ class Supervisor:
                 crash.never_expected(talk.last)
                 talk.log(talk.last)
         self._complete(talk, nextitem)
+        if stays is not None:
+            private.keep_sections(item, talk.reports)
+        return talk.reports
 
     def refuse(
         self,
@@ -105,6 +140,7 @@ class Supervisor:
         report = self.borrowing.set_up(item, error)
         crash.never_expected(report)
         self._complete(Conversation(item, report), nextitem)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def live(self, entered: Entered) -> NoReturn:
         """
@@ -166,7 +202,9 @@ class Supervisor:
             # A signal handler, as that of pytest-timeout, ends the test from here.
             self.succession.settle()
             phase = crash.phase_after(talk.last)
-            self._report_unfinished(talk, phase, str(error), self._output_so_far(talk))
+            crash.report(
+                talk, self.borrowing, phase, str(error), self._output_so_far(talk)
+            )
             return
         finally:
             if talk.debugger:
@@ -217,44 +255,17 @@ class Supervisor:
         item = talk.item
         phase = crash.phase_after(talk.last)
         text = str(crash.explain(item, phase, ended))
-        self._report_unfinished(talk, phase, text, self._output_so_far(talk))
+        crash.report(talk, self.borrowing, phase, text, self._output_so_far(talk))
 
     def _output_so_far(self, talk: Conversation) -> dict[str, str]:
-        out, err = builtin.captured_so_far(talk.item.config)
         config = talk.item.config
-        captured = {"stdout": out, "stderr": err}
-        return {**captured, **self._get_remains(config).read()}
+        out, err = builtin.captured_so_far(config)
+        return {"stdout": out, "stderr": err, **self._get_remains(config).read()}
 
     def _report_broken(self, talk: Conversation) -> None:
         phase = crash.phase_after(talk.last)
         text = str(crash.explain_broken(talk.item, phase, talk.broken))
-        self._report_unfinished(talk, phase, text, {})
-
-    def _report_unfinished(
-        self, talk: Conversation, phase: crash.Phase, text: str, output: dict[str, str]
-    ) -> None:
-        """
-        Report that the guest ended in *phase*, with what it had printed until then.
-        """
-        if talk.borrowed is None:
-            # For pytest to look at the marks of the test.
-            talk.borrowed = self.borrowing.set_up(talk.item)
-        error = pytest.fail.Exception(text, pytrace=False)
-        report = crash.failed_report(talk.item, phase, error)
-        report.start, report.stop = talk.since, time.time()
-        report.duration = report.stop - report.start
-        before = talk.borrowed if talk.last is None else talk.last
-        report.sections = [
-            *(() if before is None else before.sections),
-            *(
-                (f"Captured {kind} {phase}", content)
-                for kind, content in output.items()
-                if content
-            ),
-        ]
-        talk.release()
-        talk.log(report)
-        talk.last = report
+        crash.report(talk, self.borrowing, phase, text, {})
 
     def _complete(self, talk: Conversation, nextitem: pytest.Item | None) -> None:
         """
@@ -267,7 +278,6 @@ class Supervisor:
         self._tear_down(talk, nextitem)
         talk.stop_session()
         private.refresh_request(item)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def _tear_down(self, talk: Conversation, nextitem: pytest.Item | None) -> None:
         """
@@ -276,6 +286,8 @@ class Supervisor:
         item, session = talk.item, talk.item.session
         if private.tears_down_all(session):
             nextitem = None
+        if talk.stays is not None and talk.stays():
+            nextitem = item
         if talk.held is not None and private.stays_set_up(item, nextitem):
             private.end_current_test_variable()
             talk.release()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import pytest_nsisolate
+from pytest_nsisolate import hookspecs
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.marker import NAMES, isolated
 
@@ -121,6 +122,28 @@ def test_options_page_has_the_options() -> None:
 
     assert helped
     assert set(option.findall(table)) == {*helped, *inis}
+
+
+def test_hooks_page_has_the_hooks() -> None:
+    """
+    The page on the hooks has each with its arguments, in order, and explains them.
+    """
+    hooks = {
+        name: list(inspect.signature(hook).parameters)
+        for name, hook in vars(hookspecs).items()
+        if name.startswith("pytest_")
+    }
+    sections = (REFERENCE / "hooks.md").read_text().split("\n## ")
+    explained = {
+        name: re.findall(r"^`(\w+)`\n:", section, re.MULTILINE)
+        for section in sections
+        if (name := section.partition("\n")[0]) in hooks
+    }
+
+    assert first_cells("hooks.md", "Hook") == [
+        f"{name}({', '.join(arguments)})" for name, arguments in hooks.items()
+    ]
+    assert explained == hooks
 
 
 def is_for_no_person(node: ast.AST) -> bool:

@@ -5,7 +5,7 @@ Borrowed fixtures: set up and finalised in the supervisor, seen by the guest.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -25,9 +25,14 @@ class Borrowing:
         #: Whether fixtures of function scope are to be passed over now.
         self.active = False
         self._passed_over: list[pytest.FixtureDef[object]] = []
+        self._log: Callable[[pytest.TestReport], None] | None = None
 
     def set_up(
-        self, item: pytest.Item, error: BaseException | None = None
+        self,
+        item: pytest.Item,
+        error: BaseException | None = None,
+        *,
+        log: Callable[[pytest.TestReport], None] | None = None,
     ) -> pytest.TestReport:
         """
         Set up the collectors of *item* and its fixtures of wider than function scope.
@@ -35,6 +40,7 @@ class Borrowing:
         Args:
             item: The test.
             error: Raised in place of setting up the fixtures, if given.
+            log: Called with the report before a debugger opens on its failure.
 
         Returns:
             The report of that. If it passed, *item* is not on the setup stack.
@@ -45,7 +51,8 @@ class Borrowing:
         state["setup"] = lambda: self._fill(item, error)
         state["teardown"] = lambda: None
         try:
-            report = private.run_phase(item, "setup")
+            with self.telling(log):
+                report = private.run_phase(item, "setup")
         finally:
             del state["setup"], state["teardown"]
         if report.passed:
@@ -53,6 +60,24 @@ class Borrowing:
             # The hooks that came before the fixtures are called again, inside.
             item.user_properties[:] = properties
         return report
+
+    @contextlib.contextmanager
+    def telling(
+        self, log: Callable[[pytest.TestReport], None] | None
+    ) -> Iterator[None]:
+        """
+        Have *log* called with the report before a debugger opens on a failure.
+        """
+        self._log = log
+        try:
+            yield
+        finally:
+            self._log = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(self, report: pytest.TestReport) -> None:
+        if self._log is not None:
+            self._log(report)
 
     def passes_over(self, request: pytest.FixtureRequest) -> bool:
         """

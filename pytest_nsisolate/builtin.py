@@ -30,6 +30,15 @@ def captured_so_far(config: pytest.Config) -> tuple[str, str]:
     return _text(out), _text(err)
 
 
+def is_on_terminal(item: pytest.Item) -> bool:
+    """
+    Say whether pytest's output goes to a terminal, where a debugger may be asked for.
+    """
+    # Since 2.0. Public would be: an attribute of the documented TerminalReporter.
+    reporter = item.config.pluginmanager.get_plugin("terminalreporter")
+    return bool(getattr(reporter, "isatty", False))
+
+
 def basetemp(config: pytest.Config) -> str | None:
     """
     Return the base temporary directory of the session, which is made if need be.

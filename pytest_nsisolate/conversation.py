@@ -13,6 +13,7 @@ import pytest
 
 from pytest_nsisolate import builtin
 from pytest_nsisolate.channel import Message
+from pytest_nsisolate.output import flush
 from pytest_nsisolate.reports import (
     append_section,
     join_sections,
@@ -43,7 +44,7 @@ class Conversation:
     """What is to end the session when this test is over."""
     interruption: Message | None = None
     """The KeyboardInterrupt or `pytest.exit` that ended the test."""
-    debugger: bool = False
+    terminal: bool = False
     """Whether the guest has taken the terminal."""
     since: float = dataclasses.field(default_factory=time.time)
     """When the phase began that is not reported yet, in seconds since the epoch."""
@@ -53,6 +54,10 @@ class Conversation:
     """Whether what is borrowed stays; None where the test is run once and logged."""
     reports: list[pytest.TestReport] = dataclasses.field(default_factory=list)
     """Those that are not logged."""
+    logged: pytest.TestReport | None = None
+    """The report that was logged last."""
+    torn_down: bool = False
+    """Whether teardown is reported."""
     broken: str | None = None
     """Traceback of an error outside of the test's own phases."""
 
@@ -61,14 +66,14 @@ class Conversation:
         Act on *message*, and return the answer, if it wants one.
         """
         match message["kind"]:
-            case "report":
-                self._hear_report(report_from_message(self.item.config, message))
-            case "warning":
-                show_warning(message)
             case "interrupted":
                 self.interruption = message
-            case "debugger":
-                self.debugger = True
+            case "shown":
+                self._note_shown()
+            case "terminal":
+                self.release()
+                flush(self.item.config)
+                self.terminal = True
             case "broken":
                 self.broken = str(message["traceback"])
             case "again":
@@ -102,8 +107,10 @@ class Conversation:
         """
         if self.stays is not None and type(report) is pytest.TestReport:
             # Those of subtests are logged as they come, as ever.
-            self.reports.append(report)
-        else:
+            if report not in self.reports:
+                self.reports.append(report)
+        elif report is not self.logged:
+            self.logged = report
             self.item.ihook.pytest_runtest_logreport(report=report)
 
     def release(self) -> None:
@@ -118,6 +125,9 @@ class Conversation:
         """
         Report teardown: what the guest said of its part, and *report* of the other.
         """
+        if self.torn_down:
+            return
+        self.torn_down = True
         held = self.held
         if held is None:
             # The guest did not get there, or ended in it and that is reported.
@@ -184,9 +194,16 @@ class Conversation:
 
     def _pass_on(self, message: Message) -> None:
         """
-        Hand *message* to those whom it is meant for.
+        Pass on what is meant for pytest and its plugins.
         """
         match message["kind"]:
+            case "report":
+                self._hear_report(report_from_message(self.item.config, message))
+                if message.get("wait"):
+                    # What the guest prints next comes after what this has printed.
+                    flush(self.item.config)
+            case "warning":
+                show_warning(message)
             case "live log":
                 builtin.show_live_log(
                     self.item.config,
@@ -197,6 +214,16 @@ class Conversation:
                 self.item.ihook.pytest_nsisolate_hand_over(
                     item=self.item, payload=message["payload"]
                 )
+
+    def _note_shown(self) -> None:
+        """
+        Keep pytest from showing once more, at the end, what a debugger has shown.
+        """
+        if self.last is not None:
+            # Since 2.0. Public would be: an option of the terminal reporter.
+            vars(self.last)["_pdbshown"] = True
+        self.release()
+        flush(self.item.config)
 
     def _begin_again(self) -> None:
         """

@@ -9,10 +9,11 @@ from typing import Literal, NoReturn, TypeAlias
 
 import pytest
 
+from pytest_nsisolate import diagnosis
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Killed
-from pytest_nsisolate.errors import Explanation
+from pytest_nsisolate.errors import Explanation, Refused
 from pytest_nsisolate.options import Unavailable
 from pytest_nsisolate.untouched import time
 
@@ -32,10 +33,11 @@ def phase_after(report: pytest.TestReport | None) -> Phase:
     return _AFTER.get(report.when, "teardown")
 
 
-def explain(item: pytest.Item, phase: Phase, ended: Exited | Killed) -> Explanation:
+def explain(talk: Conversation, ended: Exited | Killed) -> str:
     """
-    Say how the guest of *item* ended and how to look closer.
+    Say how a guest ended and how to look closer.
     """
+    item, phase = talk.item, phase_after(talk.last)
     node = shlex.quote(item.nodeid)
     rerun = f"python -m pytest --no-nsisolate {node}"
     if isinstance(ended, Killed):
@@ -47,22 +49,17 @@ def explain(item: pytest.Item, phase: Phase, ended: Exited | Killed) -> Explanat
             f"report of {phase} never came"
         )
         fix = f"strace -f -e trace=exit_group,execve {rerun}"
-    return Explanation(
-        what=f"{item.name} did not finish: {ended} during {phase}", why=why, fix=fix
-    )
+    what = f"{item.name} did not finish: {ended} during {phase}"
+    return str(Explanation(what=what, why=why, fix=fix))
 
 
-def explain_broken(item: pytest.Item, phase: Phase, trace: str | None) -> Explanation:
+def explain_broken(talk: Conversation) -> str:
     """
-    Say that the protocol of *item* itself failed in its guest, or reported nothing.
-
-    Args:
-        item: The test.
-        phase: The first of which there is no report.
-        trace: The traceback of what was raised, if anything was.
+    Say that the protocol of a test itself failed in its guest, or reported nothing.
     """
+    item, phase, trace = talk.item, phase_after(talk.last), talk.broken
     node = shlex.quote(item.nodeid)
-    return Explanation(
+    explanation = Explanation(
         what=f"{item.name} did not finish: no report of {phase} came from its guest",
         why="a hook raised outside of the test's phases, see below"
         if trace
@@ -70,6 +67,7 @@ def explain_broken(item: pytest.Item, phase: Phase, trace: str | None) -> Explan
         fix=f"python -m pytest --no-nsisolate {node}"
         + (f"\n\n{trace}" if trace else ""),
     )
+    return str(explanation)
 
 
 def refusal(explanation: Explanation, policy: Unavailable) -> BaseException:
@@ -108,12 +106,18 @@ def failed_report(
     return report
 
 
+def report_refusal(talk: Conversation, refused: Refused, policy: Unavailable) -> None:
+    """
+    Report that the sandbox of a test could not be had.
+    """
+    explanation = diagnosis.explain(f"isolate {talk.item.name}", refused)
+    talk.last = failed_report(talk.item, "setup", refusal(explanation, policy))
+    never_expected(talk.last)
+    talk.log(talk.last)
+
+
 def report(
-    talk: Conversation,
-    borrowing: Borrowing,
-    phase: Phase,
-    text: str,
-    output: dict[str, str],
+    talk: Conversation, borrowing: Borrowing, text: str, output: dict[str, str]
 ) -> None:
     """
     Report that a guest ended before its time.
@@ -121,10 +125,10 @@ def report(
     Args:
         talk: What it had said until then.
         borrowing: Sets up what its test borrows, if that has not been done.
-        phase: The one it ended in.
         text: What there is to say of it.
-        output: What it had printed in that phase, by stream.
+        output: What it had printed in the phase that it ended in, by stream.
     """
+    phase = phase_after(talk.last)
     if talk.borrowed is None:
         # For pytest to look at the marks of the test.
         talk.borrowed = borrowing.set_up(talk.item)

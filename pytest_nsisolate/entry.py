@@ -44,8 +44,7 @@ class Outlet:
         self._owner = os.getpid()
         #: The guest's process id outside.
         self.pid_on_host = pid_on_host
-        #: What the supervisor has blocked.
-        self.signal_mask = signal_mask
+        self._signal_mask = signal_mask
 
     def send(self, message: Message, *, wait: bool = False) -> str:
         """
@@ -63,6 +62,12 @@ class Outlet:
             os._exit(1)
         write_all(self._fd, encode({**message, "wait": wait}))
         return self.wait() if wait else ""
+
+    def unblock_signals(self) -> None:
+        """
+        Have those signals come through that the supervisor has not blocked itself.
+        """
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
 
     def wait(self) -> str:
         """
@@ -84,7 +89,7 @@ class Entered(BaseException):
     Raised in a guest when it is inside, and caught where its test is to run from.
 
     By that the supervisor's frames are gone from its stack, and a test can recurse as
-    deep as ever. Signals wait until then.
+    deep as ever. All signals are blocked.
     """
 
     def __init__(self, outlet: Outlet) -> None:
@@ -97,7 +102,6 @@ class Entered(BaseException):
         """
         code = 1
         try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self.outlet.signal_mask)
             word = self.outlet.wait()
             try:
                 body(self.outlet, word)
@@ -218,6 +222,8 @@ class Entry:
         directory.enter()
         if self.own_group:
             os.setpgid(0, 0)
+            # What came to the group until then was the supervisor's.
+            signal.sigtimedwait([signal.SIGINT], 0)
         if identity is not None and self.sandbox.identity == launcher.KEEP:
             identity.resume()
         linux.set_parent_death_signal(signal.SIGKILL)

@@ -14,6 +14,7 @@ from pytest_nsisolate.channel import Garbled, Message, Reader
 from pytest_nsisolate.ending import Ending, Exited, Killed
 from pytest_nsisolate.entry import NUMBER, Entered, Entry
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.untouched import os, select
 
@@ -39,6 +40,8 @@ class Guest:
     """What has been read from `status`."""
     ended: Exited | Killed | None = None
     """How it ended, once it has been reaped."""
+    interrupted: bool = False
+    """Whether it has been sent SIGINT."""
     settled: bool = False
     """Whether nothing is left in the sandbox."""
 
@@ -51,19 +54,19 @@ class Guest:
             # A path at most: it fits into the pipe.
             os.write(self.gate, NUMBER.pack(len(data)) + data)
 
-    def talk(self, hear: Callable[[Message], str | None]) -> Ending:
+    def talk(
+        self, hear: Callable[[Message], str | None], interrupts: Interrupts
+    ) -> Ending:
         """
         Hand each message to *hear* until the guest has ended.
+
+        The first of *interrupts* goes to the guest, for the test to make of it what it
+        would; a second one is for the supervisor.
 
         Everything in the sandbox has then been sent SIGKILL; `settle` waits for it.
         """
         try:
-            try:
-                said = self._listen(hear)
-            except KeyboardInterrupt:
-                # For the test to make of it what it would; a second one is for us.
-                self.interrupt()
-                said = self._listen(hear)
+            said = self._listen(hear, interrupts)
         except BaseException:
             self.settle()
             self.reap()
@@ -104,26 +107,34 @@ class Guest:
             os.close(self.gate)
         return self.ended
 
-    def interrupt(self) -> None:
+    def _interrupt_once(self) -> None:
         """
-        Send SIGINT to the guest, as a terminal would.
+        Send SIGINT to the guest, as a terminal would; the second time, give it up.
         """
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
         pid = self.pid if self.status is None else self._tell(0)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT)
 
-    def _listen(self, hear: Callable[[Message], str | None]) -> Ending | None:
+    def _listen(
+        self, hear: Callable[[Message], str | None], interrupts: Interrupts
+    ) -> Ending | None:
         """
         Return what the guest itself said of its end; None if it said nothing.
         """
         poll = select.poll()
         poll.register(self.inlet.fd, select.POLLIN)
         poll.register(self.pidfd, select.POLLIN)
+        poll.register(interrupts.fd, select.POLLIN)
         while True:
             # Looked at before the channel is read: what a guest wrote before it died
             # is still in the pipe, and a fork of it may hold the pipe open for ever.
             dead = any(fd == self.pidfd for fd, _ in poll.poll())
+            if interrupts.take():
+                self._interrupt_once()
             try:
                 self.inlet.read()
             except (BlockingIOError, EOFError) as nothing:
@@ -133,17 +144,25 @@ class Guest:
                     poll.unregister(self.inlet.fd)
             except Garbled:
                 return None
-            while self.inlet.ready:
-                message = self.inlet.ready.popleft()
-                match message.get("kind"):
-                    case "done":
-                        return ending.Finished()
-                    case "refused":
-                        return ending.NeverStarted(_refused(message))
-                    case _:
-                        answer = hear(message)
-                        if message.get("wait"):
-                            self.let_go(answer or "-")
+            if (said := self._hear_all(hear)) is not None:
+                return said
+
+    def _hear_all(self, hear: Callable[[Message], str | None]) -> Ending | None:
+        """
+        Hand over the messages that have come, and return the ending, if it was one.
+        """
+        while self.inlet.ready:
+            message = self.inlet.ready.popleft()
+            match message.get("kind"):
+                case "done":
+                    return ending.Finished()
+                case "refused":
+                    return ending.NeverStarted(_refused(message))
+                case _:
+                    answer = hear(message)
+                    if message.get("wait"):
+                        self.let_go(answer or "-")
+        return None
 
     def _wait(self) -> Exited | Killed:
         try:

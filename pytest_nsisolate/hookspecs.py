@@ -6,7 +6,7 @@ has put into an object of its own stays behind in the guest, which ends with its
 these hooks carry it over. The modules of the package `carrier` are written on them and
 may serve as examples: `coverage`, `subtests` and `benchmark` for a start.
 
-All three are called for isolated tests only. A plugin that works without
+All four are called for isolated tests only. A plugin that works without
 pytest-nsisolate too marks its implementations ``@pytest.hookimpl(optionalhook=True)``.
 """
 
@@ -20,12 +20,14 @@ from pytest_nsisolate.channel import Message
 
 
 @pytest.hookspec
-def pytest_nsisolate_enter(item: pytest.Item) -> None:
+def pytest_nsisolate_enter(item: pytest.Item, send: Callable[[], None]) -> None:
     """
     Get ready, in a guest, before anything of its test is run there.
 
     Args:
         item: The test.
+        send: What is called where the guest may end at once: it has what is to be
+            carried over collected and sent.
 
     .. versionadded:: 0.1.0
     """

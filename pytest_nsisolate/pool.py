@@ -13,6 +13,7 @@ from pytest_nsisolate import guest
 from pytest_nsisolate.ending import Exited, Killed, NeverStarted
 from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.sandbox import Launcher, LauncherGone, Sandbox, identity_for
 from pytest_nsisolate.spec import Spec
 
@@ -86,7 +87,10 @@ class Pool:
         except Entered as entered:
             entered.live(lambda *_: None)
         process.let_go()
-        ended = process.talk(lambda _: None)
+        interrupts = Interrupts()
+        with interrupts:
+            ended = process.talk(lambda _: None, interrupts)
+        interrupts.close()
         process.settle()
         process.reap()
         match ended:

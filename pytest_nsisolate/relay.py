@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import traceback
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from types import TracebackType
 
 import pluggy
@@ -22,6 +21,7 @@ import pytest
 from pytest_nsisolate import ahead, builtin, helpers, private, terminal
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.entry import Outlet
+from pytest_nsisolate.output import flush, flush_output
 from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.reports import report_to_message, warning_to_message
 
@@ -53,7 +53,9 @@ class Relay:
         In the supervisor, before the fork for *item*: get ready to be the only one.
         """
         # What others do with a report comes before what the test does next.
-        self._waits = self._is_direct or ahead.is_watched(item)
+        self._waits = (
+            self._is_direct or ahead.is_watched(item) or builtin.is_on_terminal(item)
+        )
         manager = self._config.pluginmanager
         # A session counts its failures, which a test may ask it for.
         session = manager.get_plugin("session")
@@ -102,8 +104,12 @@ class Relay:
         # What wraps the protocol has begun outside, and begins again inside.
         properties = item.user_properties
         del properties[item.stash.get(_properties, len(properties)) :]
-        item.ihook.pytest_nsisolate_enter(item=item)
+        item.ihook.pytest_nsisolate_enter(
+            item=item, send=lambda: send_payload(item, outlet, None)
+        )
+        terminal.take_when_reading(self._tell_of_terminal)
         try:
+            outlet.unblock_signals()
             item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             _end_session(session)
@@ -154,12 +160,20 @@ class Relay:
                 gc.collect(1)
                 builtin.warn_of_unraisable(self._config)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(self) -> None:
+        if self._outlet is not None and self._config.getoption("usepdb", False):
+            # The debugger shows this failure.
+            self._outlet.send({"kind": "shown"}, wait=True)
+
     def pytest_enter_pdb(self) -> None:
-        # A guest is in a process group of its own, whose reading would stop it.
-        # Source: tty_ioctl(4), SIGTTIN.
         if self._outlet is not None:
-            self._outlet.send({"kind": "debugger"})
+            self._tell_of_terminal()
             terminal.take()
+
+    def _tell_of_terminal(self) -> None:
+        if self._outlet is not None:
+            self._outlet.send({"kind": "terminal"}, wait=True)
 
     def pytest_runtest_logstart(self) -> None:
         """
@@ -230,32 +244,6 @@ def send_payload(
     item.ihook.pytest_nsisolate_collect(item=item, report=report, payload=payload)
     if payload:
         outlet.send({"kind": "payload", "payload": payload})
-
-
-def flush(config: pytest.Config) -> None:
-    """
-    Write out what is buffered, so that a fork does not write it once more.
-    """
-    flush_output()
-    if config.pluginmanager.has_plugin("terminalreporter"):
-        _quietly(config.get_terminal_writer().flush)
-
-
-def flush_output() -> None:
-    """
-    Write out what is buffered in the standard streams.
-    """
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        _quietly(getattr(stream, "flush", None))
-
-
-def _quietly(function: Callable[[], object] | None) -> None:
-    try:
-        if function is not None:
-            function()
-    except (OSError, ValueError):
-        # Closed, or a broken pipe; not for this project to tell.
-        return
 
 
 def _end_session(session: pytest.Session) -> None:

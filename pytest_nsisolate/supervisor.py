@@ -14,7 +14,6 @@ from pytest_nsisolate import (
     ahead,
     builtin,
     crash,
-    diagnosis,
     guest,
     isolation,
     private,
@@ -27,8 +26,10 @@ from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted
 from pytest_nsisolate.entry import Entered, Outlet
 from pytest_nsisolate.errors import Explanation, Refused
 from pytest_nsisolate.guest import Guest
+from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.options import Unavailable
+from pytest_nsisolate.output import flush
 from pytest_nsisolate.relay import number_of
 from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
@@ -57,6 +58,7 @@ class Supervisor:
         self._identity: str | None = None
         self._unavailable = unavailable
         self._remains: Remains | None = None
+        self._interrupts = Interrupts()
 
     def run(
         self,
@@ -105,8 +107,8 @@ class Supervisor:
         """
         private.renew_request(item)
         before = private.number_of_sections(item)
-        talk = Conversation(item, self._borrow(item, nextitem), stays=stays)
-        talk.before = before
+        talk = Conversation(item, None, stays=stays, before=before)
+        talk.borrowed = self._borrow(talk, nextitem)
         if talk.borrowed is None or talk.borrowed.passed:
             try:
                 try:
@@ -115,11 +117,7 @@ class Supervisor:
                     # Someone has killed the sandbox before the test began.
                     self._run_guest(talk, spec, nextitem, next_spec)
             except Refused as refused:
-                explanation = diagnosis.explain(f"isolate {item.name}", refused)
-                error = crash.refusal(explanation, self._unavailable)
-                talk.last = crash.failed_report(item, "setup", error)
-                crash.never_expected(talk.last)
-                talk.log(talk.last)
+                crash.report_refusal(talk, refused, self._unavailable)
         self._complete(talk, nextitem)
         if stays is not None:
             private.keep_sections(item, talk.reports)
@@ -160,18 +158,20 @@ class Supervisor:
         End every process that this has started.
         """
         self.succession.leave_to_host()
+        self._interrupts.close()
         if self._remains is not None:
             self._remains.close()
 
     def _borrow(
-        self, item: pytest.Item, nextitem: pytest.Item | None
+        self, talk: Conversation, nextitem: pytest.Item | None
     ) -> pytest.TestReport | None:
         """
-        Set up what *item* borrows, and return the report of that.
+        Set up what the test borrows, and return the report of that.
 
         Where nothing is to be set up nor torn down, this calls no hooks and returns
         None. A test that may be skipped has them called, to be skipped without a fork.
         """
+        item = talk.item
         if (
             not ahead.is_skippable(item)
             and private.is_all_set_up(item)
@@ -179,7 +179,7 @@ class Supervisor:
         ):
             return None
         self.succession.settle()
-        return self.borrowing.set_up(item)
+        return self.borrowing.set_up(item, log=talk.log)
 
     def _run_guest(
         self,
@@ -194,29 +194,28 @@ class Supervisor:
         faulthandler.cancel_dump_traceback_later()
         self._get_remains(item.config).clear()
         try:
-            process = self.succession.begin(item, spec, number_of(nextitem))
-            if nextitem is not None and next_spec is not None:
-                self.succession.begin_next(item, nextitem, next_spec)
-            ended = process.talk(talk.hear)
+            with self._interrupts:
+                process = self.succession.begin(item, spec, number_of(nextitem))
+                if nextitem is not None and next_spec is not None:
+                    self.succession.begin_next(item, nextitem, next_spec)
+                ended = process.talk(talk.hear, self._interrupts)
         except pytest.fail.Exception as error:
             # A signal handler, as that of pytest-timeout, ends the test from here.
             self.succession.settle()
-            phase = crash.phase_after(talk.last)
-            crash.report(
-                talk, self.borrowing, phase, str(error), self._output_so_far(talk)
-            )
+            crash.report(talk, self.borrowing, str(error), self._output_so_far(talk))
             return
         finally:
-            if talk.debugger:
+            if talk.terminal:
                 terminal.take()
         match ended:
             case NeverStarted(refused):
                 raise refused
             case Finished():
                 if talk.broken is not None or not talk.is_complete():
-                    self._report_broken(talk)
+                    crash.report(talk, self.borrowing, crash.explain_broken(talk), {})
             case Exited() | Killed() if talk.interruption is None:
-                self._report_crash(talk, ended)
+                text, output = crash.explain(talk, ended), self._output_so_far(talk)
+                crash.report(talk, self.borrowing, text, output)
 
     def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
         """
@@ -225,16 +224,16 @@ class Supervisor:
         Raises:
             Refused: The supervisor could not fork.
         """
-        relay.flush(item.config)
+        flush(item.config)
         self._relay.prepare(item)
         remains = self._get_remains(item.config)
 
         try:
-            # With a terminal on descriptor 0 (pytest -s) the guest stays in the group
-            # of the terminal, or reading from it would stop it. Source: tty_ioctl(4),
-            # SIGTTIN.
-            return guest.fork(sandbox, own_group=not os.isatty(0))
+            # Where pytest's own group has no name, led from outside of its PID
+            # namespace, no one could give the terminal back to it.
+            return guest.fork(sandbox, own_group=os.getpgrp() != 0)
         except Entered as entered:
+            self._interrupts.stop()
             self.outlet = entered.outlet
             self._identity = sandbox.identity
             self.succession.pool.forget()
@@ -251,21 +250,10 @@ class Supervisor:
                 raise Refused.from_os_error(error, "memfd_create()") from None
         return self._remains
 
-    def _report_crash(self, talk: Conversation, ended: Exited | Killed) -> None:
-        item = talk.item
-        phase = crash.phase_after(talk.last)
-        text = str(crash.explain(item, phase, ended))
-        crash.report(talk, self.borrowing, phase, text, self._output_so_far(talk))
-
     def _output_so_far(self, talk: Conversation) -> dict[str, str]:
         config = talk.item.config
         out, err = builtin.captured_so_far(config)
         return {"stdout": out, "stderr": err, **self._get_remains(config).read()}
-
-    def _report_broken(self, talk: Conversation) -> None:
-        phase = crash.phase_after(talk.last)
-        text = str(crash.explain_broken(talk.item, phase, talk.broken))
-        crash.report(talk, self.borrowing, phase, text, {})
 
     def _complete(self, talk: Conversation, nextitem: pytest.Item | None) -> None:
         """
@@ -296,5 +284,6 @@ class Supervisor:
             if talk.borrowed is None:
                 # A failure has just decided that this test is the last: -x.
                 self.borrowing.set_up(item)
-            report = private.run_phase(item, "teardown", nextitem=nextitem)
+            with self.borrowing.telling(talk.complete_teardown):
+                report = private.run_phase(item, "teardown", nextitem=nextitem)
             talk.complete_teardown(report)

@@ -8,6 +8,7 @@ import pytest
 from twins import WITHOUT
 
 from pytest_nsisolate import crash
+from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Killed
 
 
@@ -16,13 +17,17 @@ def test_crash(request: pytest.FixtureRequest) -> None:
     What is said of a guest that did not finish names the end, the phase and a tool.
     """
     item = request.node
+    talk = Conversation(item, None)
     rerun = f"python -m pytest --no-nsisolate {item.nodeid}"
-    assert str(crash.explain(item, "call", Killed(11))).split("\n") == [
+    talk.last = crash.failed_report(item, "setup", ValueError())
+    talk.last.outcome = "passed"
+    assert crash.explain(talk, Killed(11)).split("\n") == [
         "test_crash did not finish: killed by SIGSEGV during call",
         "why: the wait status of its guest says signal 11",
         f"fix: gdb --args {rerun}",
     ]
-    assert str(crash.explain(item, "setup", Exited(0))).split("\n") == [
+    talk.last = None
+    assert crash.explain(talk, Exited(0)).split("\n") == [
         "test_crash did not finish: exited with code 0 during setup",
         (
             "why: the wait status of its guest says exit code 0, and its report "

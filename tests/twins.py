@@ -7,6 +7,7 @@ A plugin, so that its asserts are explained and its fixture is there.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import re
@@ -20,7 +21,9 @@ import pytest
 #: What differs from run to run, plain or not, and what is put in its place.
 _NORMAL = (
     (r"nsisolate: .*", "nsisolate: …"),
+    (r"cache--(no-)?nsisolate", "cache"),
     (r"\d+\.\d+ ?s\b", "0s"),
+    (r" *\b[\d.]+ms$", " 0ms"),
     (r"0s \(\d+:\d\d:\d\d\)", "0s"),
     (r"0x[0-9a-f]{6,}", "0x"),
     (r"(=+|-+|_+)(?= )|(?<= )(=+|-+|_+)", "="),
@@ -28,7 +31,8 @@ _NORMAL = (
 )
 
 #: To import Hypothesis anew for each run would take longer than the run.
-WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+WITHOUT_HYPOTHESIS = ("-p", "no:hypothesispytest")
+WITHOUT = (*WITHOUT_HYPOTHESIS, "-p", "no:cacheprovider")
 
 _RECORDER = Path(__file__).with_name("recorder.py")
 
@@ -46,6 +50,7 @@ class Run:
     events: list[list[Any]]
     warnings: list[list[Any]]
     places: list[bool]
+    file: str
 
     @property
     def reports(self) -> list[dict[str, str]]:
@@ -69,8 +74,14 @@ class Run:
         return self.result.stdout.str()
 
 
-#: Takes arguments for pytest, and *apart*; returns the isolated run.
+#: Takes arguments for pytest, *apart* and *file*; returns the isolated run.
 Twins = Callable[..., Run]
+
+#: Takes names of plugins for ``-p``; returns a `Twins` with those plugins.
+WithPlugins = Callable[..., Twins]
+
+#: Takes the arguments of each session, one after the other; returns the isolated runs.
+TwinSessions = Callable[..., list[Run]]
 
 
 def normal(text: str) -> list[str]:
@@ -78,7 +89,7 @@ def normal(text: str) -> list[str]:
     Return the lines of *text* without what differs from run to run.
     """
     for pattern, replacement in _NORMAL:
-        text = re.sub(pattern, replacement, text)
+        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
     lines = text.splitlines()
     timed = sorted(line for line in lines if _DURATION.match(line))
     return [line for line in lines if not _DURATION.match(line)] + timed
@@ -107,15 +118,27 @@ def differing(what: str, isolated: Sequence[Any], plain: Sequence[Any]) -> list[
 
 
 def run_once(
-    pytester: pytest.Pytester, arguments: Sequence[str], *, apart: bool = False
+    pytester: pytest.Pytester,
+    arguments: Sequence[str],
+    *,
+    apart: bool = False,
+    file: str | None = None,
+    without: Sequence[str] = WITHOUT,
 ) -> Run:
     """
     Run pytest with the recorder, in this process or *apart* from it.
+
+    Args:
+        pytester: Where.
+        arguments: For pytest.
+        apart: Whether in a process of its own.
+        file: Name of a file that the run writes, if it is to be compared too.
+        without: Arguments that keep out the plugins that are not needed.
     """
     path = pytester.path
     (path / "recorder.py").write_text(_RECORDER.read_text())
     pytester.syspathinsert()
-    common = [*WITHOUT, "-p", "recorder", f"--basetemp={path}/base"]
+    common = [*without, "-p", "recorder", f"--basetemp={path}/base"]
     with warnings.catch_warnings():
         # Those of the inner pytest are its own.
         warnings.simplefilter("default")
@@ -125,22 +148,25 @@ def run_once(
             result = pytester.runpytest_inprocess(
                 *common, *arguments, no_reraise_ctrlc=True
             )
-    record = path / "record.json"
-    told = json.loads(record.read_text())
-    record.unlink()
-    places = record.with_suffix(".places").read_text().split()
-    return Run(result, told["events"], told["warnings"], [p == "True" for p in places])
+    told = json.loads(_taken(path / "record.json"))
+    places = [place == "True" for place in _taken(path / "record.places").split()]
+    text = "" if file is None else _taken(path / file)
+    return Run(result, told["events"], told["warnings"], places, text)
 
 
-def run_twins(pytester: pytest.Pytester, *arguments: str, apart: bool = False) -> Run:
+def _taken(path: Path) -> str:
     """
-    Run pytest plain and isolated; fail if anything that is seen differs.
-
-    Returns:
-        The isolated run.
+    Return what is in the file, and remove it.
     """
-    plain = run_once(pytester, ["--no-nsisolate", *arguments], apart=apart)
-    isolated = run_once(pytester, ["--nsisolate", *arguments], apart=apart)
+    text = path.read_text()
+    path.unlink()
+    return text
+
+
+def compare(isolated: Run, plain: Run) -> None:
+    """
+    Fail if anything that is seen of the two runs differs.
+    """
     assert all(plain.places)
     assert not any(isolated.places)
     assert len(isolated.places) == len(plain.places)
@@ -155,8 +181,51 @@ def run_twins(pytester: pytest.Pytester, *arguments: str, apart: bool = False) -
             normal(isolated.result.stderr.str()),
             normal(plain.result.stderr.str()),
         ),
+        *differing("line of the file", normal(isolated.file), normal(plain.file)),
     ]
     assert not differences, "\n".join(differences[:30])
+
+
+def run_twins(
+    pytester: pytest.Pytester,
+    *arguments: str,
+    apart: bool = False,
+    file: str | None = None,
+) -> Run:
+    """
+    Run pytest plain and isolated; fail if anything that is seen differs.
+
+    Returns:
+        The isolated run.
+    """
+    plain, isolated = (
+        run_once(pytester, [switch, *arguments], apart=apart, file=file)
+        for switch in ("--no-nsisolate", "--nsisolate")
+    )
+    compare(isolated, plain)
+    return isolated
+
+
+def run_twin_sessions(pytester: pytest.Pytester, *sessions: Sequence[str]) -> list[Run]:
+    """
+    Run one session after the other, plain and isolated, each way with a cache.
+
+    Returns:
+        The isolated runs.
+    """
+    plain, isolated = (
+        [
+            run_once(
+                pytester,
+                [switch, f"-ocache_dir=cache{switch}", *one],
+                without=WITHOUT_HYPOTHESIS,
+            )
+            for one in sessions
+        ]
+        for switch in ("--no-nsisolate", "--nsisolate")
+    )
+    for one, other in zip(isolated, plain, strict=True):
+        compare(one, other)
     return isolated
 
 
@@ -173,4 +242,25 @@ def twins(pytester: pytest.Pytester) -> Twins:
     """
     Run what the test has made, plain and isolated, and hold the two to be the same.
     """
-    return lambda *arguments, apart=False: run_twins(pytester, *arguments, apart=apart)
+    return functools.partial(run_twins, pytester)
+
+
+@pytest.fixture
+def twin_sessions(pytester: pytest.Pytester) -> TwinSessions:
+    """
+    Run sessions that leave something to the next one, and hold them to be the same.
+    """
+    return functools.partial(run_twin_sessions, pytester)
+
+
+@pytest.fixture
+def with_plugins(pytester: pytest.Pytester) -> WithPlugins:
+    """
+    Do what `twins` does, with the plugins named and apart from this process.
+    """
+
+    def with_plugins(*plugins: str) -> Twins:
+        named = [part for name in ("nsisolate", *plugins) for part in ("-p", name)]
+        return lambda *arguments: run_twins(pytester, *named, *arguments, apart=True)
+
+    return with_plugins

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from pytest_nsisolate.carrier import (
+    allure,
     asyncio,
     bdd,
     benchmark,
@@ -31,6 +32,7 @@ from pytest_nsisolate.carrier import (
 _CARRIERS = {
     "_pytest.junitxml": junitxml.Carrier,
     "_pytest.subtests": subtests.Carrier,
+    "allure_pytest": allure.Carrier,
     "django": django.Carrier,
     "flaky": flaky.Carrier,
     "inline_snapshot": inline_snapshot.Carrier,

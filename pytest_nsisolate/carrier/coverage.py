@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias, cast
 
 import pytest
@@ -78,7 +78,9 @@ class Carrier:
         self._data: Any = None
 
     @pytest.hookimpl
-    def pytest_nsisolate_enter(self, item: pytest.Item) -> None:
+    def pytest_nsisolate_enter(
+        self, item: pytest.Item, send: Callable[[], None]
+    ) -> None:
         self._coverage, self._collector = _running()
         if self._collector is None:
             return
@@ -96,6 +98,8 @@ class Carrier:
         # That of a fork must be neither used nor closed. Source:
         # https://www.sqlite.org/howtocorrupt.html, section 2.6.
         self._coverage._data = type(self._data)(no_disk=True)
+        # Where it saves before an end that the user has it look out for.
+        self._coverage.save = send
         os.register_at_fork(after_in_child=self._leave)
 
     def _leave(self) -> None:
@@ -103,6 +107,7 @@ class Carrier:
         In a fork that the test made: leave it to coverage.py, as in any fork.
         """
         self._collector.covdata = self._coverage._data = self._data
+        del self._coverage.save
         # By this it knows a fork, whose number may be the supervisor's outside.
         self._data._pid = None
 

@@ -1,0 +1,289 @@
+"""
+Ctrl-C on a real terminal, SIGINT to pytest alone, SIGTERM and SIGHUP.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+
+import pexpect
+import pytest
+from test_terminal import ALL, PATIENCE, PLAIN, Seen, Terminal, compare, terminals
+
+TESTS = """
+import os
+import signal
+import subprocess
+import time
+import pytest
+
+def note(text):
+    with open("log", "a") as file:
+        print(text, file=file)
+
+@pytest.fixture(scope="session", autouse=True)
+def wide():
+    yield
+    note("wide down")
+
+@pytest.fixture
+def narrow():
+    note("narrow up")
+    yield
+    # Long enough to be interrupted in, were one Ctrl-C taken for two.
+    time.sleep(0.2)
+    note("narrow down")
+
+def test_swallows(narrow):
+    try:
+        os.mkdir("here 1"); time.sleep(90)
+    except KeyboardInterrupt:
+        note("swallowed")
+
+def test_passes(narrow): pass
+
+@pytest.fixture
+def ready(narrow):
+    os.mkdir("ready")
+
+def test_sleeps(narrow, ready):
+    # On one line, so that this is the place of the interrupt whenever it comes.
+    os.mkdir("here 2"); time.sleep(90)
+
+@pytest.fixture(scope="session")
+def slow_up():
+    os.mkdir("here 1"); time.sleep(90)
+
+def test_wide_setup(narrow, slow_up): pass
+
+@pytest.fixture
+def slow_down(narrow):
+    yield
+    os.mkdir("here 1"); time.sleep(90)
+
+def test_teardown(slow_down): pass
+
+@pytest.fixture(scope="session")
+def wide_slow_down():
+    yield
+    os.mkdir("here 1"); time.sleep(90)
+
+def test_wide_teardown(narrow, wide_slow_down): pass
+
+def test_insists():
+    number = 0
+    while True:
+        number += 1
+        try:
+            os.mkdir(f"here {number}"); time.sleep(90)
+        except KeyboardInterrupt:
+            note("swallowed")
+
+def test_blocks():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.mkdir("here 1")
+    while signal.SIGINT not in signal.sigpending():
+        time.sleep(0.01)
+    os.mkdir("here 2"); time.sleep(90)
+
+def test_family():
+    subprocess.Popen(["sleep", "90"], start_new_session=True)
+    subprocess.Popen(["sh", "-c", "trap '' HUP INT TERM; sleep 90; sleep 90"])
+    os.mkdir("here 1"); time.sleep(90)
+
+def test_never(): note("never")
+"""
+
+FILES = {"test_it.py": TESTS}
+
+
+def at_the_terminal(one: Terminal) -> None:
+    """
+    Press Ctrl-C: the kernel sends SIGINT to the group in the foreground.
+    """
+    one.spawn.sendintr()
+
+
+def to_pytest_alone(one: Terminal) -> None:
+    """
+    Send SIGINT to the one process.
+    """
+    one.supervisor().send_signal(signal.SIGINT)
+
+
+def _interrupt(
+    found: Mapping[str, Terminal],
+    how: Callable[[Terminal], None],
+    name: str = "here 1",
+) -> None:
+    """
+    Interrupt each session when it has come to where *name* is made.
+    """
+    for one in found.values():
+        one.await_path(name)
+        how(one)
+
+
+def _isolated_ones(found: Mapping[str, Terminal]) -> list[Terminal]:
+    """
+    Return those that are isolated, and end the other, of which nothing is expected.
+    """
+    found[PLAIN].spawn.close(force=True)
+    return [one for way, one in found.items() if way != PLAIN]
+
+
+def _tells(seen: Seen) -> bool:
+    """
+    Say whether pytest has reported the interrupt as it does.
+    """
+    return any("!! KeyboardInterrupt !!" in line for line in seen.lines)
+
+
+def _expect_interrupted(seen: Seen) -> None:
+    """
+    Expect pytest's usual report, its exit code, and nothing left.
+    """
+    assert _tells(seen), seen.lines
+    assert seen.status == 2
+    assert seen.left == []
+
+
+@pytest.mark.parametrize("how", [at_the_terminal, to_pytest_alone])
+@pytest.mark.parametrize("options", [[], ["-s"]], ids=["captured", "-s"])
+def test_interrupt(
+    pytester: pytest.Pytester, how: Callable[[Terminal], None], options: list[str]
+) -> None:
+    """
+    One SIGINT is one KeyboardInterrupt in the test, for it to swallow or to end by.
+    """
+    options = [*options, "-k", "swallows or passes or sleeps or never"]
+    with terminals(pytester.path, FILES, options) as found:
+        _interrupt(found, how)
+        _interrupt(found, how, "here 2")
+        seen = compare(found)
+    _expect_interrupted(seen)
+    line = TESTS[: TESTS.index('"here 2"')].count("\n") + 1
+    assert f"/test_it.py:{line}: KeyboardInterrupt" in seen.lines
+    around = ["narrow up", "narrow down"]
+    swallowed = ["narrow up", "swallowed", "narrow down"]
+    assert seen.log == [*swallowed, *around, *around, "wide down"]
+
+
+@pytest.mark.parametrize(
+    ("where", "how"),
+    [
+        ("wide_setup", at_the_terminal),
+        ("teardown and not wide", at_the_terminal),
+        ("wide_teardown", to_pytest_alone),
+    ],
+)
+def test_interrupted_fixture(
+    pytester: pytest.Pytester, where: str, how: Callable[[Terminal], None]
+) -> None:
+    """
+    An interrupt in setup or teardown, borrowed or owned, does what it does plain.
+    """
+    options = ["-v", "-k", f"{where} or never"]
+    with terminals(pytester.path, FILES, options) as found:
+        _interrupt(found, how)
+        _expect_interrupted(compare(found))
+
+
+def test_job_of_shell(pytester: pytest.Pytester) -> None:
+    """
+    Where pytest is the job of a shell, Ctrl-C ends it and the shell has the terminal.
+    """
+    options = ["-k", "sleeps or never"]
+    job = ["sh", "-mc", '"$@"; echo "status $?"', "sh"]
+    ways = {way: [*job, *prefix] for way, prefix in ALL.items()}
+    with terminals(pytester.path, FILES, options, ways=ways) as found:
+        _interrupt(found, at_the_terminal, "here 2")
+        seen = compare(found)
+    assert _tells(seen), seen.lines
+    assert seen.lines[-1] == "status 2"
+    assert seen.log == ["narrow up", "narrow down", "wide down"]
+
+
+@pytest.mark.parametrize(
+    ("test", "options"), [("insists", []), ("insists", ["-s"]), ("blocks", [])]
+)
+def test_second(pytester: pytest.Pytester, test: str, options: list[str]) -> None:
+    """
+    A second Ctrl-C ends the session at once, whatever the test does about it.
+    """
+    options = [*options, "-k", f"{test} or never"]
+    with terminals(pytester.path, FILES, options) as found:
+        isolated = _isolated_ones(found)
+        for name in ("here 1", "here 2"):
+            for one in isolated:
+                one.await_path(name)
+                one.spawn.sendintr()
+        for one in isolated:
+            # Two that come too close together are one to the kernel.
+            if one.spawn.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=PATIENCE / 3):
+                one.spawn.sendintr()
+            seen = one.finish()
+            _expect_interrupted(seen)
+            assert "never" not in seen.log
+            assert seen.log[-1] == "wide down"
+
+
+AT_FORK = """
+import itertools
+import os
+import signal
+import time
+
+count, supervisor = itertools.count(1), os.getpid()
+
+def interrupt():
+    if os.getpid() != supervisor or next(count) != int(os.environ["NUMBER"]):
+        return
+    end = time.monotonic() + 30
+    while os.environ["AWAIT"] not in os.listdir() and time.monotonic() < end:
+        time.sleep(0.01)
+    os.kill(supervisor, signal.SIGINT)
+
+os.register_at_fork(before=interrupt)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(2, "test_it.py"), (3, "ready")],
+    ids=["its own fork", "the next one's fork"],
+)
+def test_during_fork(pytester: pytest.Pytester, number: int, name: str) -> None:
+    """
+    An interrupt that comes while a guest is being forked is not lost, nor early.
+    """
+    files = {**FILES, "conftest.py": AT_FORK}
+    # The first fork is that of the probe.
+    variables = {"NUMBER": str(number), "AWAIT": name}
+    with terminals(pytester.path, files, ["-k", "sleeps or never"], variables) as found:
+        for one in _isolated_ones(found):
+            seen = one.finish()
+            _expect_interrupted(seen)
+            if number == 3:
+                assert seen.log == ["narrow up", "narrow down", "wide down"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_terminated(pytester: pytest.Pytester, signum: signal.Signals) -> None:
+    """
+    A signal that ends pytest ends everything that it has started.
+    """
+    options = ["-k", "family or never"]
+    # To the first process of a PID namespace neither means anything.
+    ways = {way: prefix for way, prefix in ALL.items() if "--fork" not in prefix}
+    with terminals(pytester.path, FILES, options, ways=ways) as found:
+        for one in _isolated_ones(found):
+            one.await_path("here 1")
+            assert len(one.processes()) >= 7
+            one.supervisor().send_signal(signum)
+            end = time.monotonic() + PATIENCE
+            while one.processes() and time.monotonic() < end:
+                time.sleep(0.01)
+            assert one.processes() == []

@@ -1,0 +1,252 @@
+"""
+The fixtures that capture output and logs, and log files, work as without isolation.
+"""
+
+from __future__ import annotations
+
+import pytest
+from twins import Twins
+
+CAPTURING = """
+    import logging
+    import os
+    import sys
+    import pytest
+
+    log = logging.getLogger("name")
+
+    def say(where):
+        print(where)
+        print(where, "to stderr", file=sys.stderr)
+        log.warning("%s logged", where)
+
+    def test_capsys(capsys):
+        say("one")
+        assert capsys.readouterr() == ("one\\n", "one to stderr\\n")
+        with capsys.disabled():
+            print("not captured")
+        print("left")
+
+    def test_capsysbinary(capsysbinary):
+        sys.stdout.buffer.write(b"\\xff")
+        assert capsysbinary.readouterr().out == b"\\xff"
+        print("left")
+
+    def test_capfd(capfd):
+        say("one")
+        os.write(1, b"written\\n")
+        assert capfd.readouterr() == ("one\\nwritten\\n", "one to stderr\\n")
+        with capfd.disabled():
+            os.write(1, b"not captured\\n")
+        os.system("echo left")
+
+    def test_capfdbinary(capfdbinary):
+        os.write(2, b"\\xff")
+        assert capfdbinary.readouterr().err == b"\\xff"
+
+    def test_capsys_fails(capsys):
+        say("before")
+        assert 0
+
+    def test_capfd_fails(capfd):
+        say("before")
+        os.write(1, b"written\\n")
+        assert 0
+
+    def test_two(capsys, capfd):
+        pass
+
+    @pytest.fixture
+    def printing(capsys):
+        print("in setup")
+        yield
+        print("in teardown")
+        assert capsys.readouterr().out == "in teardown\\n"
+
+    def test_in_fixture(printing, capsys):
+        assert capsys.readouterr().out == "in setup\\n"
+
+    @pytest.fixture(scope="module")
+    def wide():
+        say("wide setup")
+        yield
+        say("wide teardown")
+
+    def test_wide_before_capsys(wide, capsys):
+        assert capsys.readouterr().out == ""
+        print("left")
+
+    def test_capsys_before_wide(capsys, wide):
+        assert capsys.readouterr().out == ""
+        assert 0
+"""
+
+LOGGING = """
+    import logging
+    import pytest
+
+    log = logging.getLogger("name")
+
+    @pytest.fixture
+    def narrow():
+        log.warning("in setup")
+        yield
+        log.warning("in teardown")
+
+    def test_records(caplog, narrow):
+        log.info("not seen")
+        log.error("seen %s", 1)
+        assert caplog.messages == ["seen 1"]
+        assert [one.message for one in caplog.get_records("setup")] == ["in setup"]
+        with caplog.at_level("DEBUG", logger="name"):
+            log.debug("seen too")
+        caplog.set_level(logging.INFO)
+        log.info("and this")
+        assert len(caplog.record_tuples) == 3
+        caplog.clear()
+        log.info("last")
+        assert caplog.text.endswith("last\\n")
+
+    def test_level_is_back(caplog):
+        log.info("not seen")
+        assert not caplog.records
+
+    def test_filtering(caplog):
+        with caplog.filtering(lambda record: "no" not in record.msg):
+            log.warning("no")
+            log.warning("yes")
+        assert caplog.messages == ["yes"]
+
+    def test_disabled(caplog):
+        logging.disable(logging.CRITICAL)
+        log.critical("nowhere")
+        with caplog.at_level("INFO"):
+            log.info("somewhere")
+        logging.disable(logging.NOTSET)
+
+    def test_fails(caplog, narrow):
+        log.warning("before it fails")
+        log.warning("two\\nlines")
+        assert 0
+
+    def test_exception():
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            log.exception("caught")
+        assert 0
+
+    def test_wrong_arguments():
+        log.warning("%s %s", 1)
+"""
+
+
+@pytest.mark.parametrize("capture", ["fd", "no"])
+def test_fixtures(
+    pytester: pytest.Pytester,
+    twins: Twins,
+    capture: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    What a test reads from them, and what is left for its report, is the same.
+    """
+    # What Python buffers is written out before each fork.
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    pytester.makepyfile(CAPTURING)
+    twins(f"--capture={capture}", "-rA", apart=True)
+
+
+def test_caplog(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    Log records are captured, by phase, and levels are put back.
+    """
+    pytester.makepyfile(LOGGING)
+    twins("-rA")
+
+
+def test_level_and_format(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    Logs are captured from the level, and in the format, that are asked for.
+    """
+    pytester.makepyfile(LOGGING)
+    run = twins("-rA", "--log-level=DEBUG", "--log-format=%(levelname)s %(message)s")
+    assert "INFO not seen" in run.stdout
+
+
+@pytest.mark.parametrize("more", [(), ("--capture=no",)], ids=" ".join)
+def test_live(
+    pytester: pytest.Pytester,
+    twins: Twins,
+    more: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Live logs have one heading for each phase that logs, and come in order.
+    """
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    pytester.makepyfile(test_one=LOGGING, test_two=LOGGING)
+    arguments = ("--log-cli-level=INFO", "--log-cli-format=%(levelname)s %(message)s")
+    twins(*arguments, *more, apart=True)
+
+
+def test_log_file(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    A log file has the records of all tests and hooks, inside and outside, in order.
+    """
+    pytester.makeconftest(
+        """
+        import logging
+        import pytest
+
+        log = logging.getLogger("conftest")
+
+        @pytest.fixture(scope="session", autouse=True)
+        def session():
+            log.error("session setup")
+            yield
+            log.error("session teardown")
+
+        def pytest_runtest_logreport(report):
+            log.error("report of %s", report.when)
+
+        def pytest_sessionfinish():
+            log.error("session finish")
+        """
+    )
+    pytester.makepyfile(test_one=LOGGING, test_two=LOGGING)
+    run = twins(
+        "--log-file=tests.log",
+        "--log-file-level=INFO",
+        "--log-file-format=%(levelname)s %(name)s %(message)s",
+        file="tests.log",
+    )
+    assert run.file.count("before it fails") == 2
+
+
+def test_handler_of_a_session(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    A file that the session has opened, buffered, is written once.
+    """
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def story():
+            with open("story.txt", "w") as stream:
+                stream.write("opened\\n")
+                yield stream
+                stream.write("closed\\n")
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_one(story, number): pass
+        """
+    )
+    run = twins(file="story.txt")
+    assert run.file == "opened\nclosed\n"

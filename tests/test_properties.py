@@ -1,0 +1,144 @@
+"""
+What tests record for the JUnit XML file is in it.
+"""
+
+from __future__ import annotations
+
+import pytest
+from sources import EXPECTED_FAILURES, FEW, OUTPUT
+from twins import Twins
+
+RECORDS = """
+    import pytest
+
+    pytestmark = pytest.mark.filterwarnings("ignore:record_xml_attribute")
+
+    @pytest.fixture
+    def narrow(record_property, record_xml_attribute):
+        record_property("setup", 1)
+        record_xml_attribute("assertions", 1)
+        yield
+        record_property("teardown", {"a": [1]})
+        record_xml_attribute("later", "<teardown>")
+
+    def test_property(record_property, narrow):
+        record_property("call", "<&>")
+        record_property("call", None)
+
+    def test_attribute(record_xml_attribute):
+        record_xml_attribute("assertions", 42)
+        record_xml_attribute("url", "http://example.org/?a=1&b=2")
+
+    def test_class_name(record_xml_attribute):
+        record_xml_attribute("classname", "my.name")
+        record_xml_attribute("name", "other")
+        assert 0
+
+    def test_user_property(request):
+        request.node.user_properties.append(("direct", "value"))
+
+    def test_of_suite(record_testsuite_property):
+        record_testsuite_property("in a test", 1)
+        record_testsuite_property("text", "<&>")
+
+    @pytest.fixture(scope="session", autouse=True)
+    def wide(record_testsuite_property):
+        record_testsuite_property("in a session fixture", "yes")
+        yield
+        record_testsuite_property("in its teardown", "yes")
+
+    def test_of_suite_again(record_testsuite_property):
+        record_testsuite_property("in a test", 2)
+
+    def test_fails_after(record_property, record_testsuite_property):
+        record_property("before", 1)
+        record_testsuite_property("before", 1)
+        raise KeyError
+"""
+
+
+@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+def test_recorded(pytester: pytest.Pytester, twins: Twins, family: str) -> None:
+    """
+    Properties and attributes of tests, and those of the whole suite, are written.
+    """
+    pytester.makepyfile(RECORDS)
+    run = twins(
+        "--junitxml=junit.xml", "-o", f"junit_family={family}", file="junit.xml"
+    )
+    assert 'name="in a test" value="2"' in run.file
+    assert ('assertions="42"' in run.file) == (family != "xunit2")
+
+
+def test_properties_of_the_plugin(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    What hooks write to the XML file themselves is written.
+    """
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session", autouse=True)
+        def of_suite(record_testsuite_property):
+            record_testsuite_property("built", "today")
+
+        def pytest_runtest_setup(item):
+            item.user_properties.append(("in setup hook", item.name))
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            report.user_properties.append(("made in", call.when))
+            return report
+
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item.user_properties.append(("collected", "yes"))
+        """
+    )
+    pytester.makepyfile("def test_one(): pass\n\ndef test_two(): assert 0")
+    run = twins("--junitxml=junit.xml", "-o", "junit_family=xunit1", file="junit.xml")
+    assert '"in setup hook" value="test_two"' in run.file
+
+
+@pytest.mark.parametrize(
+    ("logging", "passing"),
+    [("system-out", "true"), ("log", "false")],
+)
+def test_output(
+    pytester: pytest.Pytester, twins: Twins, logging: str, passing: str
+) -> None:
+    """
+    Output and logs are in the XML file as it is configured.
+    """
+    pytester.makepyfile(test_few=FEW, test_output=OUTPUT)
+    twins(
+        "--junitxml=junit.xml",
+        "--override-ini=junit_family=xunit1",
+        f"--override-ini=junit_logging={logging}",
+        f"--override-ini=junit_log_passing_tests={passing}",
+        "--disable-warnings",
+        file="junit.xml",
+    )
+
+
+def test_options(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    The other options of the XML file have their effect.
+    """
+    pytester.makepyfile(test_few=FEW, test_expected=EXPECTED_FAILURES)
+    twins(
+        "--junitxml=junit.xml",
+        "--junitprefix=pre.fix",
+        "--override-ini=junit_suite_name=mine",
+        "--override-ini=junit_duration_report=call",
+        file="junit.xml",
+    )
+
+
+def test_without_a_file(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    Without an XML file, what records for it does no harm.
+    """
+    pytester.makepyfile(RECORDS)
+    twins("-rA")

@@ -1,0 +1,173 @@
+"""
+An isolated test may run pytest itself, and change its process as it likes.
+"""
+
+from __future__ import annotations
+
+import pytest
+from twins import Twins, run_once
+
+INNER = """
+    import pytest
+
+    pytest_plugins = "pytester"
+
+    @pytest.fixture
+    def inner(pytester):
+        pytester.makeini("[pytest]")
+        pytester.makeconftest(
+            '''
+            import pytest
+
+            @pytest.fixture(scope="session")
+            def wide():
+                yield
+                print("wide teardown")
+            '''
+        )
+        pytester.makepyfile(
+            '''
+            import warnings
+            def test_pass(wide): pass
+            def test_fail(tmp_path):
+                print("inner output")
+                warnings.warn("inner warning")
+                assert 0
+            '''
+        )
+        return pytester
+"""
+
+WAYS = (
+    """
+    def test_inprocess(inner):
+        result = inner.runpytest_inprocess("-p", "no:cacheprovider", {more})
+        result.assert_outcomes(passed=1, failed=1, warnings=1)
+        result.stdout.fnmatch_lines(["*inner output*", "*inner warning*"])
+    """,
+    """
+    def test_subprocess(inner):
+        result = inner.runpytest_subprocess("-p", "no:cacheprovider", {more})
+        result.assert_outcomes(passed=1, failed=1, warnings=1)
+    """,
+    """
+    def test_inline(inner):
+        recorder = inner.inline_run("-p", "no:cacheprovider", {more})
+        recorder.assertoutcome(passed=1, failed=1)
+        reports = recorder.getreports("pytest_runtest_logreport")
+        assert len(reports) == 6
+        assert recorder.getcall("pytest_sessionfinish").exitstatus == 1
+    """,
+    """
+    def test_outer_fails(inner):
+        inner.runpytest_inprocess("-p", "no:cacheprovider", {more})
+        assert 0
+    """,
+    """
+    def test_parsed(inner):
+        config = inner.parseconfig("-q", {more})
+        assert config.option.verbose == -1
+        items = inner.getitems("def test_one(): pass")
+        assert [one.name for one in items] == ["test_one"]
+    """,
+)
+
+
+@pytest.mark.parametrize("more", ["", "'--nsisolate'"], ids=["plain", "isolated"])
+def test_pytester(pytester: pytest.Pytester, more: str) -> None:
+    """
+    ``pytester`` works in an isolated test, and what it runs may be isolated as well.
+    """
+    pytester.makepyfile(INNER + "".join(WAYS).replace("{more}", more))
+    # Apart: an inner session has no end of this one's.
+    run = run_once(pytester, ["--nsisolate"], apart=True)
+    calls = [outcome for when, outcome in run.outcomes if when == "call"]
+    assert calls == ["passed", "passed", "passed", "failed", "passed"]
+
+
+def test_inner_exit(pytester: pytest.Pytester) -> None:
+    """
+    What ends an inner session ends that one alone.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        pytest_plugins = "pytester"
+
+        @pytest.mark.parametrize("more", [(), ("--nsisolate",)])
+        def test_exit(pytester, more):
+            pytester.makepyfile("import pytest\\ndef test(): pytest.exit('so', 7)")
+            assert pytester.runpytest_inprocess(*more).ret == 7
+
+        def test_after_that(): pass
+        """
+    )
+    run = run_once(pytester, ["--nsisolate"], apart=True)
+    run.result.assert_outcomes(passed=3)
+
+
+def test_monkeypatch(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    What a test patches is patched for it alone, whoever patched it before.
+    """
+    pytester.mkdir("modules").joinpath("found_there.py").write_text("value = 1")
+    pytester.makepyfile(
+        """
+        import os
+        import sys
+        from pathlib import Path
+        import pytest
+
+        start = os.getcwd()
+
+        class Target:
+            value = "unpatched"
+
+        @pytest.fixture(scope="module", autouse=True)
+        def wide():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("FROM_WIDE", "1")
+                patch.setattr(Target, "value", "by the module")
+                yield
+
+        def test_first(monkeypatch, tmp_path):
+            assert Target.value == "by the module"
+            monkeypatch.setenv("FROM_TEST", "1")
+            monkeypatch.setenv("PATH", "/first", prepend=os.pathsep)
+            monkeypatch.delenv("FROM_WIDE")
+            monkeypatch.setattr(Target, "value", "by the test")
+            monkeypatch.setattr("os.path.sep", "!")
+            monkeypatch.setitem(sys.modules, "made_up", Target)
+            monkeypatch.syspath_prepend(Path(start) / "modules")
+            monkeypatch.chdir(tmp_path)
+            import found_there, made_up
+            assert found_there.value == 1
+            assert Target.value == "by the test"
+
+        def test_second(monkeypatch):
+            assert os.getcwd() == start
+            assert os.environ["FROM_WIDE"] == "1"
+            assert "FROM_TEST" not in os.environ
+            assert os.path.sep == "/"
+            assert Target.value == "by the module"
+            assert "made_up" not in sys.modules
+            with pytest.raises(ImportError):
+                import found_there_not
+
+        def test_undone(monkeypatch):
+            with monkeypatch.context() as patch:
+                patch.delattr(Target, "value")
+                assert not hasattr(Target, "value")
+            assert Target.value == "by the module"
+
+        def test_fails(monkeypatch):
+            monkeypatch.delattr(Target, "no_such_name")
+
+        def test_environment_of_pytest():
+            assert os.environ["PYTEST_CURRENT_TEST"].endswith(
+                "::test_environment_of_pytest (call)"
+            )
+        """
+    )
+    twins("-rA")

@@ -1,13 +1,14 @@
 # What .ci/run is made of.
 
 # Seconds after which a lane is ended and has failed.
-LANE_LIMIT=900
+LANE_LIMIT=1200
 
 SYSTEM_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 LANES=(build lint type docs
     newcomer-root tests-root newcomer-rootless tests-rootless
-    oldest-root oldest-rootless newest-root newest-rootless)
+    oldest-root oldest-rootless newest-root newest-rootless
+    plugins-root plugins-rootless)
 
 stop() {
     printf 'ci: %s\n0 passed, 1 failed\n' "$1"

@@ -1,0 +1,103 @@
+"""
+The page on plugins says what the tests about each of them have shown.
+
+Runs behind those tests, in the same session.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+DIRECTORY = Path(__file__).parent
+PAGE = DIRECTORY.parents[1] / "docs" / "reference" / "plugins.md"
+
+#: What a row may say, by what the tests about its plugin have come to.
+VERDICTS = {
+    frozenset({"passed"}): "works",
+    frozenset({"passed", "xfailed"}): "in part",
+    frozenset({"xfailed"}): "cannot",
+}
+
+
+def rows() -> dict[str, str]:
+    """
+    Return what the table says of each plugin: whether it works.
+    """
+    table = PAGE.read_text().partition("| plugin | works | note |")[2]
+    lines = table.partition("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.split("|")[1:3]] for line in lines]
+    return {name.strip("`"): verdict for name, verdict in cells}
+
+
+def seen(config: pytest.Config) -> dict[str, set[str]]:
+    """
+    Return the outcomes of the tests about each plugin, as far as they have run.
+    """
+    # Not imported: the directory above has a module of that name, too.
+    conftest: Any = config.pluginmanager.get_plugin(str(DIRECTORY / "conftest.py"))
+    return cast("dict[str, set[str]]", config.stash[conftest.seen])
+
+
+def is_narrowed(config: pytest.Config) -> bool:
+    """
+    Say whether of the tests about one plugin some may have been left out.
+    """
+    options = ("keyword", "markexpr", "deselect", "lf", "stepwise")
+    return (
+        any(config.getoption(option, default=None) for option in options)
+        or any("::" in argument for argument in config.args)
+        # Each process of xdist has run some.
+        or hasattr(config, "workerinput")
+    )
+
+
+def is_whole(session: pytest.Session) -> bool:
+    """
+    Say whether all modules of this directory are run.
+    """
+    here = {item.path for item in session.items}
+    return not is_narrowed(session.config) and here.issuperset(
+        DIRECTORY.glob("test_*.py")
+    )
+
+
+@pytest.mark.parametrize("plugin", rows())
+def test_row(request: pytest.FixtureRequest, plugin: str) -> None:
+    """
+    The plugin works if its tests pass, in part if some cannot, else it cannot.
+    """
+    if is_narrowed(request.config):
+        pytest.skip("not all tests about a plugin are run")
+    outcomes = seen(request.config).get(plugin, set())
+    if not outcomes and not is_whole(request.session):
+        pytest.skip("no test about it is run")
+    assert outcomes, f"no test is about {plugin}"
+    # Skipped is what this environment cannot run, and shows nothing.
+    if shown := outcomes - {"skipped"}:
+        verdict = VERDICTS.get(frozenset(shown), f"its tests have {sorted(shown)}")
+        assert rows()[plugin] == verdict
+
+
+def test_every_plugin_has_a_row(request: pytest.FixtureRequest) -> None:
+    """
+    Each plugin that a test is about is on the page.
+    """
+    assert seen(request.config).keys() <= rows().keys()
+
+
+def test_rows_say_one_of_three() -> None:
+    """
+    Each row has a verdict, each that is not the best one has a note, and none is twice.
+    """
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    assert len(rows()) > 25
+    assert set(rows().values()) <= set(VERDICTS.values())
+    assert len({line.split("|")[1] for line in lines}) == len(lines)
+    assert [
+        line
+        for line in lines
+        if not line.split("|")[3].strip() and (line.split("|")[2].strip() != "works")
+    ] == []

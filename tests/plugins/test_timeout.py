@@ -1,0 +1,213 @@
+"""
+pytest-timeout.
+"""
+
+from __future__ import annotations
+
+import pytest
+from twins import WithPlugins
+
+pytestmark = pytest.mark.about("pytest-timeout")
+
+
+def test_traceback(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
+    """
+    A test that takes too long fails there where it is, in whatever phase.
+    """
+    pytester.makepyfile(
+        """
+        import time
+        import pytest
+
+        def hang(where):
+            print("hangs in", where)
+            time.sleep(30)
+
+        @pytest.fixture
+        def tidy():
+            yield
+            print("torn down")
+
+        @pytest.fixture
+        def slow_setup(tidy):
+            hang("setup")
+
+        @pytest.fixture
+        def slow_teardown(tidy):
+            yield
+            hang("teardown")
+
+        @pytest.fixture(scope="module")
+        def wide_setup():
+            hang("wide setup")
+
+        @pytest.fixture(scope="class")
+        def wide_teardown():
+            yield
+            hang("wide teardown")
+
+        @pytest.mark.timeout(0.4)
+        class TestLimited:
+            def test_setup(self, slow_setup): pass
+            def test_call(self, tidy): hang("call")
+            def test_teardown(self, slow_teardown): pass
+            def test_wide_setup(self, wide_setup): pass
+
+        @pytest.mark.timeout(0.4)
+        class TestWideTeardown:
+            def test_one(self, wide_teardown): print("fine")
+
+        @pytest.mark.timeout(0.4, func_only=True)
+        def test_func_only(tidy): hang("call")
+
+        @pytest.mark.timeout(timeout=0.4, method="signal")
+        def test_keywords(): hang("call")
+
+        @pytest.mark.timeout(0)
+        def test_no_limit(): time.sleep(0.1)
+
+        def test_next(): pass
+        """
+    )
+    run = with_plugins("timeout")("-rA", "--timeout=60")
+    run.result.assert_outcomes(passed=4, failed=3, errors=4)
+
+
+def test_once_for_all(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
+    """
+    A limit holds once for all phases, also where some are outside of the sandbox.
+    """
+    pytester.makepyfile(
+        """
+        import time
+        import pytest
+
+        @pytest.fixture(scope="class")
+        def wide():
+            time.sleep(0.4)
+            yield
+            time.sleep(0.8)
+
+        @pytest.fixture
+        def narrow(wide):
+            time.sleep(0.4)
+
+        @pytest.mark.timeout(1.2)
+        class TestCall:
+            def test_one(self, narrow): time.sleep(30)
+
+        @pytest.mark.timeout(1.2)
+        class TestTeardown:
+            def test_one(self, narrow): pass
+        """
+    )
+    run = with_plugins("timeout")()
+    run.result.assert_outcomes(passed=1, failed=1, errors=1)
+    # Of TestTeardown; that of TestCall has no limit any more.
+    assert run.stdout.count("ERROR at teardown") == 1
+    assert "Timeout (>1.2s)" in run.stdout
+
+
+def test_failure_lifts_it(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
+    """
+    Once a test has failed, its teardown has no limit.
+    """
+    pytester.makepyfile(
+        """
+        import time
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def wide():
+            yield
+            time.sleep(0.4)
+
+        @pytest.fixture
+        def narrow(wide):
+            yield
+            time.sleep(0.4)
+
+        @pytest.mark.timeout(0.6)
+        def test_one(narrow): assert 0
+        """
+    )
+    with_plugins("timeout")().result.assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize("where", ["option", "ini", "environment"])
+def test_where_set(
+    where: str,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    with_plugins: WithPlugins,
+) -> None:
+    """
+    The limit may be set for all tests.
+    """
+    pytester.makepyfile("import time\ndef test_one(): time.sleep(30)")
+    arguments = []
+    if where == "option":
+        arguments = ["--timeout=0.4", "--timeout-method=signal"]
+    elif where == "ini":
+        pytester.makeini("[pytest]\ntimeout = 0.4\ntimeout_func_only = true")
+    else:
+        monkeypatch.setenv("PYTEST_TIMEOUT", "0.4")
+    run = with_plugins("timeout")(*arguments)
+    run.result.assert_outcomes(failed=1)
+    assert "Timeout (>0.4s) from pytest-timeout" in run.stdout
+
+
+def test_session_timeout(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
+    """
+    A limit for the whole session ends it after the test that is running.
+    """
+    pytester.makepyfile(
+        """
+        import time
+        import pytest
+
+        @pytest.fixture(scope="module", autouse=True)
+        def wide():
+            yield
+            print("torn down")
+
+        def test_one(): time.sleep(1)
+        def test_two(): pass
+        """
+    )
+    run = with_plugins("timeout")("--session-timeout=0.8", "-rA")
+    run.result.assert_outcomes(passed=1)
+    assert "session-timeout: 0.8 sec exceeded" in run.stdout
+
+
+def test_hooks(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
+    """
+    Another plugin's timers, set by the hooks of this one, are set where the test is.
+    """
+    pytester.makeconftest(
+        """
+        import os
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_timeout_set_timer(item, settings):
+            print(f"set a timer for {settings.timeout}")
+            item.cancel_timeout = lambda: None
+            return True
+
+        def pytest_timeout_cancel_timer(item):
+            print("cancelled it")
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.timeout(5, func_only=True)
+        def test_one(): assert 0
+        """
+    )
+    run = with_plugins("timeout")()
+    run.result.assert_outcomes(failed=1)
+    assert "set a timer for 5.0" in run.stdout
+    assert "cancelled it" in run.stdout

@@ -1,0 +1,236 @@
+"""
+pytest-xdist.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import re
+import shutil
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import psutil
+import pytest
+from twins import Run, normal, run_once
+
+import pytest_nsisolate
+
+pytestmark = pytest.mark.about("pytest-xdist")
+
+NAMED = ("-p", "nsisolate", "-p", "xdist")
+
+#: What says which of the processes ran a test: attributes of reports, and in texts.
+WHO = {"node", "worker_id", "testrun_uid", "item_index"}
+GATEWAY = re.compile(r"\[gw\d\]|popen-gw\d")
+
+TESTS = """
+    import os
+    import warnings
+    import pytest
+
+    @pytest.fixture(scope="session")
+    def wide(tmp_path_factory):
+        return tmp_path_factory.getbasetemp()
+
+    @pytest.fixture(scope="module", params=["a", "b"])
+    def param(request, wide):
+        return request.param
+
+    def test_param(param): print(param)
+
+    def test_basetemp(tmp_path, wide, worker_id, testrun_uid):
+        assert tmp_path.parent == wide
+        assert wide.name == f"popen-{worker_id}"
+        assert worker_id == os.environ["PYTEST_XDIST_WORKER"]
+        assert testrun_uid == os.environ["PYTEST_XDIST_TESTRUNUID"]
+
+    class TestGroup:
+        @pytest.mark.parametrize("number", range(4))
+        def test_number(self, number, record_property):
+            record_property("number", number)
+            assert number != 2
+
+    @pytest.mark.xdist_group("one")
+    def test_warns(): warnings.warn("careful")
+
+    @pytest.mark.xdist_group("one")
+    def test_skips(): pytest.skip("for a reason")
+
+    @pytest.mark.xfail
+    def test_xfails(): assert 0
+"""
+
+
+def told(run: Run) -> list[str]:
+    """
+    Return what *run* tells of its tests, in an order of its own.
+    """
+    events = [
+        {key: one for key, one in event[1].items() if key not in WHO}
+        if event[0] == "report"
+        else event
+        for event in run.events
+    ]
+    return sorted(GATEWAY.sub("[gw]", json.dumps(event)) for event in events)
+
+
+def lines(run: Run) -> list[str]:
+    """
+    Return the lines of *run* in the order of the alphabet, and of its dots likewise.
+    """
+    return sorted(
+        "".join(sorted(line)) if line.endswith("%]") else GATEWAY.sub("[gw]", line)
+        for line in normal(run.stdout)
+    )
+
+
+def cases(run: Run) -> list[str]:
+    """
+    Return the cases of the JUnit XML of *run*, in an order of their own.
+    """
+    found = ET.fromstring(run.file).iter("testcase")
+    return sorted("\n".join(normal(ET.tostring(one, "unicode"))) for one in found)
+
+
+def test_same(pytester: pytest.Pytester) -> None:
+    """
+    Two processes report isolated tests as they report others.
+
+    And Python's warning of forks of a process with threads, as they are, is not one of
+    the test.
+    """
+    pytester.makepyfile(TESTS)
+    arguments = [*NAMED, "-n2", "-rA", "--junitxml=out.xml"]
+    arguments += ["-Werror", "-Wdefault:careful:UserWarning"]
+    plain, isolated = (
+        run_once(pytester, [switch, *arguments], apart=True, file="out.xml")
+        for switch in ("--no-nsisolate", "--nsisolate")
+    )
+    assert all(plain.places)
+    assert not any(isolated.places)
+    assert told(isolated) == told(plain)
+    assert lines(isolated) == lines(plain)
+    assert isolated.warnings == plain.warnings
+    assert cases(isolated) == cases(plain)
+    assert isolated.result.ret == plain.result.ret == 1
+    isolated.result.assert_outcomes(
+        passed=7, failed=1, skipped=1, xfailed=1, warnings=1
+    )
+
+
+@pytest.mark.parametrize(
+    "mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal", "each"]
+)
+def test_modes(mode: str, pytester: pytest.Pytester) -> None:
+    """
+    Each way of distributing tests does with isolated tests what it says.
+    """
+    pytester.makepyfile(TESTS)
+    arguments = [*NAMED, "--nsisolate", "-n2", f"--dist={mode}"]
+    run = run_once(pytester, arguments, apart=True)
+    assert not any(run.places)
+    by: dict[str, list[str]] = collections.defaultdict(list)
+    for report in run.reports:
+        if report["when"] == "setup":
+            by[report["location"]].append(report["worker_id"])
+    assert len(by) == 10
+    times = 2 if mode == "each" else 1
+    assert all(len(set(one)) == len(one) == times for one in by.values())
+    runners = {
+        name: {who for where, whose in by.items() if name in where for who in whose}
+        for name in ("TestGroup", "test_warns", "test_skips", "test_")
+    }
+    if mode == "loadscope":
+        assert len(runners["TestGroup"]) == 1
+    elif mode == "loadgroup" and "@one" in str(run.events):
+        # It is not, for one, with pytest-xdist 3.8 and pytest 9.2.
+        assert runners["test_warns"] == runners["test_skips"]
+    elif mode == "loadfile":
+        assert len(runners["test_"]) == 1
+
+
+@pytest.mark.parametrize("limit", ["-x", "--maxfail=2"])
+def test_maxfail(limit: str, pytester: pytest.Pytester) -> None:
+    """
+    The session ends after so many failures as ever.
+    """
+    pytester.makepyfile(
+        """
+        import time
+        import pytest
+
+        @pytest.mark.parametrize("number", range(40))
+        def test_one(number):
+            time.sleep(0.05)
+            assert 0
+        """
+    )
+    run = run_once(pytester, [*NAMED, "--nsisolate", "-n2", limit], apart=True)
+    number = 1 if limit == "-x" else 2
+    assert f"stopping after {number} failures" in run.stdout
+    assert number <= run.result.parseoutcomes()["failed"] < 10
+    assert run.result.ret == 2
+
+
+def other_python(pytester: pytest.Pytester) -> str | None:
+    """
+    Return another version of Python that can import pytest from where it is here.
+    """
+    for minor in range(11, 15):
+        found = shutil.which(f"python3.{minor}")
+        if found is None or minor == sys.version_info.minor:
+            continue
+        modules = "import pytest, xdist, psutil; import pytest_nsisolate.plugin"
+        if pytester.run(found, "-c", modules).ret == 0:
+            return found
+    return None
+
+
+#: For a Python that was given the path of another one, standard library included.
+OWN_PATH = """
+    import sys
+    import sysconfig
+
+    where = sysconfig.get_paths()
+    if where["stdlib"] not in sys.path:
+        sys.path[:0] = [where["stdlib"], where["platstdlib"] + "/lib-dynload"]
+"""
+
+
+def test_other_python(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Tests may be run by another Python than that of the session.
+    """
+    where = [
+        Path(module.__file__ or "").parent.parent
+        for module in (pytest_nsisolate, pytest, psutil)
+    ]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, where)))
+    python = other_python(pytester)
+    if python is None:
+        pytest.skip("no other version of Python finds pytest and psutil")
+    pytester.makepyfile(own_path=OWN_PATH)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p own_path")
+    pytester.makepyfile(
+        """
+        import sys
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_one(number, record_property):
+            record_property("version", sys.version_info.minor)
+            assert number != 1
+        """
+    )
+    arguments = ["--tx", f"2*popen//python={python}", "--dist=load", "-Werror"]
+    run = run_once(pytester, [*NAMED, "--nsisolate", *arguments], apart=True)
+    run.result.assert_outcomes(passed=3, failed=1)
+    assert not any(run.places)
+    properties = {one["user_properties"] for one in run.reports}
+    assert f"[('version', {sys.version_info.minor})]" not in properties

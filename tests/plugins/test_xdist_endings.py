@@ -1,0 +1,133 @@
+"""
+pytest-xdist: tests that crash or hang.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from twins import run_once
+
+pytestmark = pytest.mark.about("pytest-xdist")
+
+NAMED = ("-p", "nsisolate", "-p", "xdist")
+
+
+def test_crash(pytester: pytest.Pytester) -> None:
+    """
+    A crash ends the test and not the process that was given it.
+    """
+    pytester.makepyfile(
+        """
+        import os
+        import signal
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_one(number, worker_id):
+            print("ran by", worker_id)
+            if number == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if number == 2:
+                os._exit(0)
+        """
+    )
+    run = run_once(pytester, [*NAMED, "--nsisolate", "-n2"], apart=True)
+    run.result.assert_outcomes(passed=2, failed=2)
+    assert "killed by SIGKILL during call" in run.stdout
+    assert "exited with code 0 during call" in run.stdout
+    assert "crashed while running" not in run.stdout
+    assert "replacing crashed worker" not in run.stdout
+
+
+def test_crash_of_process(pytester: pytest.Pytester) -> None:
+    """
+    If the process that was given a test is killed, so are its guests; others go on.
+    """
+    pytester.makepyfile(
+        """
+        import os
+        import signal
+        import time
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def supervisor():
+            return os.getpid()
+
+        @pytest.fixture(scope="module")
+        def kill_it(supervisor):
+            if not os.fork():
+                time.sleep(1)
+                os.kill(supervisor, signal.SIGKILL)
+                os._exit(0)
+
+        def test_killed(kill_it): time.sleep(60)
+        def test_other(): pass
+        """
+    )
+    run = run_once(pytester, [*NAMED, "--nsisolate", "-n2"], apart=True)
+    run.result.assert_outcomes(passed=1, failed=1)
+    assert "crashed while running 'test_crash_of_process.py::test_killed'" in run.stdout
+
+
+HANGS = """
+    import signal
+    import time
+    from pathlib import Path
+
+    def test_hangs():
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGALRM])
+        Path("started").touch()
+        time.sleep(300)
+
+    def test_waits():
+        while not Path("started").exists():
+            time.sleep(0.05)
+        assert 0
+"""
+
+
+@pytest.mark.parametrize("limit", [(), ("-x",)], ids=["", "-x"])
+def test_hang(limit: tuple[str, ...], pytester: pytest.Pytester) -> None:
+    """
+    With pytest-timeout, a guest that hangs for good does not hang the session.
+    """
+    pytester.makepyfile(HANGS)
+    arguments = [*NAMED, "-p", "timeout", "--nsisolate", "-n2", "--timeout=1", *limit]
+    run = run_once(pytester, arguments, apart=True)
+    assert "Timeout (>1.0s) from pytest-timeout." in run.stdout
+    run.result.assert_outcomes(failed=2)
+
+
+def test_interrupt(pytester: pytest.Pytester) -> None:
+    """
+    A Ctrl-C ends the session while a guest hangs, and leaves no process behind.
+    """
+    pytester.makepyfile(HANGS)
+    command = [sys.executable, "-mpytest", *NAMED, "--nsisolate", "-n2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        while not (pytester.path / "started").exists() and process.poll() is None:
+            time.sleep(0.05)
+        below = psutil.Process(process.pid).children(recursive=True)
+        assert below
+        # To all in the foreground, as a terminal sends it.
+        os.killpg(process.pid, signal.SIGINT)
+        out, _ = process.communicate(timeout=40)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == 2
+    assert "KeyboardInterrupt" in out
+    assert not psutil.wait_procs(below, timeout=10)[1]

@@ -5,15 +5,10 @@ The packages whose suites are run, each built from source in an environment of i
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import tarfile
 from pathlib import Path
-from typing import Any
 
 from commands import run
-
-#: Where this script lies, and the plugin that it tries.
-CHECKOUT = Path(__file__).resolve().parents[2]
+from packages import CHECKOUT, environment, fetch, install, unpack, versions
 
 #: Their test_memory.py calls ``sys.stdin.fileno()`` while it is imported, and skips a
 #: test unless that is 0. pytest's capture puts an object there that has no fileno(),
@@ -22,8 +17,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 #: treats a terminal specially (it leaves the guest in its process group), so it is a
 #: terminal here.
 WANT_TERMINAL = frozenset({"posix_ipc"})
-
-_TIME = 300.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,30 +49,13 @@ def build(name: str, python: str, work: Path, *, terminal: bool) -> Suite:
         CannotRun: A step failed or took too long.
     """
     place = work / name
-    run([python, "-m", "venv", place / "venv"], _TIME)
-    interpreter = place / "venv/bin/python"
-    pip = [interpreter, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    # Not ":all:", which builds the tools for building from source as well.
-    only_source = ["--no-deps", "--no-binary", name]
-    run([*pip, "download", *only_source, "--dest", place / "dist", name], _TIME)
-    (archive,) = (place / "dist").iterdir()
-    run([*pip, "install", "pytest", CHECKOUT, archive], _TIME)
-    ask = "import importlib.metadata as m, sys; print(*map(m.version, sys.argv[1:]))"
+    interpreter = environment(python, place / "venv")
+    archive = fetch(interpreter, name, name, place / "dist")
+    install(interpreter, "pytest", CHECKOUT, archive)
     names = [name, "pytest", "pytest-nsisolate"]
-    versions = run([interpreter, "-c", ask, *names], _TIME).split()
-    facts = [f"{n} {v}" for n, v in zip(names, versions, strict=True)]
-    print(", ".join([*facts, run([interpreter, "-V"], _TIME).strip()]), flush=True)
-    source = _unpack(archive, place / "source")
+    known = versions(interpreter, names)
+    facts = [f"{n} {v}" for n, v in zip(names, known, strict=True)]
+    print(", ".join([*facts, run([interpreter, "-V"], 60).strip()]), flush=True)
+    source = unpack(archive, place / "source")
     wanted = terminal or name in WANT_TERMINAL
-    return Suite(name, versions[0], interpreter, source, wanted)
-
-
-def _unpack(archive: Path, place: Path) -> Path:
-    # The argument came with 3.12 and some later versions of those before.
-    safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-    shutil.unpack_archive(archive, place, **safe)
-    (top,) = place.iterdir()
-    # Archives may keep files for their owner alone; every lane's user reads these.
-    for path in [top, *top.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    return top
+    return Suite(name, known[0], interpreter, source, wanted)

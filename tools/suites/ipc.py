@@ -1,7 +1,7 @@
 """
 Run the test suites of sysv_ipc and posix_ipc plain and isolated, and compare.
 
-Usage: python3 tools/ipc_suites [--python PATH] [--user NAME] [--terminal] [package ...]
+Usage: python3 tools/suites/ipc.py [options] [package ...]
 
 Each suite runs once plain, plain twice at the same time, and isolated twice at the same
 time; as root and as a user without privilege, or as that user alone if not started by
@@ -18,17 +18,17 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import pwd
 import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import outcomes
+import ipc_outcomes as outcomes
+from accounts import accounts
 from commands import CannotRun
-from lane import Lane, remove_what_plain_left
-from suites import Suite, build
+from ipc_lane import IpcLane, remove_what_plain_left
+from ipc_packages import Suite, build
 
 _TABLE = "{:<10}{:<9}{:<20}{:<10}" + "{:>8}" * len(outcomes.KINDS) + "  {}"
 
@@ -50,8 +50,9 @@ def main() -> int:
         (plugins / "witness.py").write_text(outcomes.WITNESS)
         print(f"Linux {platform.release()}", flush=True)
         try:
-            accounts = _accounts(options.user)
-            lanes = [Lane(account, work, plugins) for account in accounts]
+            lanes = [
+                IpcLane(account, work, plugins) for account in accounts(options.user)
+            ]
             suites = [
                 build(package, options.python, work, terminal=options.terminal)
                 for package in options.packages
@@ -68,7 +69,7 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _try(suite: Suite, lane: Lane) -> bool:
+def _try(suite: Suite, lane: IpcLane) -> bool:
     """
     Run *suite* in *lane* in all ways, print it, and say whether it is good.
     """
@@ -112,24 +113,8 @@ def _row(columns: Sequence[object], more: Sequence[str] = ()) -> None:
     sys.stdout.flush()
 
 
-def _accounts(user: str) -> list[pwd.struct_passwd]:
-    """
-    Return as whom to run: root and *user*, or only whoever started this.
-    """
-    try:
-        own = pwd.getpwuid(os.geteuid())
-        if own.pw_uid:
-            return [own]
-        other = pwd.getpwnam(user)
-    except KeyError as error:
-        raise CannotRun(f"the password database: {error}") from None
-    if not other.pw_uid:
-        raise CannotRun(f"{user} is root")
-    return [own, other]
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ipc_suites", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="ipc.py", allow_abbrev=False)
     add = parser.add_argument
     add("packages", nargs="*", help="Packages to try (default: sysv_ipc, posix_ipc)")
     add("--python", default="/usr/bin/python3", help="Interpreter that all users reach")

@@ -1,0 +1,118 @@
+"""
+The suites that are tried, and in what they may differ when isolated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from results import Difference
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Expected:
+    """
+    A difference that isolation is meant to make, or cannot avoid.
+    """
+
+    kind: str
+    """One of `results.KINDS`."""
+    about: str
+    """Pattern for the test or file."""
+    cause: str
+    """Why it is right."""
+
+    def covers(self, difference: Difference) -> bool:
+        """
+        Say whether *difference* is this one.
+        """
+        same_kind = self.kind == difference.kind
+        return same_kind and re.fullmatch(self.about, difference.about) is not None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite:
+    """
+    A package and how its own test suite is run.
+    """
+
+    name: str
+    version: str
+    modules: tuple[str, ...] = ()
+    """What coverage is measured of; the package's name if empty."""
+    extras: tuple[str, ...] = ()
+    """Extras of the package that its tests need."""
+    groups: tuple[str, ...] = ()
+    """Groups of its ``[dependency-groups]`` that they need."""
+    requirements: tuple[str, ...] = ()
+    """What they need and its metadata do not say."""
+    remove: tuple[str, ...] = ()
+    """Files and directories that are in the way of the tests."""
+    arguments: tuple[str, ...] = ()
+    """For pytest."""
+    expected: tuple[Expected, ...] = ()
+    """In what it may differ."""
+
+
+#: For all suites.
+EXPECTED: tuple[Expected, ...] = ()
+
+SUITES = (
+    Suite(name="pluggy", version="1.7.0", groups=("testing",)),
+    Suite(name="click", version="8.5.1", groups=("tests",)),
+    # The first release after this one cannot be built without python-sbom.
+    Suite(
+        name="filelock",
+        version="3.25.2",
+        groups=("test",),
+        # Its own limit of 20 s is too little for some on a slow machine.
+        arguments=("-o", "timeout=120"),
+    ),
+    Suite(
+        name="attrs",
+        version="26.1.0",
+        modules=("attr", "attrs"),
+        groups=("tests",),
+    ),
+    Suite(
+        name="structlog",
+        version="26.1.0",
+        groups=("tests",),
+        # pytest-randomly: the same order and numbers in all runs.
+        arguments=("-p", "randomly", "--randomly-seed=1"),
+    ),
+    # Its requirements/tests.txt pins what newer packages cannot be tried with.
+    Suite(name="itsdangerous", version="2.2.0", requirements=("freezegun",)),
+    Suite(
+        name="werkzeug",
+        version="3.1.9",
+        groups=("tests",),
+        # Run plain, that of the reloader may wait for ever for a change of a file.
+        arguments=("-k", "not reloader"),
+    ),
+    Suite(name="tenacity", version="9.2.1", groups=("dev",)),
+    Suite(name="cachetools", version="8.0.1"),
+    Suite(name="anyio", version="4.16.0", extras=("trio",), groups=("test",)),
+    Suite(
+        name="trio",
+        version="0.35.0",
+        requirements=(
+            "astor",
+            "async_generator",
+            "cryptography",
+            "jedi",
+            "pyOpenSSL",
+            "trustme",
+        ),
+        # Its tests are in the package. Those that need what is not there are skipped.
+        arguments=("--pyargs", "trio", "--skip-optional-imports"),
+    ),
+    Suite(
+        name="portalocker",
+        version="4.4.2",
+        extras=("tests",),
+        # Its addopts demand a coverage of 100 % by pytest-cov, and a limit of 20 s.
+        arguments=("-o", "addopts=--doctest-modules --timeout=60"),
+    ),
+)

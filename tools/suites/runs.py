@@ -1,0 +1,169 @@
+"""
+Getting a suite ready, and running it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import time
+from pathlib import Path
+
+from accounts import Lane, wait
+from commands import CannotRun, run
+from known import Suite
+from packages import environment, fetch, install, unpack, versions
+from results import Result, read
+
+_COVERAGE = """\
+[run]
+branch = true
+data_file = {data}
+parallel = true
+source_pkgs = {modules}
+{more}
+[json]
+output = {report}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Manner:
+    """
+    How runs are made.
+    """
+
+    coverage: bool
+    """Whether it is measured."""
+    patch: str
+    """What coverage.py is to patch."""
+    timeout: float
+    """Seconds for a run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """
+    A suite that is ready to be run.
+    """
+
+    suite: Suite
+    programs: Path
+    """Directory with its interpreter and pytest."""
+    source: Path
+    """Top directory of the source distribution."""
+
+
+def prepare(suite: Suite, python: str, work: Path, plugin: Path) -> Ready:
+    """
+    Fetch *suite*; install it, what its tests need, and this project.
+
+    Args:
+        suite: What.
+        python: Interpreter for the environment.
+        work: Directory to do it in.
+        plugin: The wheel of this project.
+
+    Raises:
+        CannotRun: A step failed or took too long.
+    """
+    place = work / suite.name
+    interpreter = environment(python, place / "venv")
+    wanted = f"{suite.name}=={suite.version}"
+    archive = fetch(interpreter, suite.name, wanted, place / "dist")
+    source = unpack(archive, place / "source")
+    project = f"{archive}[{','.join(suite.extras)}]" if suite.extras else archive
+    groups = [f"--group={source / 'pyproject.toml'}:{one}" for one in suite.groups]
+    needed = ["pytest>=8", "coverage>=7.10", *suite.requirements]
+    install(interpreter, project, plugin, *needed, *groups)
+    for name in suite.remove:
+        shutil.rmtree(source / name)
+    names = [suite.name, "pytest", "coverage", "pytest-nsisolate"]
+    known = versions(interpreter, names)
+    facts = [f"{n} {v}" for n, v in zip(names, known, strict=True)]
+    print(", ".join([*facts, run([interpreter, "-V"], 60).strip()]), flush=True)
+    return Ready(suite, interpreter.parent, source)
+
+
+def run_once(ready: Ready, lane: Lane, manner: Manner, *, isolated: bool) -> Result:
+    """
+    Run the suite *ready* in *lane*, in a fresh copy of its source.
+
+    Raises:
+        CannotRun: It did not come to its end, or not where it should have.
+    """
+    place = lane.own / ready.suite.name
+    _make(place, ready.source, lane)
+    settings = place / "coveragerc"
+    report = place / "coverage.json"
+    modules = ready.suite.modules or (ready.suite.name,)
+    settings.write_text(
+        _COVERAGE.format(
+            data=place / "out/coverage",
+            modules=", ".join(modules),
+            more=f"patch = {manner.patch}\n" if manner.patch else "",
+            report=report,
+        )
+    )
+    # Not python -m pytest, which has the working directory come first on sys.path.
+    pytest = [str(ready.programs / "python"), str(ready.programs / "pytest")]
+    if manner.coverage:
+        pytest[1:1] = ["-m", "coverage", "run", f"--rcfile={settings}"]
+    pytest += ["-p", "record", "-p", "no:cacheprovider", *ready.suite.arguments]
+    pytest += ["--nsisolate"] if isolated else ["-p", "no:nsisolate"]
+    log = place / "log"
+    since = time.monotonic()
+    process = lane.start(
+        pytest,
+        cwd=place / "source",
+        log=log,
+        environment={
+            "PATH": f"{ready.programs}:{lane.environment['PATH']}",
+            "PYTHONHASHSEED": "0",
+            "SUITES_RECORD": str(place / "out/record.json"),
+            "TMPDIR": str(place / "tmp"),
+        },
+    )
+    try:
+        wait(process, since + manner.timeout, log)
+        seconds = time.monotonic() - since
+        _check_nothing_left(lane, patience=10.0 if isolated else 0.0)
+    finally:
+        lane.kill()
+    if manner.coverage:
+        coverage = [ready.programs / "python", "-m", "coverage"]
+        run([*coverage, "combine", f"--rcfile={settings}"], manner.timeout)
+        run([*coverage, "json", "-q", f"--rcfile={settings}"], manner.timeout)
+    return read(
+        place / "out/record.json",
+        report if manner.coverage else None,
+        seconds=seconds,
+        isolated=isolated,
+    )
+
+
+def _make(place: Path, source: Path, lane: Lane) -> None:
+    """
+    Make *place* anew, always at the same path: it shows in reports and warnings.
+    """
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    shutil.copytree(source, place / "source")
+    for name in ("out", "tmp"):
+        (place / name).mkdir()
+    if os.geteuid() == 0:
+        uid, gid = lane.account.pw_uid, lane.account.pw_gid
+        for path in [place, *place.rglob("*")]:
+            os.chown(path, uid, gid)
+
+
+def _check_nothing_left(lane: Lane, *, patience: float) -> None:
+    """
+    Make sure that an isolated run, the one with *patience*, has left no process.
+    """
+    deadline = time.monotonic() + patience
+    while patience and (left := list(lane.processes())):
+        if time.monotonic() > deadline:
+            raise CannotRun(f"it left processes behind: {left}")
+        time.sleep(0.1)

@@ -125,8 +125,10 @@ def show_live_log(config: pytest.Config, when: str | None, text: str | None) -> 
     """
     handler = _live_log_handler(config)
     if handler is not None:
-        if handler._when != when:
-            handler.set_when(when)
+        # One heading, though the supervisor has a part in this phase, too.
+        change = type(handler).set_when
+        handler.set_when = lambda one: one == handler._when or change(handler, one)
+        handler.set_when(when)
         formatter, handler.formatter = handler.formatter, logging.Formatter()
         record = {"msg": "%s", "args": (text,)} if text is not None else _NO_TEXT
         handler.emit(logging.makeLogRecord(record))

@@ -236,9 +236,10 @@ class Conversation:
 
     def _stop_like(self, message: Message) -> None:
         session = self.item.session
-        if message["shouldstop"]:
+        # What this process has found out itself counts what failed outside, too.
+        if message["shouldstop"] and not session.shouldstop:
             session.shouldstop = cast("str", message["shouldstop"])
-        if message["shouldfail"]:
+        if message["shouldfail"] and not session.shouldfail:
             session.shouldfail = cast("str", message["shouldfail"])
 
 

@@ -146,12 +146,8 @@ def forget_borrowed(session: pytest.Session) -> None:
     What the supervisor has set up is finalised there, once. Its finalizers are kept:
     with the last reference to a generator its ``finally`` would run here.
     """
-    state = _setup_state(session)
-    # Hooks get to know which test comes next, but nothing is kept for it here.
-    tear_down = state.teardown_exact
-    vars(state)["teardown_exact"] = lambda _: tear_down(None)
     kept = session.stash.setdefault(_kept, [])
-    for finalizers, _ in state.stack.values():
+    for finalizers, _ in _stack(session).values():
         kept += finalizers
         finalizers.clear()
     if pytest.version_tuple < (8, 2):
@@ -161,6 +157,14 @@ def forget_borrowed(session: pytest.Session) -> None:
             for fixturedef in fixturedefs:
                 kept += fixturedef._finalizers
                 fixturedef._finalizers.clear()
+
+
+def keep_nothing_for(nextitem: pytest.Item) -> None:
+    """
+    In a guest: have all torn down, though hooks get to know that *nextitem* comes next.
+    """
+    # Since 6.3, what it needs is looked up by this. Public would be: an argument.
+    vars(nextitem)["listchain"] = list
 
 
 def tear_down_rest(session: pytest.Session) -> None:

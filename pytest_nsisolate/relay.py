@@ -101,6 +101,8 @@ class Relay:
         private.refresh_request(item)
         session = item.session
         nextitem = session.items[int(number)] if number != NONE else None
+        if nextitem is not None:
+            private.keep_nothing_for(nextitem)
         # What wraps the protocol has begun outside, and begins again inside.
         properties = item.user_properties
         del properties[item.stash.get(_properties, len(properties)) :]

@@ -45,6 +45,18 @@ def _sandboxes_can_be_had() -> None:
         cannot(str(refused))
 
 
+@pytest.fixture(autouse=True)
+def _names_are_free(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Let the tests that a test makes be in modules of the same names as those here.
+    """
+    if "pytester" in request.fixturenames:
+        for name in [name for name in sys.modules if name.startswith("test_")]:
+            monkeypatch.delitem(sys.modules, name)
+
+
 def is_capable() -> bool:
     """
     Say whether this process needs no user namespace for its sandboxes.

@@ -46,10 +46,6 @@ def test_show_capture(pytester: pytest.Pytester, twins: Twins, shown: str) -> No
     twins(f"--show-capture={shown}", "--log-level=DEBUG", "--disable-warnings")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="supervisor and guest each print a heading where both log in one phase",
-)
 def test_live_log(pytester: pytest.Pytester, twins: Twins) -> None:
     """
     Live logs are shown while a test runs.

@@ -67,7 +67,7 @@ def test_wheel_holds_the_package_alone(wheel: dict[str, str]) -> None:
     The wheel has every module, the type marker and the licence, and nothing else.
     """
     info = f"pytest_nsisolate-{VERSION}.dist-info"
-    files = {f"pytest_nsisolate/{path.name}" for path in package_files()}
+    files = {str(path.relative_to(ROOT)) for path in package_files()}
     for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"):
         files.add(f"{info}/{name}")
 
@@ -79,7 +79,8 @@ def package_files() -> list[Path]:
     """
     Return the files of the package in this checkout.
     """
-    return [path for path in (ROOT / "pytest_nsisolate").iterdir() if path.is_file()]
+    every = (ROOT / "pytest_nsisolate").rglob("*")
+    return [path for path in every if path.is_file() and path.suffix != ".pyc"]
 
 
 def test_wheel_announces_the_plugin(wheel: dict[str, str]) -> None:

@@ -149,7 +149,7 @@ UNITTEST = """
     ],
     ids=" ".join,
 )
-def test_reports(
+def test_reports_of_subtests(
     pytester: pytest.Pytester, twins: Twins, source: str, arguments: tuple[str, ...]
 ) -> None:
     """

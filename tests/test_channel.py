@@ -198,6 +198,9 @@ def test_linear_in_bytes() -> None:
     """
 
     def growth() -> float:
+        """
+        Return how much longer eight times the bytes take.
+        """
         return _seconds_for(64 << 20) / _seconds_for(8 << 20)
 
     assert any(growth() < 30 for _ in range(6))

@@ -63,6 +63,11 @@ FIXTURES = """
 """
 
 
+@pytest.mark.xfail(
+    pytest.version_tuple < (8, 2),
+    reason="before pytest 8.2 the end of a borrowed fixture is shown inside as well",
+    strict=False,
+)
 @pytest.mark.parametrize(
     "arguments",
     [

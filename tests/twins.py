@@ -260,6 +260,9 @@ def with_plugins(pytester: pytest.Pytester) -> WithPlugins:
     """
 
     def with_plugins(*plugins: str) -> Twins:
+        """
+        Name the plugins.
+        """
         named = [part for name in ("nsisolate", *plugins) for part in ("-p", name)]
         return lambda *arguments: run_twins(pytester, *named, *arguments, apart=True)
 

@@ -75,6 +75,21 @@ can_all_run() {
     "${as_rootless[@]}" "$1" -c "$DESCRIBE" "${1##*python}" >/dev/null 2>&1 && echo "$1"
 }
 
+# Run a command with IPC objects of its own, so that lanes can run side by side, and note
+# in the file $1 what it leaves of them.
+WITH_OWN_IPC='
+left=$1
+shift
+mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm || exit
+if [[ -d /dev/mqueue ]]; then mount -t mqueue mqueue /dev/mqueue || exit; fi
+"$@"
+code=$?
+{
+    ipcs --queues --shmems --semaphores | grep ^0x
+    find /dev/shm /dev/mqueue -mindepth 1 2>/dev/null
+} >>"$left"
+exit "$code"'
+
 # Run a lane: its name, root or rootless, and a command line for sh.
 lane() {
     local name=$1 who=$2 command=$3 begun=$SECONDS code=0
@@ -92,7 +107,8 @@ lane() {
         export TMPDIR="$dir/tmp" NSISOLATE_MUST_WORK=1
         [[ $who == rootless ]] || as_rootless=()
         # What bash runs in the background ignores SIGINT, and so would the tests.
-        exec env --default-signal timeout --kill-after=20 "$LANE_LIMIT" \
+        exec unshare --ipc --mount bash -c "$WITH_OWN_IPC" "$name" "$work/left" \
+            env --default-signal timeout --kill-after=20 "$LANE_LIMIT" \
             "${as_rootless[@]}" sh -c "$command"
     ) </dev/null >"$dir.log" 2>&1 &
     # In the background, for a wait can be interrupted: traps act at once.

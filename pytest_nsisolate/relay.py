@@ -28,7 +28,7 @@ from pytest_nsisolate.reports import report_to_message, warning_to_message
 
 class Relay:
     """
-    The implementations of the four hooks: two send, two leave it to the supervisor.
+    A guest's part of pytest's hooks: what it reports is sent and not reported here.
 
     Registered in the supervisor already, where it does nothing: to register a plugin
     in each guest would cost more than all else that a guest does to begin.

@@ -122,6 +122,9 @@ DATABASE = """
     from pathlib import Path
     from hypothesis import given, settings, strategies as st
 
+    # Where the variable CI is set it would have none.
+    settings.load_profile("default")
+
     @settings(deadline=None)
     @given(st.integers())
     def test_it(n):

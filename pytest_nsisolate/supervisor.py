@@ -231,7 +231,8 @@ class Supervisor:
         try:
             # Where pytest's own group has no name, led from outside of its PID
             # namespace, no one could give the terminal back to it.
-            return guest.fork(sandbox, own_group=os.getpgrp() != 0)
+            own_group = os.getpgrp() != 0 or not terminal.is_there()
+            return guest.fork(sandbox, own_group=own_group)
         except Entered as entered:
             self._interrupts.stop()
             self.outlet = entered.outlet

@@ -22,6 +22,7 @@ from typing import NoReturn, TypeAlias
 from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.channel import Message, encode, write_all
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.interrupt import forget_key
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
 
@@ -125,8 +126,6 @@ class Entry:
     """The guest's end of the channel."""
     gate: tuple[int, int]
     """Both ends of the pipe on which the guest waits, inside, to be let go."""
-    own_group: bool
-    """Whether the guest leads a process group of its own."""
     signal_mask: set[int]
     """Signals that were blocked before the fork, for which all are."""
 
@@ -220,10 +219,9 @@ class Entry:
             os.fchdir(self.sandbox.root)
             os.chroot(".")
         directory.enter()
-        if self.own_group:
-            os.setpgid(0, 0)
-            # What came to the group until then was the supervisor's.
-            signal.sigtimedwait([signal.SIGINT], 0)
+        # Its own group: kill(0, SIGTERM) inside reaches nothing outside.
+        os.setpgid(0, 0)
+        forget_key()
         if identity is not None and self.sandbox.identity == launcher.KEEP:
             identity.resume()
         linux.set_parent_death_signal(signal.SIGKILL)

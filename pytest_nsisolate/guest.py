@@ -189,14 +189,12 @@ class Guest:
         return self.told[index]
 
 
-def fork(sandbox: Sandbox, *, own_group: bool) -> Guest:
+def fork(sandbox: Sandbox) -> Guest:
     """
     Fork a guest into *sandbox*, where it waits to be let go.
 
     Args:
         sandbox: Where to. It is the guest's from here on.
-        own_group: Whether the guest leads a process group of its own, so that
-            ``kill(0, SIGTERM)`` inside reaches nothing outside.
 
     Raises:
         Entered: In the guest.
@@ -206,7 +204,7 @@ def fork(sandbox: Sandbox, *, own_group: bool) -> Guest:
     # A handler that raises, as that of SIGINT, must not lead a guest astray.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        process = _fork(sandbox, mask, own_group=own_group)
+        process = _fork(sandbox, mask)
     except Entered:
         raise
     except BaseException:
@@ -216,14 +214,14 @@ def fork(sandbox: Sandbox, *, own_group: bool) -> Guest:
     return process
 
 
-def _fork(sandbox: Sandbox, mask: set[int], *, own_group: bool) -> Guest:
+def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         # On any way out but the last line, both are closed, and the sandbox with them.
         ours.callback(sandbox.close)
         try:
             read, write = _pipe(ours, theirs)
             gate_read, gate_write = _pipe(theirs, ours)
-            entry = Entry(sandbox, write, (gate_read, gate_write), own_group, mask)
+            entry = Entry(sandbox, write, (gate_read, gate_write), mask)
             if sandbox.identity == launcher.PLAIN:
                 pid, status = entry.fork_once(), None
             else:

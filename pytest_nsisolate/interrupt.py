@@ -74,3 +74,16 @@ class Interrupts:
 
     def _note(self, *_: object) -> None:
         os.write(self._note_fd, b"!")
+
+
+def forget_key() -> None:
+    """
+    In a guest: forget a Ctrl-C that came to the supervisor's group.
+
+    What the supervisor has sent on is kept.
+
+    Source: sigaction(2): si_code is above zero for what the kernel sends by itself.
+    """
+    came = signal.sigtimedwait([signal.SIGINT], 0)
+    if came is not None and came.si_code <= 0:
+        signal.raise_signal(signal.SIGINT)

@@ -81,7 +81,7 @@ class Pool:
         if sys.platform != "linux":
             return Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
         try:
-            process = guest.fork(self._take(spec), own_group=True)
+            process = guest.fork(self._take(spec))
         except Refused as error:
             return error
         except Entered as entered:

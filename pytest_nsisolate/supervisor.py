@@ -229,10 +229,7 @@ class Supervisor:
         remains = self._get_remains(item.config)
 
         try:
-            # Where pytest's own group has no name, led from outside of its PID
-            # namespace, no one could give the terminal back to it.
-            own_group = os.getpgrp() != 0 or not terminal.is_there()
-            return guest.fork(sandbox, own_group=own_group)
+            return guest.fork(sandbox)
         except Entered as entered:
             self._interrupts.stop()
             self.outlet = entered.outlet

@@ -59,7 +59,7 @@ def take_when_reading(tell: Callable[[], None]) -> None:
             tell()
             take()
 
-    if not is_there():
+    if not _is_there():
         return
     sys.addaudithook(look)
     for number, handler in ((signal.SIGTTIN, handle), (signal.SIGTTOU, signal.SIG_IGN)):
@@ -67,10 +67,7 @@ def take_when_reading(tell: Callable[[], None]) -> None:
             signal.signal(number, handler)
 
 
-def is_there() -> bool:
-    """
-    Say whether this process has a terminal.
-    """
+def _is_there() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY))
     except OSError:

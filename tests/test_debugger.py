@@ -174,7 +174,10 @@ def test_debugger(pytester: pytest.Pytester, capture: str) -> None:
     """
     options = ["--pdb", f"--capture={capture}", *_only("breakpoint or trace or fails")]
     steps: list[Step] = [*SECRET, "p secret + 100", "n", "c", *SECRET, *SECRET]
-    seen = _converse(pytester, options, steps, ways=ALL)
+    # A group that is led from outside of a PID namespace has no name in it, by which
+    # the terminal could be given back.
+    ways = {way: prefix for way, prefix in ALL.items() if "--fork" not in prefix}
+    seen = _converse(pytester, options, steps, ways=ways)
     assert seen.status == 1
     assert seen.lines.count("141") == 4
     for banner, count in [("PDB set_trace", 2), ("PDB post_mortem", 2)]:

@@ -26,7 +26,7 @@ from pytest_nsisolate.interrupt import forget_key
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
 
-#: How the process between tells the guest's pid and wait status.
+#: How the process between tells the guest's pid and wait status; how long a word is.
 NUMBER = struct.Struct("=i")
 
 _WITHIN = linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNS
@@ -77,8 +77,9 @@ class Outlet:
         head = os.read(self._gate, NUMBER.size)
         if not head:
             os._exit(1)
-        (size,) = NUMBER.unpack(head)
-        return os.read(self._gate, size).decode("utf-8", "surrogateescape")
+        return os.read(self._gate, *NUMBER.unpack(head)).decode(
+            "utf-8", "surrogateescape"
+        )
 
 
 #: What a guest does: gets its end of the channel, and what `Guest.let_go` said.
@@ -107,8 +108,9 @@ class Entered(BaseException):
             try:
                 body(self.outlet, word)
             except BaseException:  # noqa: BLE001 - told, and nothing comes after
-                trace = traceback.format_exc()
-                self.outlet.send({"kind": "broken", "traceback": trace})
+                self.outlet.send(
+                    {"kind": "broken", "traceback": traceback.format_exc()}
+                )
             self.outlet.send({"kind": "done"})
             code = 0
         finally:
@@ -228,10 +230,9 @@ class Entry:
 
     def _refuse(self, error: OSError, call: str) -> NoReturn:
         refused = Refused.from_os_error(error, call)
-        call, number = refused.call, refused.number
         try:
-            message: Message = {"kind": "refused", "call": call, "errno": number}
-            write_all(self.channel, encode(message))
+            said = {"kind": "refused", "call": refused.call, "errno": refused.number}
+            write_all(self.channel, encode(said))
         finally:
             os._exit(1)
 

@@ -87,7 +87,9 @@ class Carrier:
         # What is not of this process is given up when another measurement begins, and
         # pytest-cov, until 7.0, begins one in what it knows for a fork.
         self._collector.pid = os.getpid()
-        vars(item.config.pluginmanager.get_plugin("_cov") or self)["pid"] = os.getpid()
+        plugin = item.config.pluginmanager.get_plugin("_cov")
+        if plugin is not None:
+            plugin.pid = os.getpid()
         vars(self._collector).pop("flush_data", None)
         self._data = self._collector.covdata
         # What the supervisor has measured so far is for it to add.

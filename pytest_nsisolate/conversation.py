@@ -13,6 +13,8 @@ import pytest
 
 from pytest_nsisolate import builtin
 from pytest_nsisolate.channel import Message
+from pytest_nsisolate.deadline import Deadline
+from pytest_nsisolate.leaks import ATTRIBUTE, Leaks
 from pytest_nsisolate.output import flush
 from pytest_nsisolate.reports import (
     append_section,
@@ -48,6 +50,10 @@ class Conversation:
     """Whether the guest has taken the terminal."""
     since: float = dataclasses.field(default_factory=time.time)
     """When the phase began that is not reported yet, in seconds since the epoch."""
+    deadline: Deadline | None = None
+    """When the guest is to be ended."""
+    leaks: Leaks = ()
+    """What the test has left in its sandbox."""
     before: int = 0
     """How many sections of captured output the test had before, from earlier tries."""
     stays: Callable[[], bool] | None = None
@@ -71,13 +77,9 @@ class Conversation:
             case "shown":
                 self._note_shown()
             case "terminal":
-                self.release()
-                flush(self.item.config)
-                self.terminal = True
+                self._give_terminal()
             case "broken":
                 self.broken = str(message["traceback"])
-            case "again":
-                self._begin_again()
             case "basetemp":
                 return builtin.basetemp(self.item.config)
             case "session" if message["when"] == "before teardown":
@@ -105,6 +107,8 @@ class Conversation:
         """
         Report *report* to pytest and its plugins.
         """
+        if self.leaks and report.when == "teardown":
+            setattr(report, ATTRIBUTE, [str(leak) for leak in self.leaks])
         if self.stays is not None and type(report) is pytest.TestReport:
             # Those of subtests are logged as they come, as ever.
             if report not in self.reports:
@@ -147,6 +151,20 @@ class Conversation:
         self.release()
         if not report.passed:
             self.log(report)
+
+    def fail_teardown(self, report: pytest.TestReport) -> None:
+        """
+        Have *report*, which failed, be what is reported of teardown.
+
+        Where the guest has told of a failure itself, this comes after.
+        """
+        held, self.held = self.held, report
+        if held is not None and held.passed:
+            report.sections = held.sections
+            report.start, report.stop = held.start, held.stop
+            report.duration = held.duration
+        elif held is not None:
+            self.log(held)
 
     def raise_interruption(self) -> None:
         """
@@ -197,6 +215,11 @@ class Conversation:
         Pass on what is meant for pytest and its plugins.
         """
         match message["kind"]:
+            case "again":
+                self._begin_again()
+            case "resumed":
+                if self.deadline is not None:
+                    self.deadline.resume()
             case "report":
                 self._hear_report(report_from_message(self.item.config, message))
                 if message.get("wait"):
@@ -214,6 +237,16 @@ class Conversation:
                 self.item.ihook.pytest_nsisolate_hand_over(
                     item=self.item, payload=message["payload"]
                 )
+
+    def _give_terminal(self) -> None:
+        """
+        Leave the terminal to the guest, for someone who types.
+        """
+        if self.deadline is not None:
+            self.deadline.suspend()
+        self.release()
+        flush(self.item.config)
+        self.terminal = True
 
     def _note_shown(self) -> None:
         """

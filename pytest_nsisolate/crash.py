@@ -4,20 +4,34 @@ What is reported of a test whose guest did not finish.
 
 from __future__ import annotations
 
+import inspect
+import os
 import shlex
 from typing import Literal, NoReturn, TypeAlias
 
+import pluggy
 import pytest
 
 from pytest_nsisolate import diagnosis
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
-from pytest_nsisolate.ending import Exited, Killed
+from pytest_nsisolate.ending import Exited, Killed, TimedOut
+from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Explanation, Refused
+from pytest_nsisolate.marker import spec_of
 from pytest_nsisolate.options import Unavailable
+from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.untouched import time
 
 Phase: TypeAlias = Literal["setup", "call", "teardown"]
+
+#: The frame in a guest's stack, as `faulthandler` writes it, that runs its test; and
+#: where those are from that come before what is the test's own.
+_FIRST_FRAME = f'  File "{inspect.getfile(Entered)}", line '
+_PYTEST = tuple(
+    f'  File "{os.path.dirname(inspect.getfile(one))}{os.sep}'
+    for one in (pytest.Item, pluggy.PluginManager, Entered)
+)
 
 _AFTER: dict[str, Phase] = {"setup": "call", "call": "teardown"}
 
@@ -51,6 +65,59 @@ def explain(talk: Conversation, ended: Exited | Killed) -> str:
         fix = f"strace -f -e trace=exit_group,execve {rerun}"
     what = f"{item.name} did not finish: {ended} during {phase}"
     return str(Explanation(what=what, why=why, fix=fix))
+
+
+def explain_time_out(talk: Conversation, ended: TimedOut, stack: str) -> str:
+    """
+    Say that a test took too long, where it was, and what ran in its sandbox.
+
+    Args:
+        talk: What it had said until then.
+        ended: How it was ended.
+        stack: What `faulthandler` has written.
+    """
+    item, phase = talk.item, phase_after(talk.last)
+    own = spec_of(item)
+    if isinstance(own, Spec) and own.timeout is not None:
+        why = f"its marker says timeout={own.timeout:g}"
+    else:
+        why = f"--nsisolate-timeout or nsisolate_timeout is {ended.after:g}"
+    explanation = Explanation(
+        what=f"{item.name} did not finish: {ended} during {phase}",
+        why=why,
+        fix="look below for where it was, or give it longer: "
+        f"@pytest.mark.isolated(timeout={2 * ended.after:g})",
+    )
+    processes = ended.processes or ("  not known: init gave no answer",)
+    silence = ended.silence or "its file was closed, or the test had called execve()"
+    return "\n".join(
+        [
+            str(explanation),
+            "",
+            "processes in the sandbox:",
+            *processes,
+            "",
+            _of_test(stack) or f"no stack was written: {silence}",
+        ]
+    )
+
+
+def _of_test(stack: str) -> str:
+    """
+    Return *stack*, by thread, without the frames of pytest that a test begins below.
+    """
+    lines: list[str] = []
+    is_below = False
+    for line in stack.splitlines():
+        if not line.startswith("  File "):
+            is_below = False
+        elif line.startswith(_FIRST_FRAME):
+            is_below = True
+            while any(place in lines[-1] for place in _PYTEST):
+                lines.pop()
+        if not is_below:
+            lines.append(line)
+    return "\n".join(lines).rstrip()
 
 
 def explain_broken(talk: Conversation) -> str:

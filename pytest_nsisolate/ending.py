@@ -40,6 +40,21 @@ class Killed:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class TimedOut:
+    """It was ended because its time was over."""
+
+    after: float
+    """Its time limit, in seconds."""
+    processes: tuple[str, ...] = ()
+    """What ran in the sandbox then, a line each."""
+    silence: str = ""
+    """Why it has not written its stack; empty if it has."""
+
+    def __str__(self) -> str:
+        return f"timed out after {self.after:g} s"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class NeverStarted:
     """It did not get as far as the test."""
 
@@ -47,7 +62,7 @@ class NeverStarted:
     """The call that failed on the way into the sandbox."""
 
 
-Ending: TypeAlias = "Finished | Exited | Killed | NeverStarted"
+Ending: TypeAlias = "Finished | Exited | Killed | TimedOut | NeverStarted"
 
 
 def from_wait_status(status: int) -> Exited | Killed:

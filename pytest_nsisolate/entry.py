@@ -204,6 +204,7 @@ class Entry:
             )
             os.close(self.gate[1])
             self._enter(identity)
+            self.sandbox.forget()
         except OSError as error:
             self._refuse(error, "a system call")
         raise Entered(outlet)

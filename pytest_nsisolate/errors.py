@@ -48,6 +48,14 @@ class SpecError(NsIsolateError, ValueError):
         self.fix = fix
 
 
+class LeakWarning(UserWarning):
+    """
+    A test has left something in its sandbox.
+
+    .. versionadded:: 0.1.0
+    """
+
+
 class Refused(NsIsolateError):
     """
     A sandbox could not be had.

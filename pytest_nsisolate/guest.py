@@ -8,15 +8,24 @@ import contextlib
 import dataclasses
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from pytest_nsisolate import ending, launcher
+from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.channel import Garbled, Message, Reader
-from pytest_nsisolate.ending import Ending, Exited, Killed
+from pytest_nsisolate.deadline import Deadline
+from pytest_nsisolate.ending import Ending, Exited, Killed, TimedOut
 from pytest_nsisolate.entry import NUMBER, Entered, Entry
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.interrupt import Interrupts
-from pytest_nsisolate.sandbox import LauncherGone, Sandbox
+from pytest_nsisolate.leaks import process_tree
+from pytest_nsisolate.remains import STACK_SIGNAL
+from pytest_nsisolate.sandbox import LauncherGone, Sandbox, readable
 from pytest_nsisolate.untouched import os, select
+
+#: How long a guest may take to write its stack, in seconds. It takes a few
+#: milliseconds.
+STACK_TIMEOUT = 2.0
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -42,6 +51,8 @@ class Guest:
     """How it ended, once it has been reaped."""
     interrupted: bool = False
     """Whether it has been sent SIGINT."""
+    left: Facts | None = None
+    """What was in the sandbox when the guest had ended, if that was looked for."""
     settled: bool = False
     """Whether nothing is left in the sandbox."""
 
@@ -55,10 +66,20 @@ class Guest:
             os.write(self.gate, NUMBER.pack(len(data)) + data)
 
     def talk(
-        self, hear: Callable[[Message], str | None], interrupts: Interrupts
+        self,
+        hear: Callable[[Message], str | None],
+        interrupts: Interrupts,
+        deadline: Deadline | None = None,
+        grace: float | None = None,
     ) -> Ending:
         """
         Hand each message to *hear* until the guest has ended.
+
+        Args:
+            hear: Acts on a message and returns the answer, if it wants one.
+            interrupts: As below.
+            deadline: When the guest is to be ended; None: never.
+            grace: Seconds for what runs in the sandbox to end, if `left` is wanted.
 
         The first of *interrupts* goes to the guest, for the test to make of it what it
         would; a second one is for the supervisor.
@@ -66,7 +87,7 @@ class Guest:
         Everything in the sandbox has then been sent SIGKILL; `settle` waits for it.
         """
         try:
-            said = self._listen(hear, interrupts)
+            said = self._listen(hear, interrupts, deadline or Deadline(None))
         except BaseException:
             self.settle()
             self.reap()
@@ -74,6 +95,8 @@ class Guest:
         if isinstance(said, ending.NeverStarted) and not self.sandbox.is_alive():
             gone = LauncherGone(said.refused.call, said.refused.number)
             said = ending.NeverStarted(gone)
+        if grace is not None and not isinstance(said, ending.NeverStarted):
+            self.left = self.sandbox.audit(grace)
         self.sandbox.kill()
         if said is None:
             self.settle()
@@ -96,6 +119,18 @@ class Guest:
             self.reap()
         self.sandbox.close()
 
+    def forget(self) -> None:
+        """
+        Let go of this in another guest, whose business it is not.
+        """
+        if self.ended is None:
+            for fd in (self.inlet.fd, self.pidfd, self.gate):
+                os.close(fd)
+            if self.status is not None:
+                os.close(self.status)
+        if not self.settled:
+            self.sandbox.forget()
+
     def reap(self) -> Exited | Killed:
         """
         Wait for the supervisor's own fork and return how the guest ended.
@@ -114,13 +149,41 @@ class Guest:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
+        self._signal(signal.SIGINT)
+
+    def _signal(self, *numbers: int) -> int | None:
+        """
+        Send signals to the guest and return its process id, if it is known.
+        """
         pid = self.pid if self.status is None else self._tell(0)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGINT)
+                for number in numbers:
+                    os.kill(pid, number)
+        return pid
+
+    def _expire(self, limit: float) -> TimedOut:
+        """
+        End the guest, and return what can be said of where it was.
+        """
+        facts = self.sandbox.audit()
+        processes = () if facts is None else tuple(process_tree(facts))
+        # One that has been stopped acts on nothing but SIGCONT and SIGKILL.
+        pid = self._signal(STACK_SIGNAL, signal.SIGCONT)
+        if readable(self.pidfd, STACK_TIMEOUT):
+            return TimedOut(limit, processes)
+        silence = (
+            f"{ending.signal_name(STACK_SIGNAL)} had no effect in {STACK_TIMEOUT:g} s; "
+            f"/proc/PID/status says {_state_of(pid)}"
+        )
+        self._signal(signal.SIGKILL)
+        return TimedOut(limit, processes, silence)
 
     def _listen(
-        self, hear: Callable[[Message], str | None], interrupts: Interrupts
+        self,
+        hear: Callable[[Message], str | None],
+        interrupts: Interrupts,
+        deadline: Deadline,
     ) -> Ending | None:
         """
         Return what the guest itself said of its end; None if it said nothing.
@@ -132,7 +195,8 @@ class Guest:
         while True:
             # Looked at before the channel is read: what a guest wrote before it died
             # is still in the pipe, and a fork of it may hold the pipe open for ever.
-            dead = any(fd == self.pidfd for fd, _ in poll.poll())
+            events = poll.poll(deadline.timeout())
+            dead = any(fd == self.pidfd for fd, _ in events)
             if interrupts.take():
                 self._interrupt_once()
             try:
@@ -146,6 +210,8 @@ class Guest:
                 return None
             if (said := self._hear_all(hear)) is not None:
                 return said
+            if deadline.limit is not None and deadline.is_over():
+                return self._expire(deadline.limit)
 
     def _hear_all(self, hear: Callable[[Message], str | None]) -> Ending | None:
         """
@@ -258,6 +324,19 @@ def _pipe(
     reader.callback(os.close, read)
     writer.callback(os.close, write)
     return read, write
+
+
+def _state_of(pid: int | None) -> str:
+    """
+    Return what keeps the process *pid* from a signal. Source: proc_pid_status(5).
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return "nothing"
+    names = ("State", "SigBlk", "SigIgn", "SigCgt")
+    said = [" ".join(line.split()) for line in lines if line.startswith(names)]
+    return ", ".join(said)
 
 
 def _refused(message: Message) -> Refused:

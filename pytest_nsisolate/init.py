@@ -1,7 +1,7 @@
 """
-PID 1 of a sandbox: makes it, reaps its orphans, and takes it down by dying.
+PID 1 of a sandbox: makes it, reaps orphans, audits, and takes it down by dying.
 
-Runs in a fork of the launcher. Imports `linux` and what the launcher has anyway.
+Runs in a fork of the launcher. Imports `linux`, `audit` and what the launcher has.
 
 Source for all of it: pid_namespaces(7), "The namespace init process".
 """
@@ -14,13 +14,21 @@ import _socket
 import marshal
 import os
 import signal
+import struct
 from array import array
 
 from pytest_nsisolate import linux
+from pytest_nsisolate.audit import Audit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+#: What init sends: its pidfd, its root directory, and a socket to ask for an audit.
+DESCRIPTORS = 3
+
+#: How an audit is asked for: the grace period in seconds.
+GRACE = struct.Struct("=d")
 
 _QUIET = linux.MS_NOSUID | linux.MS_NODEV
 
@@ -29,8 +37,8 @@ def run(control: _socket.socket, request: dict[str, str | None]) -> NoReturn:
     """
     Become the init of a new sandbox and answer *request* on *control*.
 
-    The answer is an empty message with two descriptors, this process's pidfd and its
-    root directory, or the call that was refused and its errno.
+    The answer is an empty message with the descriptors of `DESCRIPTORS`, or the call
+    that was refused and its errno.
 
     Args:
         control: The launcher's socket to the supervisor.
@@ -38,25 +46,39 @@ def run(control: _socket.socket, request: dict[str, str | None]) -> NoReturn:
     """
     try:
         _build(request)
-        fds = [os.pidfd_open(os.getpid()), os.open("/", os.O_PATH | os.O_CLOEXEC)]
+        audit = Audit()
+        questions, asker = _socketpair()
+        pidfd = os.pidfd_open(os.getpid())
+        root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        fds = array("i", [pidfd, root, asker])
         control.sendmsg(
-            [marshal.dumps(None)],
-            [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", fds))],
+            [marshal.dumps(None)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)]
         )
     except OSError as error:
         tell_refusal(control, error)
         os._exit(1)
     # Nothing that the launcher had open may be kept alive by a sandbox.
-    _close_all()
-    while True:
-        signal.pause()
+    _close_all_but(questions)
+    while question := os.read(questions, GRACE.size):
+        (grace,) = GRACE.unpack(question)
+        os.write(questions, marshal.dumps(audit.look(grace)))
+    # No one holds this sandbox any more.
+    os._exit(0)
 
 
-def _close_all() -> None:
+def _socketpair() -> tuple[int, int]:
+    try:
+        pair = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "socketpair()") from None
+    return pair[0].detach(), pair[1].detach()
+
+
+def _close_all_but(kept: int) -> None:
     # Not closerange(): a Python that was built without close_range(2) closes number by
     # number, whether open or not.
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2:  # noqa: PLR2004 - the standard streams
+        if int(name) > 2 and int(name) != kept:  # noqa: PLR2004 - the standard streams
             try:
                 os.close(int(name))
             except OSError:

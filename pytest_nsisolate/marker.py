@@ -23,6 +23,8 @@ def isolated(
     hostname: str | None = None,
     domainname: str | None = None,
     user: str | None = None,
+    timeout: float | None = None,
+    leaks: str | None = None,
 ) -> None:
     """
     Run the test in IPC, UTS and PID namespaces of its own.
@@ -34,6 +36,11 @@ def isolated(
         domainname: NIS domain name inside, at most 64 bytes; None for the host's.
         user: ``"root"`` for uid 0 inside, with its capabilities; None for who pytest
             runs as.
+        timeout: Seconds that the test may take, its own fixtures included; 0 for as
+            long as it takes; None for what the options say.
+        leaks: ``"ignore"``, ``"warn"`` or ``"fail"``: what becomes of the test if it
+            leaves processes, IPC objects, files in ``/dev/shm`` or mounts; None for
+            what the options say.
 
     .. versionadded:: 0.1.0
     """

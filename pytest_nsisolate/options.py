@@ -5,11 +5,12 @@ Command line and ini options.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, NoReturn, TypeAlias, cast, get_args
 
 import pytest
 
 from pytest_nsisolate.errors import Explanation
+from pytest_nsisolate.spec import Leaks, is_duration
 
 #: Where a session keeps its `Options`.
 key = pytest.StashKey["Options"]()
@@ -30,6 +31,14 @@ class Options:
     """Isolate none."""
     unavailable: Unavailable
     """What becomes of a test whose sandbox cannot be had."""
+    timeout: float
+    """Seconds that an isolated test may take; 0: as long as it takes."""
+    leaks: Leaks
+    """What becomes of a test that leaves something in its sandbox."""
+    grace: float
+    """Seconds that processes have to end when their test is over."""
+    leaks_asked: bool
+    """Whether the command line says `leaks`."""
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -37,26 +46,72 @@ class Options:
         Return the options in *config*.
 
         Raises:
-            pytest.UsageError: The ini file has a value that there is not.
+            pytest.UsageError: There is no such value.
         """
         given: bool | None = config.getoption("nsisolate")
-        policy = config.getoption("nsisolate_unavailable")
-        if policy is None:
-            policy = config.getini("nsisolate_unavailable") or "fail"
-        if policy not in get_args(Unavailable):
-            known = " and ".join(get_args(Unavailable))
-            raise pytest.UsageError(
-                Explanation(
-                    what=f"cannot use nsisolate_unavailable = {policy}",
-                    why=f"the ini option nsisolate_unavailable knows {known}",
-                    fix="write nsisolate_unavailable = fail in the ini file",
-                )
-            )
         return cls(
             every=bool(config.getini("nsisolate")) if given is None else given,
             off=given is False,
-            unavailable=cast("Unavailable", policy),
+            unavailable=cast(
+                "Unavailable",
+                _choice(config, "unavailable", get_args(Unavailable), "fail"),
+            ),
+            timeout=_seconds(config, "timeout", 0.0, "60"),
+            leaks=cast("Leaks", _choice(config, "leaks", get_args(Leaks), "warn")),
+            grace=_seconds(config, "leak_grace", DEFAULT_GRACE, "0.5"),
+            leaks_asked=config.getoption("nsisolate_leaks") is not None,
         )
+
+
+#: What `Options.grace` is where no one says it, in seconds.
+DEFAULT_GRACE = 0.2
+
+
+def _choice(
+    config: pytest.Config, name: str, choices: tuple[str, ...], default: str
+) -> str:
+    value, source = _value(config, name)
+    if value is None:
+        return default
+    if value not in choices:
+        known = f"{', '.join(choices[:-1])} and {choices[-1]}"
+        _refuse(source, value, f"knows {known}", default)
+    return value
+
+
+def _seconds(config: pytest.Config, name: str, default: float, example: str) -> float:
+    value, source = _value(config, name)
+    if value is None:
+        return default
+    try:
+        seconds = float(value)
+    except ValueError:
+        _refuse(source, value, "takes a number of seconds", example)
+    if not is_duration(seconds):
+        _refuse(source, value, "takes a number of seconds from 0 up", example)
+    return seconds
+
+
+def _value(config: pytest.Config, name: str) -> tuple[str | None, str]:
+    """
+    Return what is said of the option *name*, if anything is, and where.
+    """
+    given = config.getoption(f"nsisolate_{name}")
+    if given is not None:
+        return given, f"--nsisolate-{name.replace('_', '-')}="
+    return config.getini(f"nsisolate_{name}") or None, f"nsisolate_{name} = "
+
+
+def _refuse(source: str, value: str, takes: str, example: str) -> NoReturn:
+    where = "on the command line" if source.startswith("-") else "in the ini file"
+    kind = "" if source.startswith("-") else "ini "
+    raise pytest.UsageError(
+        Explanation(
+            what=f"cannot use {source}{value}",
+            why=f"the {kind}option {source.rstrip('= ')} {takes}",
+            fix=f"write {source}{example} {where}",
+        )
+    )
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -65,29 +120,36 @@ def add_options(parser: pytest.Parser) -> None:
     """
     # Help texts: capital letter first; a single phrase has no full stop.
     group = parser.getgroup("nsisolate", "isolation in Linux namespaces")
-    group.addoption(
-        "--nsisolate",
-        action="store_true",
-        default=None,
-        help="Isolate every test, marked or not",
-    )
+    every = "Isolate every test, marked or not"
+    group.addoption("--nsisolate", action="store_true", default=None, help=every)
+    parser.addini("nsisolate", every, type="bool", default=False)
     group.addoption(
         "--no-nsisolate",
         action="store_false",
         dest="nsisolate",
         help="Isolate no test: all run on the host",
     )
-    group.addoption(
-        "--nsisolate-unavailable",
-        choices=get_args(Unavailable),
-        default=None,
-        help="What becomes of a test whose sandbox cannot be had (default: fail)",
-    )
-    parser.addini(
-        "nsisolate", "Isolate every test, marked or not", type="bool", default=False
-    )
-    parser.addini(
-        "nsisolate_unavailable",
-        "What becomes of a test whose sandbox cannot be had: fail or skip",
-        default="fail",
-    )
+    for name, (metavar, text) in _WITH_VALUE.items():
+        option = f"--nsisolate-{name.replace('_', '-')}"
+        group.addoption(option, metavar=metavar, default=None, help=text)
+        parser.addini(f"nsisolate_{name}", text, default="")
+
+
+_WITH_VALUE = {
+    "unavailable": (
+        "{fail,skip}",
+        "What becomes of a test whose sandbox cannot be had (default: fail)",
+    ),
+    "timeout": (
+        "SECONDS",
+        "How long an isolated test may take (default: as long as it takes)",
+    ),
+    "leaks": (
+        "{ignore,warn,fail}",
+        "What becomes of a test that leaves something behind (default: warn)",
+    ),
+    "leak_grace": (
+        "SECONDS",
+        f"How long its processes may take to end after it (default: {DEFAULT_GRACE})",
+    ),
+}

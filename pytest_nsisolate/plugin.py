@@ -4,6 +4,7 @@ The pytest plugin: hooks only, in the order in which pytest calls them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 
 import pytest
@@ -13,11 +14,12 @@ from pytest_nsisolate import (
     clash,
     header,
     hookspecs,
+    leak_policy,
     options,
 )
 from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.isolation import Isolation, came_too_late
-from pytest_nsisolate.marker import BadMarker
+from pytest_nsisolate.marker import BadMarker, isolated
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.supervisor import Supervisor
 from pytest_nsisolate.wish import wish_of
@@ -34,7 +36,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    arguments = "hostname=None, domainname=None, user=None"
+    arguments = ", ".join(
+        f"{one.name}=None" for one in inspect.signature(isolated).parameters.values()
+    )
     for name in ("isolated", "nsisolated"):
         config.addinivalue_line(
             "markers",
@@ -42,9 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
             "pytest-nsisolate",
         )
     config.stash[options.key] = Options.of(config)
-    config.stash[_supervisor] = Supervisor(
-        config, config.stash[options.key].unavailable
-    )
+    config.stash[_supervisor] = Supervisor(config, config.stash[options.key])
+    if config.stash[options.key].leaks_asked:
+        config.pluginmanager.register(leak_policy.Table(), "nsisolate-left")
     carrier.register(config)
 
 

@@ -173,6 +173,10 @@ class Relay:
             self._tell_of_terminal()
             terminal.take()
 
+    def pytest_leave_pdb(self) -> None:
+        if self._outlet is not None:
+            self._outlet.send({"kind": "resumed"})
+
     def _tell_of_terminal(self) -> None:
         if self._outlet is not None:
             self._outlet.send({"kind": "terminal"}, wait=True)

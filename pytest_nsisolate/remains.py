@@ -5,9 +5,15 @@ What can still be read of a guest that crashed: memory that outlives it.
 from __future__ import annotations
 
 import faulthandler
+import signal
 import sys
 
 from pytest_nsisolate.untouched import os
+
+#: Has a guest write the stack of each of its threads, and then ends it. One that tests
+#: do not use: SIGRTMIN and some after it are those of the C library, SIGRTMAX is
+#: valgrind's.
+STACK_SIGNAL = signal.SIGRTMAX - 1
 
 
 class Remains:
@@ -38,10 +44,15 @@ class Remains:
 
     def take_over(self) -> None:
         """
-        In a guest: have the stack of a crash written here, if it is written at all.
+        In a guest: have its stack written here, of a crash if it is written at all.
         """
+        fd = self._fds["faulthandler"]
         if faulthandler.is_enabled():
-            faulthandler.enable(file=self._fds["faulthandler"])
+            faulthandler.enable(file=fd)
+        # Written in the signal handler, by a thread that need not have the GIL. Chained
+        # to what the signal does by default: that the guest is dead says that it is
+        # written.
+        faulthandler.register(STACK_SIGNAL, file=fd, all_threads=True, chain=True)
 
     def copy_output(self) -> None:
         """

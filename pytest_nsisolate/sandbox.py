@@ -13,15 +13,21 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 from pytest_nsisolate import launcher, linux
+from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.init import DESCRIPTORS, GRACE
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.untouched import os, select
 
 #: How long to wait for a sandbox, in seconds. One takes a few milliseconds; this is
 #: for a machine that swaps.
 ANSWER_TIMEOUT = 30.0
+
+#: How long to wait for an audit, beyond the grace period, in seconds.
+AUDIT_TIMEOUT = 10.0
 
 _BOOT = (
     "import sys; sys.path.append(sys.argv[1]); "
@@ -84,6 +90,8 @@ class Sandbox:
     """Pidfd of the init."""
     root: int
     """O_PATH descriptor of the root directory inside."""
+    asker: int
+    """Socket on which init is asked for an audit."""
     identity: str
     """Which user namespace it is in: see `identity_for`."""
 
@@ -92,6 +100,22 @@ class Sandbox:
         Say whether the init still runs.
         """
         return not readable(self.init, 0)
+
+    def audit(self, grace: float = 0.0) -> Facts | None:
+        """
+        Return what is inside; None if init does not say.
+
+        Args:
+            grace: How long processes inside may take to end, in seconds.
+        """
+        try:
+            os.write(self.asker, GRACE.pack(grace))
+            if not readable(self.asker, grace + AUDIT_TIMEOUT):
+                return None
+            answer = os.read(self.asker, 1 << 18)
+        except OSError:
+            return None
+        return cast("Facts", marshal.loads(answer)) if answer else None
 
     def kill(self) -> None:
         """
@@ -110,8 +134,14 @@ class Sandbox:
         """
         self.kill()
         readable(self.init, ANSWER_TIMEOUT)
-        os.close(self.init)
-        os.close(self.root)
+        self.forget()
+
+    def forget(self) -> None:
+        """
+        Close the descriptors, and leave the sandbox to whoever else has them.
+        """
+        for fd in (self.init, self.root, self.asker):
+            os.close(fd)
 
 
 class Launcher:
@@ -130,7 +160,7 @@ class Launcher:
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
-        self._asked: Spec | None = None
+        self._asked: dict[str, str | None] | None = None
         with contextlib.ExitStack() as stack:
             try:
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -153,15 +183,15 @@ class Launcher:
         Raises:
             LauncherGone: The launcher is gone.
         """
-        if self._asked == spec:
+        request = {"hostname": spec.hostname, "domainname": spec.domainname}
+        if self._asked == request:
             return
         self._drop_asked()
-        request = {"hostname": spec.hostname, "domainname": spec.domainname}
         try:
             self._control.send(marshal.dumps(request))
         except OSError as error:
             raise LauncherGone("send() to the launcher", error.errno or 0) from None
-        self._asked = spec
+        self._asked = request
 
     def take(self, spec: Spec) -> Sandbox:
         """
@@ -193,7 +223,7 @@ class Launcher:
         if not readable(self._control.fileno(), ANSWER_TIMEOUT):
             raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
         try:
-            message, fds, _, _ = socket.recv_fds(self._control, 65536, 2)
+            message, fds, _, _ = socket.recv_fds(self._control, 65536, DESCRIPTORS)
         except OSError as error:
             raise LauncherGone(
                 "recvmsg() from the launcher", error.errno or 0
@@ -203,14 +233,15 @@ class Launcher:
         refusal = marshal.loads(message)
         if refusal is not None:
             raise Refused(*refusal)
-        if len(fds) != 2:  # noqa: PLR2004 - those that init sends
+        if len(fds) != DESCRIPTORS:
             # What does not fit under the limit is dropped. Source: unix(7), SCM_RIGHTS.
             for fd in fds:
                 os.close(fd)
             raise Refused("recvmsg() of descriptors", errno.EMFILE)
         for fd in fds:
             os.set_inheritable(fd, False)
-        return Sandbox(init=fds[0], root=fds[1], identity=self.identity)
+        pidfd, root, asker = fds
+        return Sandbox(init=pidfd, root=root, asker=asker, identity=self.identity)
 
     def forget(self) -> None:
         """

@@ -6,12 +6,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Literal
+from typing import Literal, TypeAlias, TypeGuard, get_args
 
 from pytest_nsisolate.errors import SpecError, safe_repr
 
 #: Longest hostname and domain name, in bytes. Source: uname(2), __NEW_UTS_LEN.
 UTS_NAME_MAX = 64
+
+#: Longest time limit, in seconds. Source: poll(2), whose timeout is an int of
+#: milliseconds.
+LONGEST = (2**31 - 1) // 1000
+
+#: What becomes of a test that leaves something in its sandbox.
+Leaks: TypeAlias = Literal["ignore", "warn", "fail"]
 
 #: The namespaces of every sandbox, by their names in /proc/PID/ns.
 NAMESPACES = ("ipc", "uts", "pid", "mnt")
@@ -35,12 +42,49 @@ class Spec:
     user: Literal["root"] | None = None
     """``"root"``: uid 0 inside, with its capabilities; None: who pytest runs as."""
 
+    timeout: float | None = None
+    """Seconds that the test may take, its own fixtures included; 0: as long as it
+    takes; None: what the options say."""
+    leaks: Leaks | None = None
+    """What becomes of a test that leaves something; None: what the options say."""
+
     def __post_init__(self) -> None:
+        _check_timeout(self.timeout)
+        if self.leaks is not None and self.leaks not in get_args(Leaks):
+            known = ", ".join(f'"{one}"' for one in get_args(Leaks))
+            msg = f"leaks={safe_repr(self.leaks)} is none of {known}"
+            raise SpecError(msg, 'write leaks="fail", or leave leaks= out')
         _check_uts_name("hostname", self.hostname)
         _check_uts_name("domainname", self.domainname)
         if self.user is not None and self.user != "root":
             msg = f'user={safe_repr(self.user)} is neither "root" nor None'
             raise SpecError(msg, 'write user="root", or leave user= out')
+
+
+def _check_timeout(seconds: object) -> None:
+    if seconds is None:
+        return
+    fix = "write timeout=5, or leave timeout= out"
+    if not is_number(seconds):
+        kind = type(seconds).__name__
+        shown = f"timeout={safe_repr(seconds)}"
+        raise SpecError(f"{shown} is of type {kind}, not float", fix)
+    if not is_duration(seconds):
+        raise SpecError(f"timeout={seconds} is no number of seconds from 0 up", fix)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """
+    Say whether *value* is an int or a float; a bool is none.
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_duration(seconds: float) -> bool:
+    """
+    Say whether *seconds* can be waited for.
+    """
+    return 0 <= seconds <= LONGEST
 
 
 def _check_uts_name(keyword: str, name: object) -> None:

@@ -71,6 +71,14 @@ class Succession:
                 # Tests in a row mostly ask for the same.
                 self.pool.prepare(spec)
 
+    def forget(self) -> None:
+        """
+        Let go of everything in a guest, whose business it is not.
+        """
+        self.pool.forget()
+        if self._current is not None:
+            self._current.forget()
+
     def settle(self) -> None:
         """
         Wait until nothing is left of the guest that was let go last.

@@ -16,19 +16,21 @@ from pytest_nsisolate import (
     crash,
     guest,
     isolation,
+    leak_policy,
     private,
     relay,
     terminal,
 )
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
-from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted
+from pytest_nsisolate.deadline import Deadline
+from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted, TimedOut
 from pytest_nsisolate.entry import Entered, Outlet
 from pytest_nsisolate.errors import Explanation, Refused
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.isolation import Isolation
-from pytest_nsisolate.options import Unavailable
+from pytest_nsisolate.options import Options
 from pytest_nsisolate.output import flush
 from pytest_nsisolate.relay import number_of
 from pytest_nsisolate.remains import Remains
@@ -44,10 +46,10 @@ class Supervisor:
 
     Args:
         config: That of the session.
-        unavailable: What becomes of a test whose sandbox cannot be had.
+        options: What the session is asked for.
     """
 
-    def __init__(self, config: pytest.Config, unavailable: Unavailable) -> None:
+    def __init__(self, config: pytest.Config, options: Options) -> None:
         self.succession = Succession(self._fork)
         self.borrowing = Borrowing()
         self._relay = relay.Relay(config)
@@ -56,7 +58,7 @@ class Supervisor:
         #: In a guest, its end of the channel; None in the supervisor.
         self.outlet: Outlet | None = None
         self._identity: str | None = None
-        self._unavailable = unavailable
+        self._options = options
         self._remains: Remains | None = None
         self._interrupts = Interrupts()
 
@@ -117,7 +119,7 @@ class Supervisor:
                     # Someone has killed the sandbox before the test began.
                     self._run_guest(talk, spec, nextitem, next_spec)
             except Refused as refused:
-                crash.report_refusal(talk, refused, self._unavailable)
+                crash.report_refusal(talk, refused, self._options.unavailable)
         self._complete(talk, nextitem)
         if stays is not None:
             private.keep_sections(item, talk.reports)
@@ -198,7 +200,9 @@ class Supervisor:
                 process = self.succession.begin(item, spec, number_of(nextitem))
                 if nextitem is not None and next_spec is not None:
                     self.succession.begin_next(item, nextitem, next_spec)
-                ended = process.talk(talk.hear, self._interrupts)
+                talk.deadline = Deadline(spec.timeout or None)
+                grace = None if spec.leaks == "ignore" else self._options.grace
+                ended = process.talk(talk.hear, self._interrupts, talk.deadline, grace)
         except pytest.fail.Exception as error:
             # A signal handler, as that of pytest-timeout, ends the test from here.
             self.succession.settle()
@@ -213,9 +217,17 @@ class Supervisor:
             case Finished():
                 if talk.broken is not None or not talk.is_complete():
                     crash.report(talk, self.borrowing, crash.explain_broken(talk), {})
+            case TimedOut():
+                output = self._output_so_far(talk)
+                text = crash.explain_time_out(talk, ended, output.pop("faulthandler"))
+                crash.report(talk, self.borrowing, text, output)
             case Exited() | Killed() if talk.interruption is None:
                 text, output = crash.explain(talk, ended), self._output_so_far(talk)
                 crash.report(talk, self.borrowing, text, output)
+        if spec.leaks != "ignore" and not (
+            talk.interruption or (process.left is None and ended != Finished())
+        ):
+            leak_policy.judge(talk, process.left, fails=spec.leaks == "fail")
 
     def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
         """
@@ -234,7 +246,7 @@ class Supervisor:
             self._interrupts.stop()
             self.outlet = entered.outlet
             self._identity = sandbox.identity
-            self.succession.pool.forget()
+            self.succession.forget()
             remains.take_over()
             self._relay.take_over(item, entered.outlet, remains)
             raise

@@ -4,10 +4,13 @@ Whether a test is to be isolated, and how: markers, fixture and options together
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from pytest_nsisolate import options
 from pytest_nsisolate.marker import BadMarker, spec_of
+from pytest_nsisolate.options import Options
 from pytest_nsisolate.spec import Spec
 
 _wish = pytest.StashKey["Spec | BadMarker | None"]()
@@ -30,8 +33,19 @@ def _work_out(item: pytest.Item) -> Spec | BadMarker | None:
     if chosen.off:
         return None
     if found is None and (chosen.every or _has_fixture(item)):
-        return Spec()
-    return found
+        found = Spec()
+    return None if found is None else _complete(found, chosen)
+
+
+def _complete(spec: Spec, chosen: Options) -> Spec:
+    """
+    Return *spec* with what the options say where it says nothing.
+    """
+    return dataclasses.replace(
+        spec,
+        timeout=chosen.timeout if spec.timeout is None else spec.timeout,
+        leaks=spec.leaks or chosen.leaks,
+    )
 
 
 def _has_fixture(item: pytest.Item) -> bool:

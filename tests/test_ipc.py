@@ -160,7 +160,7 @@ def host_memory():
     memory.close()
     memory.unlink()
 
-@pytest.mark.isolated
+@pytest.mark.isolated(leaks="ignore")
 @pytest.mark.parametrize("turn", [1, 2])
 def test_shared_memory(host_memory, turn, on_host):
     assert os.listdir("/dev/shm") == []

@@ -209,7 +209,14 @@ def test_unknown_policy_on_command_line(pytester: pytest.Pytester) -> None:
     """
     result = pytester.runpytest_inprocess(*WITHOUT, "--nsisolate-unavailable=pass")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*argument --nsisolate-unavailable: invalid choice*"])
+    result.stderr.fnmatch_lines(
+        [
+            "ERROR: cannot use --nsisolate-unavailable=pass",
+            "why: the option --nsisolate-unavailable knows fail and skip",
+            "fix: write --nsisolate-unavailable=fail on the command line",
+        ],
+        consecutive=True,
+    )
 
 
 def test_without_autoload(

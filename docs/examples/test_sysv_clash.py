@@ -11,7 +11,8 @@ import os
 
 import pytest
 
-pytestmark = pytest.mark.isolated
+# That they leave something is the point here, and needs no warning.
+pytestmark = pytest.mark.isolated(leaks="ignore")
 
 QUEUE_KEY = 0x6E736971
 SEGMENT_KEY = 0x6E736973

@@ -1,0 +1,234 @@
+"""
+The audit: what is in a sandbox, as its init sees it.
+
+Runs in a bare interpreter, and gives numbers and strings, which `marshal` carries.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Not typing.TypeAlias, which a bare interpreter would have to import.
+#: What is known of one thing, in an order that is that of its kind.
+Fact = tuple[int | float | str, ...]
+#: What there is of one kind: how many, and the facts on the first of them.
+Found = tuple[int, list[Fact]]
+#: That by kind. Under "unseen": what could not be looked for, the call, and its errno.
+Facts = dict[str, Found]
+
+#: Of one kind, so many are described: an answer must fit into one message.
+SHOWN = 20
+
+_SHOWN_PROCESSES = 100
+_CUT = 300
+
+#: What a process is: the guest, a helper of Python, or anything else.
+GUEST, HELPER, OTHER = "guest", "helper", "other"
+
+#: Python starts these of its own accord, and they end with who started them.
+_HELPERS = ("resource_tracker import main", "multiprocessing.forkserver import main")
+
+#: The guest's process id inside: the first after init.
+_GUEST_PID = 2
+
+#: Set for a segment that goes when the last process detaches. Source: shmctl(2).
+_SHM_DEST = 0o1000
+
+
+class Audit:
+    """
+    The look for what is in this sandbox.
+
+    Made when the sandbox is: what is mounted by then is no leak.
+    """
+
+    def __init__(self) -> None:
+        self._mounts = set(_mounts())
+
+    def look(self, grace: float) -> Facts:
+        """
+        Return what there is.
+
+        Args:
+            grace: How long processes may take to end, in seconds. It is spent only
+                where there are any.
+        """
+        if grace > 0:
+            _wait_for_processes(grace)
+        facts: Facts = {}
+        unseen: list[Fact] = []
+        for kind, find in {**_FIND, "mount": self._new_mounts}.items():
+            try:
+                facts[kind] = find()
+            except OSError as error:  # noqa: PERF203 - each for itself
+                unseen.append((kind, str(error.filename), error.errno or 0))
+        facts["unseen"] = (len(unseen), unseen)
+        return facts
+
+    def _new_mounts(self) -> Found:
+        new = [mount for mount in _mounts() if mount not in self._mounts]
+        return len(new), [mount[1:] for mount in new[:SHOWN]]
+
+
+def _processes() -> Found:
+    """
+    Find all but init: id, that of who started it, age in seconds, command, and which.
+
+    A zombie is no process any more. Source: proc_pid_stat(5).
+    """
+    found: list[Fact] = []
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    helpers: set[int] = set()
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            head, _, tail = _read(f"/proc/{pid}/stat").rpartition(")")
+            command = _command(pid) or f"[{head.partition('(')[2]}]"
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        fields = tail.split()
+        if pid == 1 or fields[0] in "ZX":
+            continue
+        age = max(0.0, now - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
+        kind = GUEST if pid == _GUEST_PID else OTHER
+        if any(text in command for text in _HELPERS) and int(fields[1]) not in helpers:
+            # What a fork server has forked has its command line, and is no helper.
+            kind = HELPER
+            helpers.add(pid)
+        found.append((pid, int(fields[1]), age, command[:_CUT], kind))
+    return len(found), found[:_SHOWN_PROCESSES]
+
+
+def _wait_for_processes(grace: float) -> None:
+    """
+    Wait until those that are no helpers have ended, for *grace* seconds at most.
+    """
+    end = time.monotonic() + grace
+    poll = select.poll()
+    waiting = set()
+    try:
+        for pid, *_, kind in _processes()[1]:
+            if kind == OTHER:
+                waiting.add(os.pidfd_open(int(pid)))
+    except OSError:
+        # One that has just ended, or no descriptor to be had: wait for those there are.
+        pass
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
+    while waiting and (left := end - time.monotonic()) > 0:
+        for fd, _ in poll.poll(left * 1000):
+            poll.unregister(fd)
+            waiting.discard(fd)
+            os.close(fd)
+    for fd in waiting:
+        os.close(fd)
+
+
+def _shm() -> Found:
+    """
+    Find SysV segments: key, id, bytes, uid and process id of who made it.
+
+    Source: proc_sysvipc(5), for all three kinds.
+    """
+    rows = [row for row in _sysvipc("shm") if not int(row["perms"], 8) & _SHM_DEST]
+    names = ("key", "shmid", "size", "cuid", "cpid")
+    return len(rows), [tuple(int(row[name]) for name in names) for row in rows[:SHOWN]]
+
+
+def _sem() -> Found:
+    """
+    Find SysV semaphore sets: key, id, number of semaphores, uid of who made it.
+    """
+    rows = _sysvipc("sem")
+    names = ("key", "semid", "nsems", "cuid")
+    return len(rows), [tuple(int(row[name]) for name in names) for row in rows[:SHOWN]]
+
+
+def _msg() -> Found:
+    """
+    Find SysV message queues: key, id, bytes, uid of who made it, number of messages.
+    """
+    rows = _sysvipc("msg")
+    names = ("key", "msqid", "cbytes", "cuid", "qnum")
+    return len(rows), [tuple(int(row[name]) for name in names) for row in rows[:SHOWN]]
+
+
+def _sysvipc(kind: str) -> list[dict[str, str]]:
+    head, *lines = _read(f"/proc/sysvipc/{kind}").splitlines()
+    names = head.split()
+    return [dict(zip(names, line.split(), strict=True)) for line in lines]
+
+
+def _queues() -> Found:
+    """
+    Find POSIX message queues: name, uid of who made it.
+    """
+    return _directory("/dev/mqueue", lambda facts: (facts.st_uid,))
+
+
+def _files() -> Found:
+    """
+    Find files in ``/dev/shm``: name, uid of who owns it, bytes.
+    """
+    return _directory("/dev/shm", lambda facts: (facts.st_uid, facts.st_size))
+
+
+def _directory(path: str, facts: Callable[[os.stat_result], tuple[int, ...]]) -> Found:
+    if not os.path.ismount(path):
+        # The host's, and not for a sandbox to tell of; or there is none.
+        return 0, []
+    names = sorted(os.listdir(path))
+    found: list[Fact] = [
+        (ascii(name)[1:-1], *facts(os.lstat(f"{path}/{name}")))
+        for name in names[:SHOWN]
+    ]
+    return len(names), found
+
+
+def _mounts() -> list[tuple[str, str, str, str, str]]:
+    return mounts(_read("/proc/self/mountinfo"))
+
+
+def mounts(mountinfo: str) -> list[tuple[str, str, str, str, str]]:
+    """
+    Return what is mounted: id, file system, where, device, directory in that.
+
+    Source: proc_pid_mountinfo(5).
+    """
+    found = []
+    for line in mountinfo.splitlines():
+        fields = line.split()
+        kind = fields[fields.index("-") + 1]
+        found.append((fields[0], kind, fields[4], fields[2], fields[3]))
+    return found
+
+
+_FIND: dict[str, Callable[[], Found]] = {
+    "process": _processes,
+    "shm": _shm,
+    "sem": _sem,
+    "msg": _msg,
+    "queue": _queues,
+    "file": _files,
+}
+
+
+def _command(pid: int) -> str:
+    return _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
+
+
+def _read(path: str) -> str:
+    # Not by open(): the codecs that it may load are not in memory.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = b""
+        while chunk := os.read(fd, 1 << 16):
+            data += chunk
+    finally:
+        os.close(fd)
+    return data.decode("utf-8", "backslashreplace")

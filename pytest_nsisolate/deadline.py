@@ -1,0 +1,77 @@
+"""
+Time limits: when a guest has had its time.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pytest_nsisolate.untouched import time
+
+#: Modules whose trace function is a debugger's. One of coverage.py is no debugger.
+_DEBUGGERS = {"bdb", "pydevd", "pydevd_frame_evaluator", "pydevd_tracing"}
+
+
+class Deadline:
+    """
+    The time limit of one guest, from now on. A debugger suspends it.
+
+    Args:
+        limit: Seconds that the guest has; None for no limit.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self.limit = limit
+        self._left = limit
+        self._since: float | None = None
+        if not _is_debugged():
+            self.resume()
+
+    def resume(self) -> None:
+        """
+        Let time pass.
+        """
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def suspend(self) -> None:
+        """
+        Let no time pass, until this is resumed.
+        """
+        self._left, self._since = self.left(), None
+
+    def left(self) -> float | None:
+        """
+        Return how many seconds are left, None while there is no limit; never below 0.
+        """
+        if self._left is None or self._since is None:
+            return self._left
+        return max(0.0, self._left - (time.monotonic() - self._since))
+
+    def timeout(self) -> float | None:
+        """
+        Return for how many milliseconds to wait, as poll(2) wants it; None: for ever.
+        """
+        left = self.left()
+        return None if left is None or self._since is None else left * 1000
+
+    def is_over(self) -> bool:
+        """
+        Say whether no time is left.
+        """
+        return self.timeout() == 0
+
+
+def _is_debugged() -> bool:
+    """
+    Say whether a debugger traces this process, as that of an editor does.
+    """
+    module = type(sys.gettrace()).__module__
+    name = getattr(sys.gettrace(), "__module__", None) or module
+    # Since Python 3.12; a debugger takes the tool id that is meant for it.
+    monitoring: Any = getattr(sys, "monitoring", None)
+    return str(name).partition(".")[0] in _DEBUGGERS or (
+        monitoring is not None
+        and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
+    )

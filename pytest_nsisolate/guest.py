@@ -15,7 +15,7 @@ from pytest_nsisolate.ending import Ending, Exited, Killed
 from pytest_nsisolate.entry import NUMBER, Entered, Entry
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.interrupt import Interrupts
-from pytest_nsisolate.sandbox import LauncherGone, Sandbox
+from pytest_nsisolate.sandbox import LauncherGone, Sandbox, readable
 from pytest_nsisolate.untouched import os, select
 
 
@@ -44,6 +44,12 @@ class Guest:
     """Whether it has been sent SIGINT."""
     settled: bool = False
     """Whether nothing is left in the sandbox."""
+
+    def is_alive(self) -> bool:
+        """
+        Say whether the supervisor's own fork still runs.
+        """
+        return not readable(self.pidfd, 0)
 
     def let_go(self, word: str = "-") -> None:
         """

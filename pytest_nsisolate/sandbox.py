@@ -212,6 +212,12 @@ class Launcher:
             os.set_inheritable(fd, False)
         return Sandbox(init=fds[0], root=fds[1], identity=self.identity)
 
+    def has_ended(self) -> bool:
+        """
+        Say whether the process has ended, and with it all of its sandboxes.
+        """
+        return self._process.poll() is not None
+
     def forget(self) -> None:
         """
         Let go of the launcher in a guest, whose business it is not.

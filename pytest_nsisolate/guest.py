@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import signal
+import termios
 from collections.abc import Callable
 
 from pytest_nsisolate import ending, launcher
@@ -44,6 +47,10 @@ class Guest:
     """Whether it has been sent SIGINT."""
     settled: bool = False
     """Whether nothing is left in the sandbox."""
+    was_told: bool = False
+    """Whether it has been let go."""
+    was_heard: bool = False
+    """Whether it has said anything of its test."""
 
     def is_alive(self) -> bool:
         """
@@ -59,6 +66,7 @@ class Guest:
         with contextlib.suppress(BrokenPipeError):
             # A path at most: it fits into the pipe.
             os.write(self.gate, NUMBER.pack(len(data)) + data)
+            self.was_told = True
 
     def talk(
         self, hear: Callable[[Message], str | None], interrupts: Interrupts
@@ -82,9 +90,23 @@ class Guest:
             said = ending.NeverStarted(gone)
         self.sandbox.kill()
         if said is None:
+            has_begun = self._has_begun()
             self.settle()
             said = self.reap()
+            if said == Killed(signal.SIGKILL) and not has_begun:
+                call = f"a guest {said} before its test"
+                said = ending.NeverStarted(LauncherGone(call, errno.ECHILD))
         return said
+
+    def _has_begun(self) -> bool:
+        """
+        Say whether a guest that is dead had gone on from the gate.
+        """
+        if self.was_heard:
+            return True
+        # What no one has read is still in the pipe. Source: FIONREAD(2const).
+        unread = fcntl.ioctl(self.gate, termios.FIONREAD, bytes(NUMBER.size))
+        return self.was_told and unread == bytes(NUMBER.size)
 
     def settle(self) -> None:
         """
@@ -165,6 +187,7 @@ class Guest:
                 case "refused":
                     return ending.NeverStarted(_refused(message))
                 case _:
+                    self.was_heard = True
                     answer = hear(message)
                     if message.get("wait"):
                         self.let_go(answer or "-")

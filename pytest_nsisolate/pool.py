@@ -46,7 +46,13 @@ class Pool:
         """
         key = (spec.user, spec.hostname is not None, spec.domainname is not None)
         if key not in self._probed:
-            self._probed[key] = self._try(spec)
+            refused = self._try(spec)
+            if isinstance(refused, LauncherGone):
+                # Someone has killed it, which says nothing of the next.
+                refused = self._try(spec)
+            if isinstance(refused, LauncherGone):
+                return refused
+            self._probed[key] = refused
         return self._probed[key]
 
     def take(self, spec: Spec) -> Sandbox:
@@ -106,7 +112,7 @@ class Pool:
             case NeverStarted(refused):
                 return refused
             case Exited() | Killed():
-                return Refused(f"a first guest that {ended}", errno.ECHILD)
+                return LauncherGone(f"a first guest {ended}", errno.ECHILD)
             case _:
                 return None
 

@@ -67,12 +67,12 @@ def is_capable() -> bool:
 
 
 _GAIN = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc"
-_LOSE = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
+LOSE = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
 
 #: Run a command with CAP_SYS_ADMIN (in a user namespace, if need be), or without it.
 WAYS = {
     launcher.PLAIN: [] if is_capable() else _GAIN.split(),
-    launcher.KEEP: _LOSE.split() if is_capable() else [],
+    launcher.KEEP: LOSE.split() if is_capable() else [],
 }
 
 RunPytest = Callable[..., pytest.RunResult]

@@ -205,6 +205,11 @@ def _role(command: list[str], above: Sequence[list[str]]) -> str:
 def started(command: Sequence[str], path: Path, **options: object) -> Iterator[Session]:
     """
     Run *command*, pytest or what ends in it, in *path*; end it at the end.
+
+    Args:
+        command: The command.
+        path: The working directory.
+        options: For `subprocess.Popen`.
     """
     token = secrets.token_hex(8)
     process = subprocess.Popen(  # type: ignore[call-overload]

@@ -6,6 +6,7 @@ More of the same, for longer: tests/stress.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -69,8 +70,10 @@ import time
 import pytest
 
 @pytest.mark.parametrize("number", range(6))
-def test_it(number):
+def test_it(number, isolation):
     if number == 2:
+        with open("pid", "w") as file:
+            file.write(str(isolation.pid_on_host))
         os.mkdir("here")
         while not os.path.exists("go on"):
             time.sleep(0.005)
@@ -97,12 +100,20 @@ def _interfere(
     return [one.name for one in found if one.text]
 
 
-def _guests(session: machine.Session) -> list[psutil.Process]:
+def _running(path: Path) -> psutil.Process:
     """
-    Return the supervisor's own forks, the oldest first.
+    Return the guest of the test that waits in *path*.
     """
-    found = session.roles().get("guest or between", [])
-    return sorted(found, key=lambda one: one.create_time())
+    return psutil.Process(int((path / "pid").read_text()))
+
+
+def _pid_space(one: psutil.Process) -> str:
+    """
+    Return the PID namespace that *one* is in, or nothing if it is dead.
+    """
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{one.pid}/ns/pid")
+    return ""
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -112,10 +123,7 @@ def test_between(pytester: pytest.Pytester) -> None:
     """
 
     def act(session: machine.Session) -> None:
-        found = _guests(session)
-        machine.wait_until(lambda: len(session.roles().get("guest", [])) == len(found))
-        between = next(one for one in found if one.children())
-        kill([between])
+        kill(filter(None, [_running(pytester.path).parent()]))
 
     assert _interfere(pytester.path, launcher.KEEP, act) == ["test_it[2]"]
 
@@ -128,10 +136,11 @@ def test_spare(pytester: pytest.Pytester, way: str) -> None:
     """
 
     def act(session: machine.Session) -> None:
+        used = _pid_space(_running(pytester.path))
+
         def spare() -> list[psutil.Process]:
-            # The first is that in which the test runs, which waits.
             inits = session.roles().get("init", [])
-            return sorted(inits, key=lambda one: one.create_time())[1:]
+            return [one for one in inits if _pid_space(one) != used]
 
         machine.wait_until(lambda: len(spare()) == 2, "two more sandboxes")
         found = spare()

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import signal
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +58,16 @@ class Guest:
     """What was in the sandbox when the guest had ended, if that was looked for."""
     settled: bool = False
     """Whether nothing is left in the sandbox."""
+    was_told: bool = False
+    """Whether it has been let go."""
+    was_heard: bool = False
+    """Whether it has said anything of its test."""
+
+    def is_alive(self) -> bool:
+        """
+        Say whether the supervisor's own fork still runs.
+        """
+        return not readable(self.pidfd, 0)
 
     def let_go(self, word: str = "-") -> None:
         """
@@ -64,6 +77,7 @@ class Guest:
         with contextlib.suppress(BrokenPipeError):
             # A path at most: it fits into the pipe.
             os.write(self.gate, NUMBER.pack(len(data)) + data)
+            self.was_told = True
 
     def talk(
         self,
@@ -99,9 +113,23 @@ class Guest:
             self.left = self.sandbox.audit(grace)
         self.sandbox.kill()
         if said is None:
+            has_begun = self._has_begun()
             self.settle()
             said = self.reap()
+            if said == Killed(signal.SIGKILL) and not has_begun:
+                call = f"a guest {said} before its test"
+                said = ending.NeverStarted(LauncherGone(call, errno.ECHILD))
         return said
+
+    def _has_begun(self) -> bool:
+        """
+        Say whether a guest that is dead had gone on from the gate.
+        """
+        if self.was_heard:
+            return True
+        # What no one has read is still in the pipe. Source: FIONREAD(2const).
+        unread = fcntl.ioctl(self.gate, termios.FIONREAD, bytes(NUMBER.size))
+        return self.was_told and unread == bytes(NUMBER.size)
 
     def settle(self) -> None:
         """
@@ -225,6 +253,7 @@ class Guest:
                 case "refused":
                     return ending.NeverStarted(_refused(message))
                 case _:
+                    self.was_heard = True
                     answer = hear(message)
                     if message.get("wait"):
                         self.let_go(answer or "-")

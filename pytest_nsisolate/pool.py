@@ -20,6 +20,9 @@ from pytest_nsisolate.spec import Spec
 #: What decides which calls a sandbox takes: user, hostname and domain name given.
 _Sequence: TypeAlias = tuple[str | None, bool, bool]
 
+#: How often one is asked for: a dead sandbox may be followed by a dead launcher.
+_TRIES = 3
+
 
 class Pool:
     """
@@ -28,6 +31,8 @@ class Pool:
 
     def __init__(self) -> None:
         self._launchers: dict[str, Launcher] = {}
+        #: Those that are dead, or as good as that, and not waited for yet.
+        self._lost: list[Launcher] = []
         self._probed: dict[_Sequence, Refused | None] = {}
 
     def probe(self, spec: Spec) -> Refused | None:
@@ -41,7 +46,13 @@ class Pool:
         """
         key = (spec.user, spec.hostname is not None, spec.domainname is not None)
         if key not in self._probed:
-            self._probed[key] = self._try(spec)
+            refused = self._try(spec)
+            if isinstance(refused, LauncherGone):
+                # Someone has killed it, which says nothing of the next.
+                refused = self._try(spec)
+            if isinstance(refused, LauncherGone):
+                return refused
+            self._probed[key] = refused
         return self._probed[key]
 
     def take(self, spec: Spec) -> Sandbox:
@@ -69,6 +80,8 @@ class Pool:
         """
         while self._launchers:
             self._launchers.popitem()[1].close()
+        while self._lost:
+            self._lost.pop().close()
 
     def forget(self) -> None:
         """
@@ -76,6 +89,8 @@ class Pool:
         """
         while self._launchers:
             self._launchers.popitem()[1].forget()
+        while self._lost:
+            self._lost.pop().forget()
 
     def _try(self, spec: Spec) -> Refused | None:
         if sys.platform != "linux":
@@ -97,25 +112,44 @@ class Pool:
             case NeverStarted(refused):
                 return refused
             case Exited() | Killed():
-                return Refused(f"a first guest that {ended}", errno.ECHILD)
+                return LauncherGone(f"a first guest {ended}", errno.ECHILD)
             case _:
                 return None
 
     def _take(self, spec: Spec) -> Sandbox:
-        # A launcher that someone has killed, or that died with the sandbox it had
-        # ready, is found out here; one more is tried.
-        for _ in range(2):
-            try:
-                sandbox = self._launcher(spec).take(spec)
-            except LauncherGone as gone:
-                refused: Refused = gone
-            else:
-                if sandbox.is_alive():
-                    return sandbox
-                sandbox.close()
-                refused = LauncherGone("a sandbox's init", errno.ESRCH)
-            self._launchers.pop(identity_for(spec)).close()
-        raise refused
+        # A launcher that someone has killed, and the sandbox that it had ready, are
+        # found out here; then another one is tried.
+        taken = self._take_once(spec)
+        for _ in range(_TRIES - 1):
+            if isinstance(taken, Sandbox):
+                break
+            taken = self._take_once(spec)
+        if isinstance(taken, Sandbox):
+            return taken
+        raise taken
+
+    def _take_once(self, spec: Spec) -> Sandbox | LauncherGone:
+        try:
+            sandbox = self._launcher(spec).take(spec)
+        except LauncherGone as gone:
+            self._lose(identity_for(spec))
+            return gone
+        if sandbox.is_alive():
+            return sandbox
+        sandbox.close()
+        return LauncherGone("a sandbox's init", errno.ESRCH)
+
+    def _lose(self, identity: str) -> None:
+        """
+        Put a launcher aside, to be waited for when no guest of its sandboxes is left.
+
+        It ends only then: the supervisor, who would wait here, has to reap them first.
+        Source: pid_namespaces(7), "The namespace init process".
+        """
+        for launcher in [one for one in self._lost if one.has_ended()]:
+            self._lost.remove(launcher)
+            launcher.close()
+        self._lost.append(self._launchers.pop(identity))
 
     def _launcher(self, spec: Spec) -> Launcher:
         identity = identity_for(spec)

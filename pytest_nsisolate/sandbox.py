@@ -243,6 +243,12 @@ class Launcher:
         pidfd, root, asker = fds
         return Sandbox(init=pidfd, root=root, asker=asker, identity=self.identity)
 
+    def has_ended(self) -> bool:
+        """
+        Say whether the process has ended, and with it all of its sandboxes.
+        """
+        return self._process.poll() is not None
+
     def forget(self) -> None:
         """
         Let go of the launcher in a guest, whose business it is not.

@@ -102,7 +102,9 @@ class Succession:
         """
         if self._ahead is not None:
             meant, failed, process = self._ahead
-            if meant is item and failed == item.session.testsfailed:
+            failed_since = failed != item.session.testsfailed
+            # Dead already, it was killed by someone: its test has not begun.
+            if meant is item and not failed_since and process.is_alive():
                 self._ahead = None
                 return process
             self._drop_ahead()

@@ -5,12 +5,14 @@ What every test here may use.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import machine
 import pytest
 
 from pytest_nsisolate import launcher
@@ -65,12 +67,12 @@ def is_capable() -> bool:
 
 
 _GAIN = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc"
-_LOSE = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
+LOSE = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
 
 #: Run a command with CAP_SYS_ADMIN (in a user namespace, if need be), or without it.
 WAYS = {
     launcher.PLAIN: [] if is_capable() else _GAIN.split(),
-    launcher.KEEP: _LOSE.split() if is_capable() else [],
+    launcher.KEEP: LOSE.split() if is_capable() else [],
 }
 
 RunPytest = Callable[..., pytest.RunResult]
@@ -137,3 +139,16 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="nsi") as path:
         monkeypatch.setenv("TMPDIR", path)
         yield Path(path)
+
+
+@pytest.fixture
+def nothing_left(temporary: Path) -> Iterator[None]:
+    """
+    Expect of a test that it leaves nothing on this machine.
+    """
+    before = machine.snapshot("none", temporary)
+    yield
+    # pytest keeps the directories of its last three sessions, by design.
+    for one in temporary.glob("pytest-of-*"):
+        shutil.rmtree(one)
+    machine.nothing_left(before, "none", temporary)

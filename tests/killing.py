@@ -1,0 +1,232 @@
+"""
+Sessions whose processes are killed, and what is expected of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import machine
+import psutil
+from machine import Session
+
+#: Tests each of which has a process, a segment, a queue and a file to leave behind.
+SUITE = """
+import ctypes
+import os
+import subprocess
+import sys
+import time
+import pytest
+
+libc = ctypes.CDLL(None, use_errno=True)
+CREATE = 0o1666  # Source: ipc.h
+
+@pytest.fixture(scope="module", params=["a", "b"])
+def borrowed(request):
+    yield request.param
+
+@pytest.fixture
+def owned(tmp_path):
+    assert libc.shmget(0x4E5349, 4096, CREATE) >= 0
+    assert libc.msgget(0x4E5349, CREATE) >= 0
+    with open("/dev/shm/nsi-killed", "x"):
+        yield tmp_path
+
+def sleep():
+    command = ["sh", "-c", "trap '' TERM HUP INT; sleep 600; sleep 600"]
+    return subprocess.Popen(command, start_new_session=True)
+
+@pytest.mark.parametrize("number", range({count}))
+def test_alone(number, owned):
+    sleep()
+    time.sleep({pause})
+
+@pytest.mark.parametrize("number", range({count} // 4))
+def test_borrows(borrowed, owned, number):
+    sleep()
+    time.sleep({pause})
+"""
+
+#: Who may be killed while pytest lives.
+OTHERS = ("outer", "inner", "init", "guest or between", "guest")
+
+_PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--nsisolate", "-v")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """
+    How one test went, by pytest's own XML.
+    """
+
+    name: str
+    text: str
+    """What was reported if it did not pass; empty if it did."""
+
+
+@dataclasses.dataclass
+class Toll:
+    """
+    What was killed in a campaign, and what that cost.
+    """
+
+    killed: dict[str, int] = dataclasses.field(default_factory=dict)
+    tests: int = 0
+    failed: int = 0
+    sessions: int = 0
+
+    def count(self, role: str) -> None:
+        """
+        Note that a process of *role* was killed.
+        """
+        self.killed[role] = self.killed.get(role, 0) + 1
+
+    def __str__(self) -> str:
+        return (
+            f"{sum(self.killed.values())} kills {self.killed}, {self.sessions} "
+            f"sessions, {self.failed} of {self.tests} tests failed"
+        )
+
+
+def seeded(seed: int) -> random.Random:
+    """
+    Return what makes the same choices for the same *seed*.
+    """
+    return random.Random(seed)  # noqa: S311 - nothing is kept secret by it
+
+
+def write_suite(path: Path, count: int, pause: float) -> int:
+    """
+    Write `SUITE` to *path* and return how many tests it has.
+    """
+    text = SUITE.replace("{count}", str(count)).replace("{pause}", str(pause))
+    (path / "test_suite.py").write_text(text)
+    (path / "pytest.ini").write_text("[pytest]\n")
+    return count + count // 4 * 2
+
+
+def pytest_command(prefix: Iterable[str], *options: str) -> list[str]:
+    """
+    Return the command that runs pytest, isolated, behind *prefix*.
+    """
+    return [*prefix, sys.executable, *_PYTEST, *options]
+
+
+def cases(path: Path) -> list[Case]:
+    """
+    Return the tests that the XML in *path* tells of, one for each outcome.
+    """
+    found = []
+    for case in ElementTree.parse(path).iter("testcase"):
+        faults = [one for one in case if one.tag in {"failure", "error"}]
+        text = "\n".join(str(one.text) for one in faults)
+        found.append(Case(str(case.get("name")), text))
+    return found
+
+
+_NAMES_IT = re.compile(
+    r"(?P<name>\S+) did not finish: killed by SIGKILL during \w+$"
+    r"|cannot isolate (?P<other>\S+): .* failed: ",
+    re.MULTILINE,
+)
+
+
+def expect_accounted(found: Sequence[Case], number: int, kills: int) -> int:
+    """
+    Expect *number* tests, at most *kills* failed, each by a text that names it.
+
+    Returns:
+        How many failed.
+    """
+    assert len({one.name for one in found}) == number
+    failed = [one for one in found if one.text]
+    assert len(failed) <= kills, failed
+    for one in failed:
+        named = _NAMES_IT.search(one.text)
+        assert named, one
+        assert one.name in named.groups(), one
+        assert re.search("^why: .+\nfix: .+", one.text, re.MULTILINE), one
+    return len(failed)
+
+
+def kill(processes: Iterable[psutil.Process], number: int = signal.SIGKILL) -> None:
+    """
+    Send all of *processes* the signal *number*, those that are gone excepted.
+    """
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.send_signal(number)
+
+
+def pick(session: Session, chance: random.Random, role: str) -> psutil.Process | None:
+    """
+    Return a process of *role* in *session*, if there is one now.
+    """
+    found = sorted(session.roles().get(role, []), key=lambda one: one.pid)
+    return chance.choice(found) if found else None
+
+
+def moments(session: Session, chance: random.Random, pause: float) -> Iterator[None]:
+    """
+    Yield at random moments, *pause* seconds apart on the average, until it has ended.
+    """
+    while session.process.poll() is None:
+        time.sleep(chance.uniform(0, 2 * pause))
+        yield
+
+
+def survive(
+    prefix: Iterable[str], path: Path, number: int, chance: random.Random, toll: Toll
+) -> None:
+    """
+    Kill all but pytest at random moments, and expect the session to tell of each test.
+    """
+    xml, kills = path / "seen.xml", 0
+    command = pytest_command(prefix, f"--junitxml={xml}")
+    with (path / "output").open("w+") as output:
+        with machine.started(command, path, stdout=output, stderr=output) as session:
+            for _ in moments(session, chance, 0.15):
+                role = chance.choice(OTHERS)
+                victim = pick(session, chance, role)
+                if victim is not None:
+                    kill([victim])
+                    toll.count(role)
+                    kills += 1
+            code = session.process.wait(machine.PATIENCE)
+        output.seek(0)
+        assert code in {0, 1}, output.read()
+    toll.failed += expect_accounted(cases(xml), number, kills)
+    toll.tests += number
+    toll.sessions += 1
+
+
+def perish(
+    prefix: Iterable[str], path: Path, chance: random.Random, toll: Toll, who: str
+) -> None:
+    """
+    Kill pytest, or *who* is "all", at a random moment, and expect everything to end.
+    """
+    command = pytest_command(prefix)
+    with (
+        (path / "output").open("w") as output,
+        machine.started(command, path, stdout=output, stderr=output) as session,
+    ):
+        machine.wait_until(session.supervisor, "pytest")
+        time.sleep(chance.uniform(0, 1.5))
+        if who == "all":
+            kill(session.processes())
+        else:
+            kill(filter(None, [session.supervisor()]))
+        toll.count(who)
+        toll.sessions += 1
+        machine.wait_until(lambda: not session.processes(), "the end of all")

@@ -1,0 +1,230 @@
+"""
+What a session may leave behind on the machine, and sessions to leave it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+#: How long what is dying may take to be gone, in seconds.
+PATIENCE = 20.0
+
+#: The mark in the environment of all processes of a session, which is how they are
+#: found wherever they are and whoever has inherited them.
+MARK = "NSISOLATE_MACHINE"
+
+#: Namespaces as /proc names them. Source: namespaces(7).
+KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+
+#: What the commands of a launcher have in common, and of nothing else.
+_BOOT = "launcher.main"
+
+
+def wait_until(condition: Callable[[], object], what: str = "it") -> None:
+    """
+    Wait until *condition* is true; fail if that takes too long.
+    """
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"still waiting for {what}"
+        time.sleep(0.005)
+
+
+def marked(token: str) -> list[psutil.Process]:
+    """
+    Return the processes with *token* for a mark; those that are zombies have none.
+    """
+    found, entry = [], f"{MARK}={token}\0".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):
+            if entry in path.read_bytes():
+                found.append(psutil.Process(int(path.parent.name)))
+    return found
+
+
+def snapshot(token: str, directory: Path) -> set[str]:
+    """
+    Return by a line each what a session may leave behind, or others may have.
+
+    Args:
+        token: The mark of its processes, of which the namespaces are told as well.
+        directory: Where it puts its temporary files.
+    """
+    return {
+        *_processes(token),
+        *(f"zombie {one.pid} of this process" for one in _zombies()),
+        *(f"mount {line}" for line in _lines("/proc/self/mountinfo")),
+        *_ipc(),
+        *(f"file {path}" for path in _files("/dev/shm", "/dev/mqueue")),
+        *(f"temporary {path}" for path in _files(str(directory))),
+        *(f"descriptor {name} of this process" for name in _descriptors()),
+    }
+
+
+def nothing_left(before: set[str], token: str, directory: Path) -> None:
+    """
+    Wait until there is nothing that was not there *before*; else name what is left.
+
+    What another program of this machine has for a while is not seen twice for long.
+    """
+    left: set[str] | None = None
+
+    def is_nothing() -> bool:
+        nonlocal left
+        new = snapshot(token, directory) - before
+        left = new if left is None else left & new
+        return not left
+
+    end = time.monotonic() + PATIENCE
+    while not is_nothing():
+        assert time.monotonic() < end, sorted(left or ())
+        time.sleep(0.01)
+
+
+def _processes(token: str) -> Iterator[str]:
+    outside = set(_namespaces(os.getpid()))
+    for one in marked(token):
+        with contextlib.suppress(psutil.Error):
+            yield f"process {one.pid}: {' '.join(one.cmdline())}"
+        for space in set(_namespaces(one.pid)) - outside:
+            yield f"namespace {space}, of process {one.pid}"
+
+
+def _zombies() -> list[psutil.Process]:
+    def is_zombie(one: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return bool(one.status() == psutil.STATUS_ZOMBIE)
+        return False
+
+    return [one for one in psutil.Process().children() if is_zombie(one)]
+
+
+def _namespaces(pid: int) -> Iterator[str]:
+    for kind in KINDS:
+        with contextlib.suppress(OSError):
+            yield os.readlink(f"/proc/{pid}/ns/{kind}")
+
+
+def _ipc() -> Iterator[str]:
+    for kind in ("msg", "sem", "shm"):
+        for line in _lines(f"/proc/sysvipc/{kind}")[1:]:
+            # Key and identifier. Source: proc_sysvipc(5).
+            yield f"SysV {kind} {' '.join(line.split()[:2])}"
+
+
+def _lines(path: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text().splitlines()
+    return []
+
+
+def _files(*directories: str) -> Iterator[Path]:
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            yield from Path(directory).iterdir()
+
+
+def _descriptors() -> Iterator[str]:
+    for path in _files("/proc/self/fd"):
+        # That of the listing itself is closed by now.
+        with contextlib.suppress(OSError):
+            yield f"{path.name} to {path.readlink()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """
+    A pytest that runs, and all that belongs to it.
+    """
+
+    process: subprocess.Popen[str]
+    token: str
+
+    def processes(self) -> list[psutil.Process]:
+        """
+        Return all of its processes.
+        """
+        return marked(self.token)
+
+    def supervisor(self) -> psutil.Process | None:
+        """
+        Return the pytest process, if it runs.
+        """
+        return next(iter(self.roles().get("supervisor", [])), None)
+
+    def roles(self) -> dict[str, list[psutil.Process]]:
+        """
+        Return the processes of the plugin by what they are.
+
+        Of some a moment's look may miss one, or find one that has just ended.
+        """
+        found: dict[str, list[psutil.Process]] = {}
+        commands, parents = {}, {}
+        for one in self.processes():
+            with contextlib.suppress(psutil.Error):
+                commands[one], parents[one.pid] = one.cmdline(), one.ppid()
+        by_pid = {one.pid: one for one in commands}
+
+        def above(one: psutil.Process) -> Iterator[list[str]]:
+            while (up := by_pid.get(parents[one.pid])) is not None:
+                yield commands[up]
+                one = up
+
+        for one, command in commands.items():
+            found.setdefault(_role(command, list(above(one))), []).append(one)
+        return found
+
+
+def _role(command: list[str], above: Sequence[list[str]]) -> str:
+    """
+    Return what a process is by its command and by those of the processes above it.
+    """
+
+    def is_pytest(one: list[str]) -> bool:
+        return one[1:3] == ["-m", "pytest"]
+
+    if any(_BOOT in word for word in command):
+        depth = sum(any(_BOOT in word for word in one) for one in above)
+        return ("outer", "inner", "init")[min(depth, 2)]
+    if is_pytest(command):
+        depth = sum(map(is_pytest, above))
+        return ("supervisor", "guest or between", "guest")[min(depth, 2)]
+    return "other"
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], path: Path, **options: object) -> Iterator[Session]:
+    """
+    Run *command*, pytest or what ends in it, in *path*; end it at the end.
+
+    Args:
+        command: The command.
+        path: The working directory.
+        options: For `subprocess.Popen`.
+    """
+    token = secrets.token_hex(8)
+    process = subprocess.Popen(  # type: ignore[call-overload]
+        command,
+        cwd=path,
+        env={**os.environ, MARK: token},
+        text=True,
+        start_new_session=True,
+        **{"stdin": subprocess.DEVNULL, **options},
+    )
+    session = Session(process, token)
+    try:
+        yield session
+    finally:
+        for one in session.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.communicate()

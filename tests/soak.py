@@ -1,0 +1,145 @@
+"""
+Sessions of many isolated tests, and what they add to the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import machine
+from killing import pytest_command
+
+#: Looks at the supervisor after some tests, and at the end of them all.
+CONFTEST = """
+import gc
+import json
+import os
+from pathlib import Path
+import psutil
+
+seen, count = [], 0
+
+def pytest_collection_modifyitems(items):
+    global last
+    last = len(items) - 1
+
+def pytest_sessionfinish():
+    Path("seen.json").write_text(json.dumps(seen))
+
+class Look:
+    def pytest_runtest_logfinish(self):
+        global count
+        count += 1
+        if count in (WARM, last):
+            seen.append(look())
+
+def look():
+    gc.collect()
+    me = psutil.Process()
+    return {
+        "count": count,
+        "descriptors": me.num_fds(),
+        "threads": me.num_threads(),
+        "children": len(me.children()),
+        "processes": len(me.children(recursive=True)),
+        "rss": me.memory_info().rss,
+        "pss": me.memory_full_info().pss,
+        "mounts": len(Path("/proc/self/mounts").read_text().splitlines()),
+    }
+
+# It changes nothing for a test: the next is to be forked ahead, as without it.
+Look.pytest_runtest_logfinish.__module__ = "pytest_nsisolate.of_a_test"
+
+def pytest_configure(config):
+    config.pluginmanager.register(Look())
+"""
+
+#: Each leaves things behind for the sandbox to take with it.
+TESTS = """
+import ctypes
+import os
+import pytest
+
+libc = ctypes.CDLL(None, use_errno=True)
+CREATE = 0o1666  # Source: ipc.h
+
+@pytest.mark.parametrize("number", range(COUNT))
+def test_it(number):
+    if ISOLATED:
+        assert libc.shmget(0x4E5349, 4096, CREATE) >= 0
+        assert libc.msgget(0x4E5349, CREATE) >= 0
+        os.close(os.open("/dev/shm/nsi-soak", os.O_CREAT | os.O_EXCL))
+        if not os.fork():
+            os.setsid()
+            os.execvp("sleep", ["sleep", "600"])
+"""
+
+#: How many tests are run before the first look.
+WARM = 50
+
+
+def write_suite(path: Path, count: int, *, isolated: bool) -> None:
+    """
+    Write *count* tests to *path*, that leave nothing if they are not *isolated*.
+    """
+    path.mkdir(exist_ok=True)
+    text = TESTS.replace("COUNT", str(count)).replace("ISOLATED", str(isolated))
+    (path / "test_soak_one.py").write_text(text)
+    (path / "conftest.py").write_text(CONFTEST.replace("WARM", str(WARM)))
+    (path / "pytest.ini").write_text("[pytest]\n")
+
+
+def soak(
+    prefix: Iterable[str],
+    paths: list[Path],
+    count: int,
+    seconds: float,
+    *,
+    isolated: bool = True,
+) -> list[dict[str, float]]:
+    """
+    Run one session in each of *paths*, all at once, and expect nothing to be added.
+
+    Args:
+        prefix: What is put before the command of pytest.
+        paths: Where the suites are written to.
+        count: How many tests each has.
+        seconds: How long they may take.
+        isolated: Whether they are; to compare with.
+
+    Returns:
+        By how much memory grew for each test, in bytes, by what was measured.
+    """
+    command = pytest_command(prefix, "-q")
+    if not isolated:
+        command[command.index("--nsisolate")] = "--no-nsisolate"
+    with contextlib.ExitStack() as stack:
+        sessions = []
+        for path in paths:
+            write_suite(path, count, isolated=isolated)
+            one = machine.started(
+                command, path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            sessions.append(stack.enter_context(one))
+        for session in sessions:
+            output, _ = session.process.communicate(timeout=seconds)
+            assert session.process.returncode == 0, output[-4000:]
+            assert re.search(rf"\b{count} passed in", output), output[-4000:]
+        machine.wait_until(lambda: not any(one.processes() for one in sessions))
+    return [_growth(path, count) for path in paths]
+
+
+def _growth(path: Path, count: int) -> dict[str, float]:
+    before, after = json.loads((path / "seen.json").read_text())
+    assert after["count"] == count - 1
+    for what in ("descriptors", "threads", "children", "mounts"):
+        assert after[what] <= before[what], (what, before, after)
+    # The next sandbox and its guest may be there by then or not; no more than them.
+    assert after["processes"] <= before["processes"] + 3
+    tests = after["count"] - before["count"]
+    return {what: (after[what] - before[what]) / tests for what in ("rss", "pss")}

@@ -1,0 +1,63 @@
+"""
+Hundreds of kills at random moments; the short ones are in tests/test_survival.py.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+
+import pytest
+from conftest import WAYS
+from killing import Toll, perish, seeded, survive, write_suite
+
+#: Of the same seed come the same choices, if not quite the same moments.
+SEED = int(os.environ.get("NSISOLATE_SEED") or secrets.randbelow(10**6))
+
+#: How many of each kind, in each of the two ways into a sandbox.
+OTHERS, PYTEST, ALL = 150, 40, 20
+
+Tell = Callable[[object], None]
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Tell:
+    """
+    Print a line past the capture, behind the seed and the name of the test.
+    """
+
+    def tell(text: object) -> None:
+        with capsys.disabled():
+            print(f"\nseed {SEED}: {request.node.name}: {text}")  # noqa: T201 - for who runs it
+
+    return tell
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.usefixtures("nothing_left")
+def test_others(pytester: pytest.Pytester, way: str, tell: Tell) -> None:
+    """
+    Session after session goes on to its end, with every test accounted for.
+    """
+    chance, toll = seeded(SEED), Toll()
+    tell("begins")
+    while sum(toll.killed.values()) < OTHERS:
+        path = pytester.mkdir(f"session{toll.sessions}")
+        survive(WAYS[way], path, write_suite(path, 24, 0.05), chance, toll)
+    tell(toll)
+
+
+@pytest.mark.parametrize("who", ["pytest", "all"])
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.usefixtures("nothing_left")
+def test_pytest(pytester: pytest.Pytester, way: str, who: str, tell: Tell) -> None:
+    """
+    Time after time everything is gone, whenever pytest was killed.
+    """
+    chance, toll = seeded(SEED), Toll()
+    tell("begins")
+    write_suite(pytester.path, 40, 0.02)
+    while toll.sessions < (PYTEST if who == "pytest" else ALL):
+        perish(WAYS[way], pytester.path, chance, toll, who)
+    tell(toll)

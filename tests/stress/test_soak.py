@@ -1,0 +1,49 @@
+"""
+Ten thousand isolated tests in a session, and several sessions at once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from conftest import WAYS
+from soak import soak
+
+#: How many tests a session has.
+COUNT = int(os.environ.get("NSISOLATE_SOAK") or 10_000)
+
+#: How much more a test may add to the supervisor than a plain one, in bytes: less than
+#: any object that is kept for each.
+MARGIN = 500
+
+#: How long a test may take, in seconds; some milliseconds are usual.
+EACH = 0.2
+
+
+@pytest.mark.parametrize("sessions", [1, 4])
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.usefixtures("nothing_left")
+def test_soak(
+    pytester: pytest.Pytester,
+    capsys: pytest.CaptureFixture[str],
+    way: str,
+    sessions: int,
+) -> None:
+    """
+    All tests pass, nothing is left, and memory grows by what pytest itself keeps.
+    """
+    count = COUNT // sessions
+    (kept,) = soak([], [pytester.path / "plain"], count, COUNT * EACH, isolated=False)
+    paths = [pytester.path / f"session{number}" for number in range(sessions)]
+    began = time.monotonic()
+    grown = soak(WAYS[way], paths, count, COUNT * EACH)
+    took = time.monotonic() - began
+    with capsys.disabled():
+        print(  # noqa: T201 - for who runs it
+            f"\n{sessions} x {count} tests, {way}: {took / COUNT * 1000:.1f} ms each; "
+            f"bytes kept of each, plain {kept}, isolated {grown}"
+        )
+    for one in grown:
+        assert one["rss"] - kept["rss"] < MARGIN

@@ -1,0 +1,189 @@
+"""
+pytest where something that every machine has is missing, full, closed or read-only.
+
+Each session is a working isolated one, or its tests fail with the three lines; none
+hangs, and none leaves anything behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import machine
+import pytest
+from conftest import LOSE, WAYS
+from killing import pytest_command
+
+from pytest_nsisolate import launcher
+
+TESTS = """
+import os
+import psutil
+import pytest
+
+@pytest.mark.parametrize("number", range(3))
+def test_it(number):
+    assert 2 <= os.getpid() <= 3
+    print("output of the test")
+    assert len(psutil.pids()) <= 3
+"""
+
+#: A mount namespace for what follows, in which each command must succeed.
+PRIVATE = ("unshare", "--mount", "--propagation", "private", "sh", "-ec")
+
+#: A file system that has no room left, on the directory tmp.
+FULL = "mount -t tmpfs -o size=64k none tmp; cat /dev/zero >tmp/fill 2>&- || true"
+
+#: The directory /dev without any of its file systems, and with the usual devices.
+BARE_DEV = """
+mount -t tmpfs none tmp
+for name in null zero full random urandom tty; do
+    touch tmp/$name
+    mount --bind /dev/$name tmp/$name
+done
+mount --rbind tmp /dev
+test ! -e /dev/shm && test ! -e /dev/mqueue
+"""
+
+#: What is done to the machine, in the words of the shell, where tests are isolated
+#: nevertheless.
+WORKING = {
+    "no /dev/shm, no /dev/mqueue": BARE_DEV,
+    "read-only /dev/shm": "mount -t tmpfs -o ro none /dev/shm",
+    "full temporary directory": f"{FULL}; export TMPDIR=$PWD/tmp",
+    "full working directory": f"{FULL}; rm tmp/fill; cp *.* tmp; cd tmp; "
+    "cat /dev/zero >fill 2>&- || true",
+    "read-only root": "mount -t tmpfs none tmp; export TMPDIR=$PWD/tmp; "
+    "mount -o remount,bind,ro /; ! touch /test 2>&-",
+    "unwritable temporary directory": "mount -t tmpfs -o ro none tmp; "
+    "export TMPDIR=$PWD/tmp",
+}
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+both_ways = pytest.mark.parametrize("way", list(WAYS))
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> Path:
+    """
+    Give a directory with three tests and an empty directory tmp.
+    """
+    pytester.makepyfile(test_inside=TESTS)
+    pytester.makeini("[pytest]")
+    pytester.mkdir("tmp")
+    return pytester.path
+
+
+def run(
+    command: Sequence[str], path: Path, before: Callable[[], None] | None = None
+) -> tuple[int, str]:
+    """
+    Return exit code and output of *command*, which must not hang nor leave a process.
+
+    Args:
+        command: Runs pytest.
+        path: The working directory.
+        before: Called in the new process.
+    """
+    pipe = subprocess.PIPE
+    with machine.started(
+        command,
+        path,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=subprocess.STDOUT,
+        preexec_fn=before,
+    ) as session:
+        output, _ = session.process.communicate(timeout=3 * machine.PATIENCE)
+        machine.wait_until(lambda: not session.processes(), "the end of all")
+    return session.process.returncode, output
+
+
+def changed(way: str, script: str, *options: str) -> list[str]:
+    """
+    Return the command that runs pytest in *way*, after *script*, in mounts of its own.
+    """
+    # Mounts take CAP_SYS_ADMIN, which is lost afterwards where it must be.
+    lose = LOSE.split() if way == launcher.KEEP else []
+    prefix = [*WAYS[launcher.PLAIN], *PRIVATE, f'{script}\nexec "$@"', "sh"]
+    return [*prefix, *pytest_command(lose, *options)]
+
+
+@both_ways
+@pytest.mark.parametrize("what", list(WORKING))
+def test_working(suite: Path, way: str, what: str) -> None:
+    """
+    Where the plugin needs nothing of what is amiss, all tests pass, isolated.
+    """
+    code, output = run(changed(way, WORKING[what]), suite)
+    assert re.search("^=+ 3 passed in", output, re.MULTILINE), output
+    assert code == 0
+
+
+@both_ways
+def test_full_basetemp(suite: Path, way: str) -> None:
+    """
+    A test that needs room where none is says so itself, and the next one is run.
+    """
+    (suite / "test_room.py").write_text(
+        """
+def test_room(tmp_path):
+    (tmp_path / "file").write_text("x" * 100_000)
+
+def test_next(): pass
+"""
+    )
+    script = "mount -t tmpfs -o size=64k none tmp"
+    options = ("test_room.py", "--basetemp=tmp/base")
+    code, output = run(changed(way, script, *options), suite)
+    assert "OSError: [Errno 28] No space left on device" in output
+    assert re.search("^=+ 1 failed, 1 passed in", output, re.MULTILINE), output
+    assert code == 1
+
+
+@both_ways
+def test_no_sysctl(suite: Path, way: str) -> None:
+    """
+    Without /proc/sys root is isolated; for others the kernel mounts no /proc then.
+    """
+    code, output = run(changed(way, "mount -t tmpfs none /proc/sys"), suite)
+    if re.search("^=+ 3 passed in", output, re.MULTILINE):
+        assert code == 0
+        return
+    assert re.search("^=+ 3 errors in", output, re.MULTILINE), output
+    assert code == 1
+    for number in range(3):
+        lines = (
+            rf"^cannot isolate test_it\[{number}\]: mount\(proc, /proc\) failed: "
+            r"EPERM\nwhy: the container masks parts of /proc \(/proc/sys\), .*\nfix: .+"
+        )
+        assert re.search(lines, output, re.MULTILINE), output
+
+
+@both_ways
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_closed_streams(suite: Path, way: str, closed: tuple[int, ...]) -> None:
+    """
+    Without stdin all is well; without stdout or stderr pytest ends, as it does plain.
+    """
+
+    def close() -> None:
+        for fd in closed:
+            os.close(fd)
+
+    seen = suite / "seen.xml"
+    command = pytest_command(WAYS[way], f"--junitxml={seen}")
+    code, output = run(command, suite, close)
+    if closed == (0,):
+        assert re.search("^=+ 3 passed in", output, re.MULTILINE), output
+        assert code == 0
+        return
+    written = seen.exists()
+    seen.unlink(missing_ok=True)
+    command.remove("--nsisolate")
+    plain, _ = run([*command, "-p", "no:nsisolate"], suite, close)
+    assert (code, written) == (plain, seen.exists())

@@ -1,0 +1,21 @@
+"""
+Nothing is left of many tests, in one session and in several at once.
+
+More of the same: tests/stress. What grows in the supervisor: test_growth.py.
+"""
+
+from __future__ import annotations
+
+import pytest
+from conftest import WAYS
+from soak import soak
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.usefixtures("nothing_left")
+def test_two_at_once(pytester: pytest.Pytester, way: str) -> None:
+    """
+    Two sessions of 100 tests, each of which leaves all it can, leave nothing.
+    """
+    paths = [pytester.path / name for name in ("one", "two")]
+    assert len(soak(WAYS[way], paths, 100, 60)) == 2

@@ -1,0 +1,249 @@
+"""
+Death and standstill at any moment: the session goes on, or all of it is gone.
+
+More of the same, for longer: tests/stress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import machine
+import psutil
+import pytest
+from conftest import WAYS
+from killing import (
+    Toll,
+    cases,
+    expect_accounted,
+    kill,
+    perish,
+    pytest_command,
+    seeded,
+    survive,
+    write_suite,
+)
+from test_terminal import Terminal, terminals
+
+from pytest_nsisolate import launcher
+
+SEED = 20240229
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.usefixtures("nothing_left")
+def test_others_at_random(pytester: pytest.Pytester, way: str) -> None:
+    """
+    Kills of launcher, init, guest and what is between cost one test each at most.
+    """
+    toll = Toll()
+    number = write_suite(pytester.path, 8, 0.05)
+    survive(WAYS[way], pytester.path, number, seeded(SEED), toll)
+    assert toll.tests == 12
+
+
+@pytest.mark.parametrize("who", ["pytest", "all"])
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.usefixtures("nothing_left")
+def test_pytest_at_random(pytester: pytest.Pytester, way: str, who: str) -> None:
+    """
+    Whenever pytest is killed, alone or with all the others, nothing is left.
+    """
+    toll = Toll()
+    write_suite(pytester.path, 20, 0.05)
+    for seed in range(2):
+        perish(WAYS[way], pytester.path, seeded(SEED + seed), toll, who)
+    assert toll.sessions == 2
+
+
+#: A test that waits inside until the killer, outside, has made the file.
+WAITS = """
+import os
+import time
+import pytest
+
+@pytest.mark.parametrize("number", range(6))
+def test_it(number, isolation):
+    if number == 2:
+        with open("pid", "w") as file:
+            file.write(str(isolation.pid_on_host))
+        os.mkdir("here")
+        while not os.path.exists("go on"):
+            time.sleep(0.005)
+"""
+
+
+def _interfere(
+    path: Path, way: str, act: Callable[[machine.Session], None]
+) -> list[str]:
+    """
+    Have *act* done to a session while its third test of six runs; return who failed.
+    """
+    (path / "test_waits.py").write_text(WAITS)
+    (path / "pytest.ini").write_text("[pytest]\n")
+    command = pytest_command(WAYS[way], f"--junitxml={path / 'seen.xml'}")
+    with machine.started(command, path, stdout=subprocess.DEVNULL) as session:
+        machine.wait_until((path / "here").exists, "the test")
+        act(session)
+        (path / "go on").touch()
+        # Less than any wait for something that never comes would take.
+        session.process.wait(machine.PATIENCE)
+    found = cases(path / "seen.xml")
+    expect_accounted(found, 6, 1)
+    return [one.name for one in found if one.text]
+
+
+def _running(path: Path) -> psutil.Process:
+    """
+    Return the guest of the test that waits in *path*.
+    """
+    return psutil.Process(int((path / "pid").read_text()))
+
+
+def _pid_space(one: psutil.Process) -> str:
+    """
+    Return the PID namespace that *one* is in, or nothing if it is dead.
+    """
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{one.pid}/ns/pid")
+    return ""
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_between(pytester: pytest.Pytester) -> None:
+    """
+    If the process between pytest and guest is killed, that test fails and no other.
+    """
+
+    def act(session: machine.Session) -> None:
+        kill(filter(None, [_running(pytester.path).parent()]))
+
+    assert _interfere(pytester.path, launcher.KEEP, act) == ["test_it[2]"]
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.usefixtures("nothing_left")
+def test_spare(pytester: pytest.Pytester, way: str) -> None:
+    """
+    If a sandbox that waits to be used is killed, with or without guest, no test fails.
+    """
+
+    def act(session: machine.Session) -> None:
+        used = _pid_space(_running(pytester.path))
+
+        def spare() -> list[psutil.Process]:
+            inits = session.roles().get("init", [])
+            return [one for one in inits if _pid_space(one) != used]
+
+        machine.wait_until(lambda: len(spare()) == 2, "two more sandboxes")
+        found = spare()
+        kill(found)
+        machine.wait_until(lambda: not [one for one in found if one in spare()])
+
+    assert _interfere(pytester.path, way, act) == []
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.usefixtures("nothing_left")
+def test_launcher_after_the_test(pytester: pytest.Pytester, way: str) -> None:
+    """
+    If the launcher is killed between two tests, the next has another one at once.
+    """
+    pytester.makeconftest(
+        """
+        import psutil
+
+        def is_launcher(one):
+            return one.status() != "zombie" and "launcher.main" in str(one.cmdline())
+
+        def pytest_runtest_logfinish():
+            for one in filter(is_launcher, psutil.Process().children()):
+                for two in one.children():
+                    two.kill()
+        """
+    )
+    number = write_suite(pytester.path, 4, 0)
+    command = pytest_command(WAYS[way], f"--junitxml={pytester.path / 'seen.xml'}")
+    with machine.started(command, pytester.path, stdout=subprocess.DEVNULL) as session:
+        assert session.process.wait(machine.PATIENCE) == 0
+    assert expect_accounted(cases(pytester.path / "seen.xml"), number, 0) == 0
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.usefixtures("nothing_left")
+def test_stopped(pytester: pytest.Pytester, way: str) -> None:
+    """
+    A session that is stopped and continued, all of it, goes on as if nothing were.
+    """
+
+    def act(session: machine.Session) -> None:
+        found = session.processes()
+        kill(found, signal.SIGSTOP)
+        (pytester.path / "go on").touch()
+        for one in found:
+            machine.wait_until(functools.partial(_stands_still, one), "a standstill")
+        kill(found, signal.SIGCONT)
+
+    assert _interfere(pytester.path, way, act) == []
+
+
+def _stands_still(one: psutil.Process) -> bool:
+    """
+    Say whether *one* is stopped, or dead.
+    """
+    return not one.is_running() or one.status() == psutil.STATUS_STOPPED
+
+
+CLOSED = """
+import os
+import subprocess
+import time
+
+def test_it():
+    subprocess.Popen(["sh", "-c", "trap '' HUP INT TERM; sleep 90; sleep 90"])
+    os.mkdir("here"); time.sleep(90)
+"""
+
+
+def _is_over(one: Terminal) -> bool:
+    """
+    Say whether no process of *one* is left.
+    """
+    return not one.processes()
+
+
+def test_terminal_closed(pytester: pytest.Pytester) -> None:
+    """
+    When its terminal is closed, pytest and all that it has started are gone.
+    """
+    ways = {way: prefix for way, prefix in WAYS.items() if "--fork" not in prefix}
+    files = {"test_it.py": CLOSED}
+    with terminals(pytester.path, files, ["-s"], ways=ways) as found:
+        for one in found.values():
+            one.await_path("here")
+            assert len(one.processes()) >= 5
+            # The last descriptor of the other side; the kernel then sends SIGHUP.
+            cast("Any", one.spawn).ptyproc.fileobj.close()
+            machine.wait_until(functools.partial(_is_over, one), "the end of all")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("nothing_left")
+def test_group(pytester: pytest.Pytester, number: signal.Signals) -> None:
+    """
+    A signal to the whole group, as a shell sends it to a job, ends everything.
+    """
+    (pytester.path / "test_waits.py").write_text(WAITS)
+    command = pytest_command([])
+    with machine.started(command, pytester.path, stdout=subprocess.DEVNULL) as session:
+        machine.wait_until((pytester.path / "here").exists, "the test")
+        os.killpg(session.process.pid, number)
+        session.process.wait(machine.PATIENCE)
+        machine.wait_until(lambda: not session.processes(), "the end of all")

@@ -107,6 +107,17 @@ class Guest:
             os.close(self.gate)
         return self.ended
 
+    def forget(self) -> None:
+        """
+        In another guest: close what the supervisor has of this one.
+        """
+        if self.ended is None:
+            status = [] if self.status is None else [self.status]
+            for fd in (self.inlet.fd, self.pidfd, self.gate, *status):
+                os.close(fd)
+        if not self.settled:
+            self.sandbox.forget()
+
     def _interrupt_once(self) -> None:
         """
         Send SIGINT to the guest, as a terminal would; the second time, give it up.
@@ -228,9 +239,11 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
                 pid, status = entry.fork_twice()
             pidfd = os.pidfd_open(pid)
         except Entered:
-            # What is the supervisor's to close or to end.
+            # What is the supervisor's to end; only its descriptors are to be closed.
             ours.pop_all()
             theirs.pop_all()
+            os.close(read)
+            sandbox.forget()
             raise
         except OSError as error:
             if not sandbox.is_alive():

@@ -88,6 +88,16 @@ class Succession:
         self._drop_ahead()
         self.pool.rest()
 
+    def forget(self) -> None:
+        """
+        Let go of everything in a guest, whose business it is not.
+        """
+        self.pool.forget()
+        if self._current is not None:
+            self._current.forget()
+        if self._ahead is not None:
+            self._ahead[2].forget()
+
     def _take_ahead(self, item: pytest.Item) -> Guest | None:
         """
         Return the guest that was forked ahead for *item*, if it still will do.

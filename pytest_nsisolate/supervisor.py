@@ -231,10 +231,10 @@ class Supervisor:
         try:
             return guest.fork(sandbox)
         except Entered as entered:
-            self._interrupts.stop()
+            self._interrupts.close()
             self.outlet = entered.outlet
             self._identity = sandbox.identity
-            self.succession.pool.forget()
+            self.succession.forget()
             remains.take_over()
             self._relay.take_over(item, entered.outlet, remains)
             raise

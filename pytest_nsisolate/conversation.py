@@ -11,7 +11,7 @@ from typing import NoReturn, cast
 
 import pytest
 
-from pytest_nsisolate import builtin
+from pytest_nsisolate import builtin, grammar
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.output import flush
 from pytest_nsisolate.reports import (
@@ -64,7 +64,11 @@ class Conversation:
     def hear(self, message: Message) -> str | None:
         """
         Act on *message*, and return the answer, if it wants one.
+
+        Raises:
+            Garbled: It is none that a guest sends.
         """
+        grammar.check(message)
         match message["kind"]:
             case "interrupted":
                 self.interruption = message

@@ -44,15 +44,26 @@ class Guest:
     """Whether it has been sent SIGINT."""
     settled: bool = False
     """Whether nothing is left in the sandbox."""
+    spoke: bool = False
+    """Whether it has come as far as to say something of its test."""
+    garbled: str = ""
+    """What came over the channel and is not a message, if anything did."""
 
     def let_go(self, word: str = "-") -> None:
         """
         Open the gate: have the guest, which waits at it, go on with *word*.
+
+        Raises:
+            Garbled: It asks and does not wait for the answers.
         """
         data = word.encode("utf-8", "surrogateescape")
-        with contextlib.suppress(BrokenPipeError):
+        try:
             # A path at most: it fits into the pipe.
             os.write(self.gate, NUMBER.pack(len(data)) + data)
+        except BrokenPipeError:
+            return
+        except BlockingIOError:
+            raise Garbled("many questions whose answers no one reads") from None
 
     def talk(
         self, hear: Callable[[Message], str | None], interrupts: Interrupts
@@ -147,16 +158,34 @@ class Guest:
             if interrupts.take():
                 self._interrupt_once()
             try:
-                self.inlet.read()
-            except (BlockingIOError, EOFError) as nothing:
-                if dead:
-                    return None
-                if isinstance(nothing, EOFError):
+                said = self._take_in(hear)
+            except EOFError:
+                said = None
+                with contextlib.suppress(KeyError):
                     poll.unregister(self.inlet.fd)
-            except Garbled:
+            except Garbled as garbled:
+                self.garbled = str(garbled)
                 return None
-            if (said := self._hear_all(hear)) is not None:
+            # One read takes all that was in the pipe: a fork that goes on writing after
+            # the guest's death is not listened to.
+            if said is not None or dead:
                 return said
+
+    def _take_in(self, hear: Callable[[Message], str | None]) -> Ending | None:
+        """
+        Read once, and hand over what is whole then; as `_hear_all`.
+        """
+        try:
+            self.inlet.read()
+        except BlockingIOError:
+            return None
+        except Garbled:
+            # What came before it are messages still.
+            said = self._hear_all(hear)
+            if said is None:
+                raise
+            return said
+        return self._hear_all(hear)
 
     def _hear_all(self, hear: Callable[[Message], str | None]) -> Ending | None:
         """
@@ -168,8 +197,11 @@ class Guest:
                 case "done":
                     return ending.Finished()
                 case "refused":
+                    if self.spoke:
+                        raise Garbled("a refusal after other messages")
                     return ending.NeverStarted(_refused(message))
                 case _:
+                    self.spoke = True
                     answer = hear(message)
                     if message.get("wait"):
                         self.let_go(answer or "-")
@@ -249,7 +281,8 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
             if not sandbox.is_alive():
                 raise LauncherGone("fork()", error.errno or 0) from None
             raise Refused.from_os_error(error, "fork()") from None
-        os.set_blocking(read, False)
+        for fd in (read, gate_write):
+            os.set_blocking(fd, False)
         ours.pop_all()
     return Guest(
         sandbox=sandbox,
@@ -274,5 +307,7 @@ def _pipe(
 
 
 def _refused(message: Message) -> Refused:
-    number = message.get("errno")
-    return Refused(str(message.get("call")), number if isinstance(number, int) else 0)
+    call, number = message.get("call"), message.get("errno")
+    if isinstance(call, str) and isinstance(number, int) and call.isprintable():
+        return Refused(call, number)
+    raise Garbled("a refusal without a call and its errno")

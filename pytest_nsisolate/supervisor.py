@@ -214,8 +214,10 @@ class Supervisor:
                 if talk.broken is not None or not talk.is_complete():
                     crash.report(talk, self.borrowing, crash.explain_broken(talk), {})
             case Exited() | Killed() if talk.interruption is None:
-                text, output = crash.explain(talk, ended), self._output_so_far(talk)
-                crash.report(talk, self.borrowing, text, output)
+                text = crash.explain(talk, ended)
+                if process.garbled:
+                    text = crash.explain_garbled(talk, process.garbled)
+                crash.report(talk, self.borrowing, text, self._output_so_far(talk))
 
     def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
         """

@@ -21,6 +21,9 @@ Message: TypeAlias = "dict[str, object]"
 _LENGTH = struct.Struct(">Q")
 _CHUNK = 1 << 20
 
+#: No message is longer; what else was written to the channel reads as a length above.
+_LONGEST = 1 << 32
+
 #: Deeper than this, and ints longer than this, what JSON would not take is a `repr`.
 _DEPTH = 50
 _PLAIN_BITS = 64
@@ -103,6 +106,8 @@ class Reader:
                 self.ready.append(_decode(part))
             else:
                 self._wanted, self._in_body = _LENGTH.unpack(part)[0], True
+                if self._wanted > _LONGEST:
+                    raise Garbled(f"a message of {self._wanted} bytes")
         self._chunks, self._size = [buffer[start:]], len(buffer) - start
 
 
@@ -110,7 +115,7 @@ def _decode(body: bytes) -> Message:
     try:
         message = _DECODER.decode(body.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
-        raise Garbled(str(error)) from None
+        raise Garbled(f"no JSON ({ascii(str(error))[1:-1]})") from None
     if not isinstance(message, dict):
         raise Garbled(f"a JSON {type(message).__name__} and no object")
     return message

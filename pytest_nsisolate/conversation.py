@@ -11,7 +11,7 @@ from typing import NoReturn, cast
 
 import pytest
 
-from pytest_nsisolate import builtin
+from pytest_nsisolate import builtin, grammar
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.leaks import ATTRIBUTE, Leaks
@@ -70,7 +70,11 @@ class Conversation:
     def hear(self, message: Message) -> str | None:
         """
         Act on *message*, and return the answer, if it wants one.
+
+        Raises:
+            Garbled: It is none that a guest sends.
         """
+        grammar.check(message)
         match message["kind"]:
             case "interrupted":
                 self.interruption = message

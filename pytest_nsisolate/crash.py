@@ -120,6 +120,20 @@ def _of_test(stack: str) -> str:
     return "\n".join(lines).rstrip()
 
 
+def explain_garbled(talk: Conversation, garbled: str) -> str:
+    """
+    Say that something else than the guest's messages came over its channel.
+    """
+    item, phase = talk.item, phase_after(talk.last)
+    explanation = Explanation(
+        what=f"{item.name} did not finish: what came over its channel is not a message",
+        why=f"during {phase} there came {garbled}",
+        fix="strace -f -y -e trace=write,dup2 python -m pytest "
+        f"{shlex.quote(item.nodeid)}, and look who writes to another's pipe",
+    )
+    return str(explanation)
+
+
 def explain_broken(talk: Conversation) -> str:
     """
     Say that the protocol of a test itself failed in its guest, or reported nothing.

@@ -41,6 +41,7 @@ class Outlet:
         self, fd: int, gate: int, pid_on_host: int, signal_mask: set[int]
     ) -> None:
         self._fd = fd
+        self._file = os.fstat(fd)
         self._gate = gate
         self._owner = os.getpid()
         #: The guest's process id outside.
@@ -58,11 +59,21 @@ class Outlet:
         Returns:
             What the supervisor answers, if this waits.
         """
-        if os.getpid() != self._owner:
-            # A fork that the test made and that came back into pytest is no guest.
+        if os.getpid() != self._owner or not self._is_open():
+            # A fork that the test made and that came back into pytest is no guest; and
+            # what is not the channel is not to be written to.
             os._exit(1)
         write_all(self._fd, encode({**message, "wait": wait}))
         return self.wait() if wait else ""
+
+    def _is_open(self) -> bool:
+        """
+        Say whether the descriptor is the channel still: a test may close all it has.
+        """
+        try:
+            return os.path.samestat(os.fstat(self._fd), self._file)
+        except OSError:
+            return False
 
     def unblock_signals(self) -> None:
         """
@@ -204,7 +215,6 @@ class Entry:
             )
             os.close(self.gate[1])
             self._enter(identity)
-            self.sandbox.forget()
         except OSError as error:
             self._refuse(error, "a system call")
         raise Entered(outlet)

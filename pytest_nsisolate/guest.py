@@ -62,6 +62,8 @@ class Guest:
     """Whether it has been let go."""
     was_heard: bool = False
     """Whether it has said anything of its test."""
+    garbled: str = ""
+    """What came over the channel and is not a message, if anything did."""
 
     def is_alive(self) -> bool:
         """
@@ -72,12 +74,19 @@ class Guest:
     def let_go(self, word: str = "-") -> None:
         """
         Open the gate: have the guest, which waits at it, go on with *word*.
+
+        Raises:
+            Garbled: It asks and does not wait for the answers.
         """
         data = word.encode("utf-8", "surrogateescape")
-        with contextlib.suppress(BrokenPipeError):
+        try:
             # A path at most: it fits into the pipe.
             os.write(self.gate, NUMBER.pack(len(data)) + data)
             self.was_told = True
+        except BrokenPipeError:
+            return
+        except BlockingIOError:
+            raise Garbled("many questions whose answers no one reads") from None
 
     def talk(
         self,
@@ -147,18 +156,6 @@ class Guest:
             self.reap()
         self.sandbox.close()
 
-    def forget(self) -> None:
-        """
-        Let go of this in another guest, whose business it is not.
-        """
-        if self.ended is None:
-            for fd in (self.inlet.fd, self.pidfd, self.gate):
-                os.close(fd)
-            if self.status is not None:
-                os.close(self.status)
-        if not self.settled:
-            self.sandbox.forget()
-
     def reap(self) -> Exited | Killed:
         """
         Wait for the supervisor's own fork and return how the guest ended.
@@ -169,6 +166,17 @@ class Guest:
             os.close(self.pidfd)
             os.close(self.gate)
         return self.ended
+
+    def forget(self) -> None:
+        """
+        In another guest: close what the supervisor has of this one.
+        """
+        if self.ended is None:
+            status = [] if self.status is None else [self.status]
+            for fd in (self.inlet.fd, self.pidfd, self.gate, *status):
+                os.close(fd)
+        if not self.settled:
+            self.sandbox.forget()
 
     def _interrupt_once(self) -> None:
         """
@@ -228,18 +236,36 @@ class Guest:
             if interrupts.take():
                 self._interrupt_once()
             try:
-                self.inlet.read()
-            except (BlockingIOError, EOFError) as nothing:
-                if dead:
-                    return None
-                if isinstance(nothing, EOFError):
+                said = self._take_in(hear)
+            except EOFError:
+                said = None
+                with contextlib.suppress(KeyError):
                     poll.unregister(self.inlet.fd)
-            except Garbled:
+            except Garbled as garbled:
+                self.garbled = str(garbled)
                 return None
-            if (said := self._hear_all(hear)) is not None:
+            # One read takes all that was in the pipe: a fork that goes on writing after
+            # the guest's death is not listened to.
+            if said is not None or dead:
                 return said
             if deadline.limit is not None and deadline.is_over():
                 return self._expire(deadline.limit)
+
+    def _take_in(self, hear: Callable[[Message], str | None]) -> Ending | None:
+        """
+        Read once, and hand over what is whole then; as `_hear_all`.
+        """
+        try:
+            self.inlet.read()
+        except BlockingIOError:
+            return None
+        except Garbled:
+            # What came before it are messages still.
+            said = self._hear_all(hear)
+            if said is None:
+                raise
+            return said
+        return self._hear_all(hear)
 
     def _hear_all(self, hear: Callable[[Message], str | None]) -> Ending | None:
         """
@@ -251,6 +277,8 @@ class Guest:
                 case "done":
                     return ending.Finished()
                 case "refused":
+                    if self.was_heard:
+                        raise Garbled("a refusal after other messages")
                     return ending.NeverStarted(_refused(message))
                 case _:
                     self.was_heard = True
@@ -323,15 +351,18 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
                 pid, status = entry.fork_twice()
             pidfd = os.pidfd_open(pid)
         except Entered:
-            # What is the supervisor's to close or to end.
+            # What is the supervisor's to end; only its descriptors are to be closed.
             ours.pop_all()
             theirs.pop_all()
+            os.close(read)
+            sandbox.forget()
             raise
         except OSError as error:
             if not sandbox.is_alive():
                 raise LauncherGone("fork()", error.errno or 0) from None
             raise Refused.from_os_error(error, "fork()") from None
-        os.set_blocking(read, False)
+        for fd in (read, gate_write):
+            os.set_blocking(fd, False)
         ours.pop_all()
     return Guest(
         sandbox=sandbox,
@@ -369,5 +400,7 @@ def _state_of(pid: int | None) -> str:
 
 
 def _refused(message: Message) -> Refused:
-    number = message.get("errno")
-    return Refused(str(message.get("call")), number if isinstance(number, int) else 0)
+    call, number = message.get("call"), message.get("errno")
+    if isinstance(call, str) and isinstance(number, int) and call.isprintable():
+        return Refused(call, number)
+    raise Garbled("a refusal without a call and its errno")

@@ -67,8 +67,9 @@ class Interrupts:
 
     def close(self) -> None:
         """
-        Close the pipe in which they are noted.
+        Note no more of them, and close the pipe in which they are noted.
         """
+        self.stop()
         os.close(self.fd)
         os.close(self._note_fd)
 

@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate import grammar
+from pytest_nsisolate.channel import Garbled, Message
 
 _T = TypeVar("_T")
 
@@ -40,6 +41,22 @@ def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Messa
 
 
 def report_from_message(config: pytest.Config, message: Message) -> pytest.TestReport:
+    """
+    Return the report in *message*.
+
+    Raises:
+        Garbled: There is none in it.
+    """
+    try:
+        report = _report_from_message(config, message)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong in there
+        text = f"{type(error).__name__}: {error}"
+        raise Garbled(f"no report ({ascii(text)[1:80]})") from None
+    grammar.check_report(report)
+    return report
+
+
+def _report_from_message(config: pytest.Config, message: Message) -> pytest.TestReport:
     """
     Return the report in *message*, with the tuples that JSON has made lists of.
     """

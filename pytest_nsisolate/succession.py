@@ -71,14 +71,6 @@ class Succession:
                 # Tests in a row mostly ask for the same.
                 self.pool.prepare(spec)
 
-    def forget(self) -> None:
-        """
-        Let go of everything in a guest, whose business it is not.
-        """
-        self.pool.forget()
-        if self._current is not None:
-            self._current.forget()
-
     def settle(self) -> None:
         """
         Wait until nothing is left of the guest that was let go last.
@@ -95,6 +87,16 @@ class Succession:
         self.settle()
         self._drop_ahead()
         self.pool.rest()
+
+    def forget(self) -> None:
+        """
+        Let go of everything in a guest, whose business it is not.
+        """
+        self.pool.forget()
+        if self._current is not None:
+            self._current.forget()
+        if self._ahead is not None:
+            self._ahead[2].forget()
 
     def _take_ahead(self, item: pytest.Item) -> Guest | None:
         """

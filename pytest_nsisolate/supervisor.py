@@ -222,8 +222,10 @@ class Supervisor:
                 text = crash.explain_time_out(talk, ended, output.pop("faulthandler"))
                 crash.report(talk, self.borrowing, text, output)
             case Exited() | Killed() if talk.interruption is None:
-                text, output = crash.explain(talk, ended), self._output_so_far(talk)
-                crash.report(talk, self.borrowing, text, output)
+                text = crash.explain(talk, ended)
+                if process.garbled:
+                    text = crash.explain_garbled(talk, process.garbled)
+                crash.report(talk, self.borrowing, text, self._output_so_far(talk))
         if spec.leaks != "ignore" and not (
             talk.interruption or (process.left is None and ended != Finished())
         ):
@@ -243,7 +245,7 @@ class Supervisor:
         try:
             return guest.fork(sandbox)
         except Entered as entered:
-            self._interrupts.stop()
+            self._interrupts.close()
             self.outlet = entered.outlet
             self._identity = sandbox.identity
             self.succession.forget()

@@ -51,6 +51,7 @@ LAYER = {
     "clash": PYTEST_SIDE,
     "conversation": PYTEST_SIDE,
     "crash": PYTEST_SIDE,
+    "grammar": PYTEST_SIDE,
     "header": PYTEST_SIDE,
     "hookspecs": PYTEST_SIDE,
     "leak_policy": PYTEST_SIDE,

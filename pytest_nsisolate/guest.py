@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import resource
 import signal
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ from pytest_nsisolate import ending, launcher
 from pytest_nsisolate.channel import Garbled, Message, Reader
 from pytest_nsisolate.ending import Ending, Exited, Killed
 from pytest_nsisolate.entry import NUMBER, Entered, Entry
-from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.errors import Refused, Unlimited
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.untouched import os, select
@@ -40,6 +41,8 @@ class Guest:
     """What has been read from `status`."""
     ended: Exited | Killed | None = None
     """How it ended, once it has been reaped."""
+    seconds: float = 0.0
+    """Processor time of it, and of what it waited for, once it has been reaped."""
     interrupted: bool = False
     """Whether it has been sent SIGINT."""
     settled: bool = False
@@ -101,7 +104,9 @@ class Guest:
         Wait for the supervisor's own fork and return how the guest ended.
         """
         if self.ended is None:
+            before = _seconds_of_reaped()
             self.ended = self._wait()
+            self.seconds = _seconds_of_reaped() - before
             os.close(self.inlet.fd)
             os.close(self.pidfd)
             os.close(self.gate)
@@ -189,6 +194,11 @@ class Guest:
         return self.told[index]
 
 
+def _seconds_of_reaped() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def fork(sandbox: Sandbox) -> Guest:
     """
     Fork a guest into *sandbox*, where it waits to be let go.
@@ -261,5 +271,7 @@ def _pipe(
 
 
 def _refused(message: Message) -> Refused:
-    number = message.get("errno")
-    return Refused(str(message.get("call")), number if isinstance(number, int) else 0)
+    number, call = message.get("errno"), str(message.get("call"))
+    if "why" in message:
+        return Unlimited(call, str(message["why"]), str(message.get("fix")))
+    return Refused(call, number if isinstance(number, int) else 0)

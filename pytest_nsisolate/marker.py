@@ -18,11 +18,15 @@ from pytest_nsisolate.spec import Spec
 NAMES = ("isolated", "nsisolated")
 
 
-def isolated(
+def isolated(  # noqa: PLR0913 - the grammar
     *,
     hostname: str | None = None,
     domainname: str | None = None,
     user: str | None = None,
+    memory: str | int | None = None,
+    cpu: float | None = None,
+    nofile: int | None = None,
+    nproc: int | None = None,
 ) -> None:
     """
     Run the test in IPC, UTS and PID namespaces of its own.
@@ -34,6 +38,10 @@ def isolated(
         domainname: NIS domain name inside, at most 64 bytes; None for the host's.
         user: ``"root"`` for uid 0 inside, with its capabilities; None for who pytest
             runs as.
+        memory: Private writable memory of each process: ``"512M"``, or bytes.
+        cpu: Processor time of each process, in seconds, rounded up.
+        nofile: Above every number that a descriptor may have inside.
+        nproc: Processes and threads of the test, itself included.
 
     .. versionadded:: 0.1.0
     """

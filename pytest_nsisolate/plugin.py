@@ -34,7 +34,8 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    arguments = "hostname=None, domainname=None, user=None"
+    arguments = "hostname=None, domainname=None, user=None, memory=None, cpu=None, "
+    arguments += "nofile=None, nproc=None"
     for name in ("isolated", "nsisolated"):
         config.addinivalue_line(
             "markers",

@@ -196,7 +196,8 @@ class Supervisor:
         try:
             with self._interrupts:
                 process = self.succession.begin(item, spec, number_of(nextitem))
-                if nextitem is not None and next_spec is not None:
+                # What is started beside a test would count against its limit.
+                if nextitem and next_spec and spec.nproc is None:
                     self.succession.begin_next(item, nextitem, next_spec)
                 ended = process.talk(talk.hear, self._interrupts)
         except pytest.fail.Exception as error:
@@ -214,7 +215,8 @@ class Supervisor:
                 if talk.broken is not None or not talk.is_complete():
                     crash.report(talk, self.borrowing, crash.explain_broken(talk), {})
             case Exited() | Killed() if talk.interruption is None:
-                text, output = crash.explain(talk, ended), self._output_so_far(talk)
+                text = crash.explain(talk, ended, process.seconds)
+                output = self._output_so_far(talk)
                 crash.report(talk, self.borrowing, text, output)
 
     def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:

@@ -20,6 +20,10 @@ def test_default() -> None:
         "hostname": None,
         "domainname": None,
         "user": None,
+        "memory": None,
+        "cpu": None,
+        "nofile": None,
+        "nproc": None,
     }
 
 

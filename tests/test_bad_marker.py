@@ -47,6 +47,12 @@ BAD = [
         'write domainname="t1", or leave domainname= out',
     ),
     (
+        "memory='lots'",
+        "memory='lots' is no number with K, M or G behind it",
+        'write memory="512M" (or K, G), or leave memory= out',
+    ),
+    ("nproc=0", "nproc=0 is not above 0", "write nproc=20, or leave nproc= out"),
+    (
         "user='bob'",
         "user='bob' is neither \"root\" nor None",
         'write user="root", or leave user= out',

@@ -24,10 +24,13 @@ PACKAGE = Path(pytest_nsisolate.__file__).parent
 
 #: Where the texts that a person reads are made.
 SPEAKING = (
+    "breach",
     "clash",
+    "confinement",
     "crash",
     "diagnosis",
     "isolation",
+    "limits",
     "marker",
     "options",
     "spec",

@@ -12,7 +12,7 @@ from typing import Literal, NoReturn, TypeAlias
 import pluggy
 import pytest
 
-from pytest_nsisolate import diagnosis
+from pytest_nsisolate import breach, diagnosis
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Killed, TimedOut
@@ -47,14 +47,22 @@ def phase_after(report: pytest.TestReport | None) -> Phase:
     return _AFTER.get(report.when, "teardown")
 
 
-def explain(talk: Conversation, ended: Exited | Killed) -> str:
+def explain(talk: Conversation, ended: Exited | Killed, seconds: float = 0.0) -> str:
     """
     Say how a guest ended and how to look closer.
+
+    Args:
+        talk: What it had said until then.
+        ended: How it ended.
+        seconds: Processor time that it had used.
     """
     item, phase = talk.item, phase_after(talk.last)
     node = shlex.quote(item.nodeid)
     rerun = f"python -m pytest --no-nsisolate {node}"
-    if isinstance(ended, Killed):
+    limited = breach.why_killed(item, ended, seconds)
+    if limited is not None:
+        why, fix = limited, f"raise cpu=, or python -m cProfile -m {rerun[10:]}"
+    elif isinstance(ended, Killed):
         why = f"the wait status of its guest says signal {ended.number}"
         fix = f"gdb --args {rerun}"
     else:

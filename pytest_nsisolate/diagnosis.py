@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import psutil
 
-from pytest_nsisolate.errors import Explanation, Refused
+from pytest_nsisolate.errors import Explanation, Refused, Unlimited
 
 #: Why and fix, or None where this is not the reason.
 _Finding: TypeAlias = "tuple[str, str] | None"
@@ -32,6 +32,9 @@ def explain(action: str, refused: Refused) -> Explanation:
         action: What could not be done, ``isolate test_login``.
         refused: The call and its errno.
     """
+    if isinstance(refused, Unlimited):
+        what = f"cannot {action}: {refused}"
+        return Explanation(what=what, why=refused.why, fix=refused.fix)
     for check in _CHECKS:
         finding = check(refused)
         if finding is not None:

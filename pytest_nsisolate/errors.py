@@ -81,6 +81,22 @@ class Refused(NsIsolateError):
         return f"{self.call} failed: {errno_name(self.number)}"
 
 
+class Unlimited(Refused):
+    """
+    A limit that a test asked for cannot hold.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, what: str, why: str, fix: str) -> None:
+        super().__init__(what, 0)
+        self.why = why
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return self.call
+
+
 def safe_repr(value: object) -> str:
     """
     Return `repr` of *value*, or what is wrong with that.

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import resource
 import signal
 import termios
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from pytest_nsisolate.channel import Garbled, Message, Reader
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.ending import Ending, Exited, Killed, TimedOut
 from pytest_nsisolate.entry import NUMBER, Entered, Entry
-from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.errors import Refused, Unlimited
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.leaks import process_tree
 from pytest_nsisolate.remains import STACK_SIGNAL
@@ -52,6 +53,8 @@ class Guest:
     """What has been read from `status`."""
     ended: Exited | Killed | None = None
     """How it ended, once it has been reaped."""
+    seconds: float = 0.0
+    """Processor time of it, and of what it waited for, once it has been reaped."""
     interrupted: bool = False
     """Whether it has been sent SIGINT."""
     left: Facts | None = None
@@ -161,7 +164,9 @@ class Guest:
         Wait for the supervisor's own fork and return how the guest ended.
         """
         if self.ended is None:
+            before = _seconds_of_reaped()
             self.ended = self._wait()
+            self.seconds = _seconds_of_reaped() - before
             os.close(self.inlet.fd)
             os.close(self.pidfd)
             os.close(self.gate)
@@ -312,6 +317,11 @@ class Guest:
         return self.told[index]
 
 
+def _seconds_of_reaped() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def fork(sandbox: Sandbox) -> Guest:
     """
     Fork a guest into *sandbox*, where it waits to be let go.
@@ -402,5 +412,8 @@ def _state_of(pid: int | None) -> str:
 def _refused(message: Message) -> Refused:
     call, number = message.get("call"), message.get("errno")
     if isinstance(call, str) and isinstance(number, int) and call.isprintable():
+        why, fix = message.get("why"), message.get("fix")
+        if isinstance(why, str) and isinstance(fix, str):
+            return Unlimited(call, why, fix)
         return Refused(call, number)
     raise Garbled("a refusal without a call and its errno")

@@ -18,13 +18,17 @@ from pytest_nsisolate.spec import Spec
 NAMES = ("isolated", "nsisolated")
 
 
-def isolated(
+def isolated(  # noqa: PLR0913 - the grammar
     *,
     hostname: str | None = None,
     domainname: str | None = None,
     user: str | None = None,
     timeout: float | None = None,
     leaks: str | None = None,
+    memory: str | int | None = None,
+    cpu: float | None = None,
+    nofile: int | None = None,
+    nproc: int | None = None,
 ) -> None:
     """
     Run the test in IPC, UTS and PID namespaces of its own.
@@ -41,6 +45,10 @@ def isolated(
         leaks: ``"ignore"``, ``"warn"`` or ``"fail"``: what becomes of the test if it
             leaves processes, IPC objects, files in ``/dev/shm`` or mounts; None for
             what the options say.
+        memory: Private writable memory of each process: ``"512M"``, or bytes.
+        cpu: Processor time of each process, in seconds, rounded up.
+        nofile: Above every number that a descriptor may have inside.
+        nproc: Processes and threads of the test, itself included.
 
     .. versionadded:: 0.1.0
     """

@@ -18,9 +18,10 @@ from types import TracebackType
 import pluggy
 import pytest
 
-from pytest_nsisolate import ahead, builtin, helpers, private, terminal
+from pytest_nsisolate import ahead, breach, builtin, helpers, private, terminal
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.entry import Outlet
+from pytest_nsisolate.errors import Unlimited
 from pytest_nsisolate.output import flush, flush_output
 from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.reports import report_to_message, warning_to_message
@@ -110,6 +111,11 @@ class Relay:
             item=item, send=lambda: send_payload(item, outlet, None)
         )
         terminal.take_when_reading(self._tell_of_terminal)
+        try:
+            breach.confine(item)
+        except Unlimited as error:
+            outlet.send(breach.refusal(error))
+            return
         try:
             outlet.unblock_signals()
             item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)

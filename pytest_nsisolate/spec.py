@@ -9,6 +9,7 @@ import os
 from typing import Literal, TypeAlias, TypeGuard, get_args
 
 from pytest_nsisolate.errors import SpecError, safe_repr
+from pytest_nsisolate.limits import Limit, limits_of
 
 #: Longest hostname and domain name, in bytes. Source: uname(2), __NEW_UTS_LEN.
 UTS_NAME_MAX = 64
@@ -41,6 +42,14 @@ class Spec:
     """NIS domain name inside, at most 64 bytes; None: the host's."""
     user: Literal["root"] | None = None
     """``"root"``: uid 0 inside, with its capabilities; None: who pytest runs as."""
+    memory: str | int | None = None
+    """Private writable memory of each process: ``"512M"``, or bytes; None: no limit."""
+    cpu: float | None = None
+    """Processor time of each process, in seconds, rounded up; None: no limit."""
+    nofile: int | None = None
+    """Above every number that a descriptor may have inside; None: no limit."""
+    nproc: int | None = None
+    """Processes and threads of the test, itself included; None: no limit."""
 
     timeout: float | None = None
     """Seconds that the test may take, its own fixtures included; 0: as long as it
@@ -59,6 +68,13 @@ class Spec:
         if self.user is not None and self.user != "root":
             msg = f'user={safe_repr(self.user)} is neither "root" nor None'
             raise SpecError(msg, 'write user="root", or leave user= out')
+        self.limits()
+
+    def limits(self) -> tuple[Limit, ...]:
+        """
+        Return what the processes of the test may use.
+        """
+        return limits_of(self.memory, self.cpu, self.nofile, self.nproc)
 
 
 def _check_timeout(seconds: object) -> None:

@@ -53,6 +53,9 @@ class Succession:
         before, self._current = self._current, process
         if before is not None:
             before.settle()
+            if spec.nproc is not None:
+                # Until it is reaped it counts.
+                before.reap()
         process.let_go(word)
         if before is not None:
             before.reap()
@@ -68,8 +71,9 @@ class Succession:
                 failed = nextitem.session.testsfailed
                 process = self._fork(nextitem, self.pool.take(spec))
                 self._ahead = (nextitem, failed, process)
-                # Tests in a row mostly ask for the same.
-                self.pool.prepare(spec)
+                if spec.nproc is None:
+                    # Tests in a row mostly ask for the same.
+                    self.pool.prepare(spec)
 
     def settle(self) -> None:
         """

@@ -198,7 +198,8 @@ class Supervisor:
         try:
             with self._interrupts:
                 process = self.succession.begin(item, spec, number_of(nextitem))
-                if nextitem is not None and next_spec is not None:
+                # What is started beside a test would count against its limit.
+                if nextitem and next_spec and spec.nproc is None:
                     self.succession.begin_next(item, nextitem, next_spec)
                 talk.deadline = Deadline(spec.timeout or None)
                 grace = None if spec.leaks == "ignore" else self._options.grace
@@ -222,7 +223,7 @@ class Supervisor:
                 text = crash.explain_time_out(talk, ended, output.pop("faulthandler"))
                 crash.report(talk, self.borrowing, text, output)
             case Exited() | Killed() if talk.interruption is None:
-                text = crash.explain(talk, ended)
+                text = crash.explain(talk, ended, process.seconds)
                 if process.garbled:
                     text = crash.explain_garbled(talk, process.garbled)
                 crash.report(talk, self.borrowing, text, self._output_so_far(talk))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from twins import run_once
 
-WORDS = "takes the keywords hostname, domainname, user"
+WORDS = "takes the keywords hostname, domainname, user, memory, cpu, nofile, nproc"
 LEAVE = 'write hostname="t1", or leave hostname= out'
 BAD = [
     (
@@ -46,6 +46,12 @@ BAD = [
         "domainname is empty",
         'write domainname="t1", or leave domainname= out',
     ),
+    (
+        "memory='lots'",
+        "memory='lots' is no number with K, M or G behind it",
+        'write memory="512M" (or K, G), or leave memory= out',
+    ),
+    ("nproc=0", "nproc=0 is not above 0", "write nproc=20, or leave nproc= out"),
     (
         "user='bob'",
         "user='bob' is neither \"root\" nor None",

@@ -20,6 +20,10 @@ def test_default() -> None:
         "hostname": None,
         "domainname": None,
         "user": None,
+        "memory": None,
+        "cpu": None,
+        "nofile": None,
+        "nproc": None,
     }
 
 
@@ -99,3 +103,75 @@ def test_error_is_a_value_error() -> None:
     """
     assert issubclass(SpecError, ValueError)
     assert UTS_NAME_MAX == 64
+
+
+@pytest.mark.parametrize(
+    ("memory", "size"),
+    [
+        ("1K", 2**10),
+        ("512M", 2**29),
+        ("2g", 2**31),
+        ("3MiB", 3 * 2**20),
+        ("007kib", 7 * 2**10),
+        (4096, 4096),
+    ],
+)
+def test_memory_that_can_be(memory: str | int, size: int) -> None:
+    """
+    A number with a binary suffix in either case, or bytes.
+    """
+    (limit,) = Spec(memory=memory).limits()
+    assert (limit.name, limit.value) == ("RLIMIT_DATA", size)
+    assert str(limit) == f"memory={memory} of the marker"
+
+
+def test_limits_as_the_kernel_has_them() -> None:
+    """
+    Seconds are whole ones, rounded up, and what is None is no limit.
+    """
+    limits = Spec(cpu=1.1, nofile=64, nproc=20).limits()
+    assert {limit.name: limit.value for limit in limits} == {
+        "RLIMIT_CPU": 2,
+        "RLIMIT_NOFILE": 64,
+        "RLIMIT_NPROC": 20,
+    }
+    assert Spec().limits() == ()
+
+
+FIXES = {
+    "memory": 'write memory="512M" (or K, G), or leave memory= out',
+    "cpu": "write cpu=2, in seconds, or leave cpu= out",
+    "nofile": "write nofile=64, or leave nofile= out",
+    "nproc": "write nproc=20, or leave nproc= out",
+}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "why"),
+    [
+        ("memory", "512", "memory='512' is no number with K, M or G behind it"),
+        ("memory", "1.5G", "memory='1.5G' is no number with K, M or G behind it"),
+        ("memory", "٣M", "memory='٣M' is no number with K, M or G behind it"),
+        ("memory", "", "memory='' is no number with K, M or G behind it"),
+        ("memory", "0M", "memory='0M' is not above 0"),
+        ("memory", "9" * 5000 + "K", f"memory is more than {2**62}"),
+        ("memory", 1.5, "memory=1.5 is of type float, not str or int"),
+        ("memory", True, "memory=True is of type bool, not str or int"),
+        ("cpu", "2", "cpu='2' is of type str, not int or float"),
+        ("cpu", 0, "cpu=0 is not above 0"),
+        ("cpu", float("nan"), "cpu=nan is not above 0"),
+        ("cpu", float("inf"), f"cpu is more than {2**62}"),
+        ("nofile", -1, "nofile=-1 is not above 0"),
+        ("nofile", 64.0, "nofile=64.0 is of type float, not int"),
+        ("nproc", 2**63, f"nproc is more than {2**62}"),
+        ("nproc", [], "nproc=[] is of type list, not int"),
+    ],
+)
+def test_limits_that_cannot_be(keyword: str, value: object, why: str) -> None:
+    """
+    What is no amount is refused, with the reason and a way out.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(**{keyword: value})  # type: ignore[arg-type]
+    assert caught.value.why == why
+    assert caught.value.fix == FIXES[keyword]

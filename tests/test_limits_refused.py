@@ -1,0 +1,93 @@
+"""
+A limit that cannot hold is an error of its test, and no limit at all on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+RunPytest = Callable[..., pytest.RunResult]
+
+HEAD = """
+import resource
+from pathlib import Path
+import pytest
+
+isolated = pytest.mark.isolated
+"""
+
+REFUSED = f"""{HEAD}
+@pytest.fixture
+def inside():
+    Path("ran").touch()
+
+@isolated(memory="1K")
+def test_memory(inside): pass
+
+@isolated(nofile=1)
+def test_nofile(inside): pass
+
+@isolated(nofile=2**40)
+@pytest.mark.xfail
+def test_hard(inside): pass
+
+def test_host(): pass
+"""
+
+
+def test_limit_that_cannot_be(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    One that pytest itself has passed, or that the hard one forbids, is an error.
+    """
+    pytester.makepyfile(REFUSED)
+    result = run_both_ways()
+    result.assert_outcomes(errors=3, passed=1)
+    fork = "why: its guest is a fork of pytest"
+    status = r"\(VmData in /proc/self/status\)"
+    wanted = 2**40
+    result.stdout.re_match_lines(
+        [
+            "cannot isolate test_memory: memory=1K of the marker is not enough",
+            rf"{fork} and uses \d+ MiB already {status}",
+            r'fix: write memory="\d+M" or more',
+            "_+ ERROR .*",
+            "cannot isolate test_nofile: nofile=1 of the marker is not enough",
+            rf"{fork}, and the lowest descriptor that is free in it is \d+",
+            r"fix: write nofile=\d+ or more",
+            "_+ ERROR .*",
+            f"cannot isolate test_hard: nofile={wanted} of the marker cannot be set",
+            rf"why: RLIMIT_NOFILE would be {wanted} and its hard limit is \d+",
+            f"fix: write less, or as root run ulimit -n {wanted} before pytest",
+        ]
+    )
+    assert not (pytester.path / "ran").exists()
+
+
+def test_refusal_follows_the_policy(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    Who chose so has tests skipped whose limits cannot be had, as with any refusal.
+    """
+    pytester.makepyfile(REFUSED)
+    run_both_ways("--nsisolate-unavailable=skip").assert_outcomes(skipped=3, passed=1)
+
+
+def test_not_on_the_host(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    Without isolation there are no limits, and a test on the host has none.
+    """
+    pytester.makepyfile(
+        f"""{HEAD}
+before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+@isolated(nofile=64)
+def test_it():
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+"""
+    )
+    run_both_ways("--no-nsisolate").assert_outcomes(passed=1)

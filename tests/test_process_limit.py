@@ -1,0 +1,169 @@
+"""
+A limit on processes means those of the test, or the test is refused.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import WAYS
+
+from pytest_nsisolate.limits import NPROC, Limit
+
+PROCESSES = """
+import os
+import signal
+import subprocess
+import threading
+import pytest
+
+isolated = pytest.mark.isolated
+TRUE = ["true"]
+
+@isolated
+def test_before(): pass
+
+def threads(number):
+    end = threading.Event()
+    some = [threading.Thread(target=end.wait) for _ in range(number)]
+    try:
+        for one in some:
+            one.start()
+    finally:
+        end.set()
+
+@isolated(nproc=5)
+@pytest.mark.parametrize("number", [4, 5])
+def test_threads(number):
+    threads(number)
+
+@isolated(nproc=3)
+@pytest.mark.parametrize("number", [2, 3])
+def test_forks(number):
+    for _ in range(number):
+        if not os.fork():
+            signal.pause()
+
+@isolated(nproc=2)
+def test_command():
+    for _ in range(20):
+        subprocess.run(TRUE, check=True)
+
+@isolated(nproc=1)
+def test_no_command():
+    subprocess.run(TRUE, check=True)
+
+@isolated(nproc=1)
+def test_other_source():
+    os.set_blocking((pipe := os.pipe())[0], False)
+    os.read(pipe[0], 1)
+
+@isolated
+def test_after():
+    threads(30)
+"""
+
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+WHO = {**WAYS, "nobody": AS_NOBODY}
+
+
+@pytest.fixture(params=list(WHO))
+def way(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, temporary: Path
+) -> list[str]:
+    """
+    Return what to put before a command: both ways into a sandbox, and as no root.
+    """
+    command = WHO[request.param]
+    if request.param == "nobody":
+        temporary.chmod(0o755)
+        monkeypatch.chdir(temporary)
+        look = [sys.executable, "-c", "import pytest, pytest_nsisolate.plugin"]
+        # Not by shell: the interpreter itself may be out of reach.
+        done = subprocess.run(
+            [*command, "sh", "-c", shlex.join(look)], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip("the lane of users without privilege tests this")
+    return command
+
+
+def is_exempt(way: list[str]) -> bool:
+    """
+    Say whether the kernel lets a process that is started in this *way* fork at will.
+    """
+    command = [*way, "prlimit", "--nproc=1:", "sh", "-c", "true & wait $!"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    return done.returncode == 0
+
+
+EXEMPT = "the kernel exempts root and those with CAP_SYS_ADMIN or CAP_SYS_RESOURCE"
+SETPRIV = "setpriv --reuid=1000 --regid=1000 --clear-groups"
+REFUSED = [
+    "cannot isolate test_no_command: nproc=1 of the marker does not hold",
+    f"why: with RLIMIT_NPROC at 1 its guest * a thread: {EXEMPT} (uid is *, CapEff *)",
+    f"fix: run pytest as a user other than root * by {SETPRIV}, or leave nproc= out",
+]
+
+
+def test_processes(pytester: pytest.Pytester, way: list[str]) -> None:
+    """
+    Just as many as the marker says can be started, or else the test is refused.
+    """
+    path = Path("test_it.py").absolute()
+    path.write_text(PROCESSES)
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(path)]
+    result = pytester.run(*way, *run, timeout=60)
+    if is_exempt(way):
+        result.assert_outcomes(passed=2, errors=7)
+        result.stdout.fnmatch_lines(REFUSED)
+        return
+    result.assert_outcomes(passed=5, failed=4)
+    shown = r"nproc={0} of the marker was reached \(RLIMIT_NPROC is \d+: others .* are"
+    result.stdout.re_match_lines(
+        [
+            "_* test_threads.5. _*",
+            ".*RuntimeError: can't start new thread",
+            shown.format(5),
+            "_* test_forks.3. _*",
+            ".*BlockingIOError.*",
+            shown.format(3),
+            "_* test_no_command _*",
+            ".*BlockingIOError.*",
+            shown.format(1),
+            "_* test_other_source _*",
+            ".*BlockingIOError.*",
+        ]
+    )
+    assert result.stdout.str().count("- nsisolate limit -") == 3
+
+
+TRY = f"""
+from pytest_nsisolate.confinement import Confinement
+from pytest_nsisolate.errors import Unlimited
+from pytest_nsisolate.limits import Limit
+try:
+    Confinement([{Limit(NPROC, 5, "nproc", 5)!r}])
+except Unlimited as error:
+    print(error, error.why, error.fix, sep="\\n")
+"""
+
+
+def test_no_thread_at_all(pytester: pytest.Pytester, way: list[str]) -> None:
+    """
+    Where pytest may start nothing itself, no limit can be told from another.
+    """
+    command = ["prlimit", "--nproc=1:", sys.executable, "-c", TRY]
+    result = pytester.run(*way, *command, timeout=60)
+    if is_exempt(way):
+        assert result.outlines[0] == "nproc=5 of the marker does not hold"
+        return
+    assert result.outlines == [
+        "nproc=5 of the marker cannot be set",
+        "its guest can start no thread even without it (RLIMIT_NPROC is 1)",
+        "ulimit -u unlimited, or end processes of this user",
+    ]

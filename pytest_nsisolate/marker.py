@@ -23,6 +23,7 @@ def isolated(
     hostname: str | None = None,
     domainname: str | None = None,
     user: str | None = None,
+    proc: bool | None = None,
 ) -> None:
     """
     Run the test in IPC, UTS and PID namespaces of its own.
@@ -34,6 +35,7 @@ def isolated(
         domainname: NIS domain name inside, at most 64 bytes; None for the host's.
         user: ``"root"`` for uid 0 inside, with its capabilities; None for who pytest
             runs as.
+        proc: False for a sandbox without a fresh ``/proc``, where none can be mounted.
 
     .. versionadded:: 0.1.0
     """

@@ -34,7 +34,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    arguments = "hostname=None, domainname=None, user=None"
+    arguments = "hostname=None, domainname=None, user=None, proc=None"
     for name in ("isolated", "nsisolated"):
         config.addinivalue_line(
             "markers",

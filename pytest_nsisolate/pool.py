@@ -17,8 +17,9 @@ from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.sandbox import Launcher, LauncherGone, Sandbox, identity_for
 from pytest_nsisolate.spec import Spec
 
-#: What decides which calls a sandbox takes: user, hostname and domain name given.
-_Sequence: TypeAlias = tuple[str | None, bool, bool]
+#: What decides which calls a sandbox takes: user, hostname and domain name given, and
+#: no fresh /proc.
+_Sequence: TypeAlias = tuple[str | None, bool, bool, bool]
 
 
 class Pool:
@@ -39,7 +40,12 @@ class Pool:
         Returns:
             None if it can be had, else what was refused.
         """
-        key = (spec.user, spec.hostname is not None, spec.domainname is not None)
+        key = (
+            spec.user,
+            spec.hostname is not None,
+            spec.domainname is not None,
+            spec.proc is False,
+        )
         if key not in self._probed:
             self._probed[key] = self._try(spec)
         return self._probed[key]

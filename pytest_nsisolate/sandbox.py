@@ -156,7 +156,11 @@ class Launcher:
         if self._asked == spec:
             return
         self._drop_asked()
-        request = {"hostname": spec.hostname, "domainname": spec.domainname}
+        request = {
+            "hostname": spec.hostname,
+            "domainname": spec.domainname,
+            "proc": spec.proc,
+        }
         try:
             self._control.send(marshal.dumps(request))
         except OSError as error:

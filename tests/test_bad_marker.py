@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from twins import run_once
 
-WORDS = "takes the keywords hostname, domainname, user"
+WORDS = "takes the keywords hostname, domainname, user, proc"
 LEAVE = 'write hostname="t1", or leave hostname= out'
 BAD = [
     (

@@ -234,7 +234,8 @@ def test_markers_are_listed(pytester: pytest.Pytester) -> None:
     """
     ``--markers`` shows both names with what they take.
     """
-    text = "(hostname=None, domainname=None, user=None): run the test in Linux "
+    arguments = "hostname=None, domainname=None, user=None, proc=None"
+    text = f"({arguments}): run the test in Linux "
     result = pytester.runpytest_inprocess(*WITHOUT, "--markers")
     for name in ("isolated", "nsisolated"):
         assert f"@pytest.mark.{name}{text}namespaces of its own" in result.stdout.str()

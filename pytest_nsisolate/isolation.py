@@ -31,7 +31,7 @@ class Isolation:
     pid_on_host: int
     """Process id of the test outside of its PID namespace."""
     proc: bool
-    """Whether ``/proc`` shows the process ids that the test sees; see ``proc=False``."""
+    """Whether ``/proc`` shows the ids of the test's processes; see ``proc=False``."""
 
 
 def came_too_late(test: str) -> Explanation:

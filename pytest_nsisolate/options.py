@@ -83,6 +83,17 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="What becomes of a test whose sandbox cannot be had (default: fail)",
     )
+    for name, form, what in (
+        ("--nsisolate-doctor", "table", "in a table"),
+        ("--nsisolate-doctor-json", "json", "as JSON"),
+    ):
+        group.addoption(
+            name,
+            action="store_const",
+            const=form,
+            dest="nsisolate_doctor",
+            help=f"Say {what} whether tests can be isolated here, and exit",
+        )
     parser.addini(
         "nsisolate", "Isolate every test, marked or not", type="bool", default=False
     )

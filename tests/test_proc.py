@@ -1,5 +1,5 @@
 """
-``proc=False``: a sandbox without a fresh ``/proc``, where none can be mounted or wanted.
+``proc=False``: a sandbox without a fresh ``/proc``, where none can be mounted.
 """
 
 from __future__ import annotations
@@ -100,10 +100,8 @@ def test_masked(pytester: pytest.Pytester, way: str) -> None:
     skipped.assert_outcomes(passed=1, skipped=2)
     for shown, becomes in ((result, "fail"), (skipped, "are skipped")):
         shown.stdout.fnmatch_lines(
-            [
-                f"nsisolate: ipc uts pid mnt ({means}) with proc=False, "
-                f"other isolated tests {becomes} ({REFUSED})"
-            ]
+            f"nsisolate: ipc uts pid mnt ({means}) with proc=False, "
+            f"other isolated tests {becomes} ({REFUSED})"
         )
     result.stdout.fnmatch_lines(
         [

@@ -93,8 +93,8 @@ def examine() -> Findings:
     explained: dict[str, Explanation] = {}
     for one in tried:
         if one.refused is not None:
-            way = f" with {one.way}" if one.group != "test" else ""
-            action = f"have {one.name}{way}" if way else f"isolate a test: {one.name}"
+            what = "isolate a test" if one.group == "test" else "take the step"
+            action = f"{what} {one.name} ({one.way})"
             plain = one.way == WAYS[PLAIN]
             explanation = diagnosis.explain(action, one.refused, plain=plain)
             # The first that is refused for a reason is enough.
@@ -202,13 +202,13 @@ def as_table(findings: Findings) -> str:
         rows = [f"  {name:{width}}  {value}" for name, value in read.items()]
         lines += [heading, *rows, ""]
     group = ""
-    lines.append(f"{'tried':20}{WAYS[PLAIN]:28}{WAYS[KEEP]}")
+    lines.append(f"{'tried':20}{WAYS[PLAIN]:30}{WAYS[KEEP]}")
     for (kind, name), row in _rows(findings).items():
         if kind != group:
             group = kind
             lines.append(kind)
         cells = [row.get(way, "-") for way in WAYS.values()]
-        lines.append(f"  {name:18}{cells[0]:28}{cells[1]}")
+        lines.append(f"  {name:18}{cells[0]:30}{cells[1]}")
     for explanation in findings.refusals:
         lines += ["", str(explanation)]
     return "\n".join([*lines, "", _verdict(findings), ""])

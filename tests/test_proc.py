@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -120,7 +121,11 @@ def test_init_holds_nothing(pool: Pool) -> None:
     facts = Path(f"/proc/self/fdinfo/{sandbox.init}").read_text()
     number = re.search(r"^Pid:\s+(\d+)$", facts, re.MULTILINE)
     assert number is not None
-    held = sorted(os.listdir(f"/proc/{number[1]}/fd"))
+    # It does so when it has answered.
+    deadline = time.monotonic() + 20
+    held: list[str] = []
+    while held != ["0", "1", "2"] and time.monotonic() < deadline:
+        held = sorted(os.listdir(f"/proc/{number[1]}/fd"))
     sandbox.close()
 
     assert held == ["0", "1", "2"]

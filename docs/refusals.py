@@ -14,11 +14,14 @@ HEAD = """\
 # Refusals
 
 Why a sandbox cannot be had, how that is told, and what to type.
-The reasons are looked for in this order, and the first that applies is shown in the lines `why:` and `fix:` of the [error](errors.md); the call that was refused stands in the line before.
+The reasons are looked for in this order, and the first that applies is shown in the \
+lines `why:` and `fix:` of the [error](errors.md); the call that was refused stands in \
+the line before.
 [The doctor](../how-to/ask-the-doctor.md) shows them all at once.
 Names and numbers stand for those of your machine.
 
-This page is made from the table that the errors are made from, `pytest_nsisolate/remedies.py`.
+This page is made from the table that the errors are made from, \
+`pytest_nsisolate/remedies.py`.
 """
 
 KINDS = {"docker": "Docker", "podman": "Podman", "kubernetes": "Kubernetes"}

@@ -81,8 +81,10 @@ def test_masked_proc(files: Files, there: Files, sign: str, fix: str) -> None:
     """
     files.update({**MASKED, **there})
     assert lines("mount(proc, /proc)", errno.EPERM) == [
-        f"the container masks parts of /proc (/proc/kcore; {sign}), and then the "
-        "kernel mounts no fresh one (mount_namespaces(7))",
+        (
+            f"the container masks parts of /proc (/proc/kcore; {sign}), and then the "
+            "kernel mounts no fresh one (mount_namespaces(7))"
+        ),
         fix,
     ]
 
@@ -112,8 +114,10 @@ def test_a_mount_that_masks_nothing(files: Files) -> None:
         (
             KUBERNETES,
             "/var/run/secrets/kubernetes.io is there",
-            "write seccompProfile: {type: Unconfined} in the securityContext of the "
-            "pod",
+            (
+                "write seccompProfile: {type: Unconfined} in the securityContext of the "
+                "pod"
+            ),
         ),
     ],
 )
@@ -123,8 +127,10 @@ def test_seccomp(files: Files, there: Files, sign: str, fix: str) -> None:
     """
     files.update({**SECCOMP, **there})
     assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
-        "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status; "
-        f"{sign})",
+        (
+            "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status; "
+            f"{sign})"
+        ),
         fix,
     ]
 
@@ -147,10 +153,14 @@ def test_podman_hostname(files: Files, call: str) -> None:
     """
     files.update({**SECCOMP, **PODMAN})
     assert lines(call, errno.EPERM) == [
-        f"Podman's seccomp filter lets namespaces be made and refuses {call} (Seccomp "
-        "is 2 in /proc/self/status; /run/.containerenv is there)",
-        "podman run --security-opt seccomp=unconfined, or leave hostname= and "
-        "domainname= out",
+        (
+            f"Podman's seccomp filter lets namespaces be made and refuses {call} (Seccomp "
+            "is 2 in /proc/self/status; /run/.containerenv is there)"
+        ),
+        (
+            "podman run --security-opt seccomp=unconfined, or leave hostname= and "
+            "domainname= out"
+        ),
     ]
 
 
@@ -162,8 +172,10 @@ def test_podman_hostname(files: Files, call: str) -> None:
         (PODMAN, "podman run --security-opt apparmor=unconfined"),
         (
             KUBERNETES,
-            "write appArmorProfile: {type: Unconfined} in the securityContext of the "
-            "pod",
+            (
+                "write appArmorProfile: {type: Unconfined} in the securityContext of the "
+                "pod"
+            ),
         ),
     ],
 )
@@ -173,8 +185,10 @@ def test_apparmor_profile(files: Files, there: Files, fix: str) -> None:
     """
     files.update({**PROFILE, **RESTRICTED, **there})
     assert lines("mount(none, /)", errno.EACCES) == [
-        "an AppArmor profile is on this process (docker-default (enforce) in "
-        "/proc/self/attr/current)",
+        (
+            "an AppArmor profile is on this process (docker-default (enforce) in "
+            "/proc/self/attr/current)"
+        ),
         fix,
     ]
 
@@ -210,10 +224,14 @@ def test_chroot(files: Files) -> None:
     """
     files["/proc/self/mountinfo"] = "1 0 0:1 / /proc rw - proc proc rw"
     assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
-        "pytest is in a chroot (no mount is at / in /proc/self/mountinfo), and there "
-        "the kernel makes no user namespace (unshare(2))",
-        "run pytest outside of the chroot or as root with CAP_SYS_ADMIN, or enter the "
-        "tree with systemd-nspawn in place of chroot",
+        (
+            "pytest is in a chroot (no mount is at / in /proc/self/mountinfo), and there "
+            "the kernel makes no user namespace (unshare(2))"
+        ),
+        (
+            "run pytest outside of the chroot or as root with CAP_SYS_ADMIN, or enter the "
+            "tree with systemd-nspawn in place of chroot"
+        ),
     ]
 
 
@@ -223,8 +241,10 @@ def test_nested(files: Files) -> None:
     """
     files["/proc/self/uid_map"] = "      1000          0          1"
     assert lines("unshare(CLONE_NEWUSER)", errno.ENOSPC) == [
-        "pytest is in a user namespace already (/proc/self/uid_map is 1000 0 1), and "
-        "the limits of those above it count too, as does that of 32 nested ones",
+        (
+            "pytest is in a user namespace already (/proc/self/uid_map is 1000 0 1), and "
+            "the limits of those above it count too, as does that of 32 nested ones"
+        ),
         "run pytest outside of that sandbox; for bwrap, without --disable-userns",
     ]
 
@@ -250,10 +270,14 @@ def test_gvisor(
     monkeypatch.setattr(platform, "release", lambda: release)
     monkeypatch.setattr(platform, "version", lambda: version)
     assert lines("setns(pidfd, CLONE_NEWPID)", number) == [
-        f"this kernel is gVisor's (uname says {release} {version}), which has not all "
-        "of the namespaces",
-        "run the container with runc in place of runsc, or pass "
-        "--nsisolate-unavailable=skip",
+        (
+            f"this kernel is gVisor's (uname says {release} {version}), which has not all "
+            "of the namespaces"
+        ),
+        (
+            "run the container with runc in place of runsc, or pass "
+            "--nsisolate-unavailable=skip"
+        ),
     ]
 
 
@@ -263,8 +287,10 @@ def test_wsl1(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(platform, "release", lambda: "4.4.0-19041-Microsoft")
     assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL) == [
-        "this is version 1 of the Windows Subsystem for Linux (uname says "
-        "4.4.0-19041-Microsoft), which is no Linux kernel and has not these namespaces",
+        (
+            "this is version 1 of the Windows Subsystem for Linux (uname says "
+            "4.4.0-19041-Microsoft), which is no Linux kernel and has not these namespaces"
+        ),
         "wsl --set-version DISTRIBUTION 2, in Windows",
     ]
     monkeypatch.setattr(platform, "release", lambda: "5.15.0-microsoft-standard-WSL2")
@@ -277,8 +303,10 @@ def test_hidepid(files: Files) -> None:
     """
     files.update(HIDDEN)
     assert lines("write(/proc/self/uid_map)", errno.EACCES) == [
-        "/proc hides the directories of processes (it is mounted with hidepid=2), and "
-        "the id maps are written there",
+        (
+            "/proc hides the directories of processes (it is mounted with hidepid=2), and "
+            "the id maps are written there"
+        ),
         "sudo mount -o remount,hidepid=0 /proc",
     ]
 

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,7 +20,7 @@ from test_refusal import FILTER
 
 from pytest_nsisolate import doctor, trial
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.launcher import KEEP, PLAIN
+from pytest_nsisolate.launcher import KEEP
 
 DOCTOR = [sys.executable, "-m", "pytest_nsisolate"]
 
@@ -293,10 +294,10 @@ def test_nothing_is_left() -> None:
             name: os.readlink(f"/proc/self/ns/{name}")
             for name in ("ipc", "uts", "pid", "mnt", "user", "pid_for_children")
         }
-        mounts = open("/proc/self/mountinfo").read()  # noqa: SIM115
+        mounts = Path("/proc/self/mountinfo").read_text()
         names = socket.gethostname(), os.uname()
         held = sorted(os.listdir("/proc/self/fd"))
-        return spaces, mounts, names, held, psutil.Process().children(), PLAIN
+        return spaces, mounts, names, held, psutil.Process().children()
 
     before = state()
 

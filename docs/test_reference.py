@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import refusals
 
 import pytest_nsisolate
-from pytest_nsisolate import hookspecs
+from pytest_nsisolate import hookspecs, remedies
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.marker import NAMES, isolated
 
@@ -28,7 +29,6 @@ SPEAKING = (
     "clash",
     "confinement",
     "crash",
-    "diagnosis",
     "isolation",
     "limits",
     "marker",
@@ -191,6 +191,19 @@ def test_errors_page_has_every_text(module: str) -> None:
 
     assert texts
     assert [text for text in texts if text.strip() not in page] == []
+
+
+def test_refusals_page_is_made_from_the_table() -> None:
+    """
+    The page on refusals is what its script prints, with each reason and remedy.
+    """
+    page = (REFERENCE / "refusals.md").read_text()
+
+    assert page == refusals.page(), "python docs/refusals.py > that page"
+    for cause in remedies.CAUSES:
+        assert f"## {cause.title}\n" in page
+        for fix in [cause.fix, *cause.fixes.values()]:
+            assert fix.format_map(cause.example) in page
 
 
 def test_header_is_in_the_reference() -> None:

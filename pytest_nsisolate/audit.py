@@ -49,7 +49,11 @@ class Audit:
     """
 
     def __init__(self) -> None:
-        self._mounts = set(_mounts())
+        try:
+            self._mounts = set(_mounts())
+        except OSError:
+            # With proc=False there need not be a /proc. Then `look` says so.
+            self._mounts = set()
 
     def look(self, grace: float) -> Facts:
         """
@@ -85,23 +89,49 @@ def _processes() -> Found:
     found: list[Fact] = []
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
     helpers: set[int] = set()
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+    ids = _process_ids()
+    for number, pid in ids.items():
         try:
-            head, _, tail = _read(f"/proc/{pid}/stat").rpartition(")")
-            command = _command(pid) or f"[{head.partition('(')[2]}]"
+            head, _, tail = _read(f"/proc/{number}/stat").rpartition(")")
+            command = _command(number) or f"[{head.partition('(')[2]}]"
         except (FileNotFoundError, ProcessLookupError):
             continue
         fields = tail.split()
+        starter = ids.get(int(fields[1]), 1)
         if pid == 1 or fields[0] in "ZX":
             continue
         age = max(0.0, now - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
         kind = GUEST if pid == _GUEST_PID else OTHER
-        if any(text in command for text in _HELPERS) and int(fields[1]) not in helpers:
+        if any(text in command for text in _HELPERS) and starter not in helpers:
             # What a fork server has forked has its command line, and is no helper.
             kind = HELPER
             helpers.add(pid)
-        found.append((pid, int(fields[1]), age, command[:_CUT], kind))
+        found.append((pid, starter, age, command[:_CUT], kind))
     return len(found), found[:_SHOWN_PROCESSES]
+
+
+def _process_ids() -> dict[int, int]:
+    """
+    Return the processes inside: their ids inside by those in ``/proc``, in order.
+
+    With proc=False that is the one outside, which has all processes of the host.
+    """
+    numbers = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    if os.readlink("/proc/self") == "1":
+        return dict(zip(numbers, numbers, strict=True))
+    here = os.readlink("/proc/self/ns/pid")
+    ids = {}
+    for number in numbers:
+        try:
+            if os.readlink(f"/proc/{number}/ns/pid") != here:
+                continue
+            # The last is the one in the innermost namespace: proc_pid_status(5), NSpid.
+            _, _, rest = _read(f"/proc/{number}/status").partition("\nNSpid:")
+            ids[number] = int(rest.split("\n")[0].split()[-1])
+        except OSError:
+            # Ended, or someone else's.
+            continue
+    return ids
 
 
 def _wait_for_processes(grace: float) -> None:

@@ -1,5 +1,5 @@
 """
-Why a call was refused: facts that are read, and what to type.
+Why a call was refused: which of the known reasons is the one, by facts that are read.
 """
 
 from __future__ import annotations
@@ -9,217 +9,247 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeAlias
 
-import psutil
-
+from pytest_nsisolate import facts
+from pytest_nsisolate.cause import ANY, Cause
 from pytest_nsisolate.errors import Explanation, Refused, Unlimited
+from pytest_nsisolate.remedies import CAUSES
 
-#: Why and fix, or None where this is not the reason.
-_Finding: TypeAlias = "tuple[str, str] | None"
+#: The facts of a reason, by their names in its texts; None where it is not the one.
+_Finding: TypeAlias = "dict[str, str] | None"
 
-_USERNS_CALLS = ("unshare(CLONE_NEWUSER", "write(/proc/self/", "unshare(CLONE_NEWPID")
 _DENIED = (errno.EPERM, errno.EACCES)
-_CAP_SETFCAP = 31
+_MAKE_USER = "unshare(CLONE_NEWUSER)"
 
 
-def explain(action: str, refused: Refused) -> Explanation:
+def explain(action: str, refused: Refused, *, plain: bool = False) -> Explanation:
     """
     Return the three lines on *refused*.
 
     Args:
         action: What could not be done, ``isolate test_login``.
         refused: The call and its errno.
+        plain: Whether it is known that no user namespace was made for the call.
     """
     if isinstance(refused, Unlimited):
         what = f"cannot {action}: {refused}"
         return Explanation(what=what, why=refused.why, fix=refused.fix)
-    for check in _CHECKS:
-        finding = check(refused)
-        if finding is not None:
-            why, fix = finding
-            break
-    else:
-        why = f"not known; looked at {_looked_at()}"
-        fix = "strace -f -o trace.txt python -m pytest, and read the call in trace.txt"
-    return Explanation(what=f"cannot {action}: {refused}", why=why, fix=fix)
+    cause, values = choose(refused, plain=plain)
+    found = facts.container()
+    fix = cause.fixes.get(ANY if found is None else found.name, cause.fix)
+    return Explanation(
+        what=f"cannot {action}: {refused}",
+        why=cause.why.format_map(values),
+        fix=fix.format_map(values),
+    )
+
+
+def choose(refused: Refused, *, plain: bool = False) -> tuple[Cause, dict[str, str]]:
+    """
+    Return the reason for *refused*, and the facts for its texts.
+    """
+    for cause in CAUSES:
+        if cause.name == "no-capability" and not plain:
+            continue
+        values = CHECKS[cause.name](refused)
+        if values is not None:
+            return cause, values
+    raise AssertionError(CAUSES)
 
 
 def _not_linux(refused: Refused) -> _Finding:
-    if sys.platform == "linux":
+    return None if sys.platform == "linux" else {"platform": sys.platform}
+
+
+def _lost_directory(refused: Refused) -> _Finding:
+    return {} if refused.call.startswith("chdir(") else None
+
+
+def _gvisor(refused: Refused) -> _Finding:
+    if refused.number in {errno.EAGAIN, errno.EMFILE} or not facts.is_gvisor():
         return None
-    return (
-        f"namespaces are a facility of Linux and this is {sys.platform}",
-        "run the tests on Linux, or pass --nsisolate-unavailable=skip",
-    )
+    return {"release": platform.release(), "version": platform.version()}
+
+
+def _wsl1(refused: Refused) -> _Finding:
+    if refused.number in {errno.EAGAIN, errno.EMFILE} or not facts.is_wsl1():
+        return None
+    return {"release": platform.release()}
 
 
 def _old_kernel(refused: Refused) -> _Finding:
     if refused.number != errno.EINVAL or not refused.call.startswith("setns(pidfd"):
         return None
-    return (
-        f"this kernel is {platform.release()}; setns() takes a pidfd since Linux 5.8",
-        "boot a kernel of version 5.8 or later, or pass --nsisolate-unavailable=skip",
-    )
+    return {"release": platform.release()}
 
 
-def _apparmor(refused: Refused) -> _Finding:
-    name = "kernel.apparmor_restrict_unprivileged_userns"
-    if refused.number not in _DENIED or _sysctl(name) != "1":
-        return None
-    return (
-        f"this kernel forbids unprivileged user namespaces ({name} is 1)",
-        f"sudo sysctl -w {name}=0, or run as root",
-    )
-
-
-def _userns_clone(refused: Refused) -> _Finding:
-    name = "kernel.unprivileged_userns_clone"
-    if refused.number != errno.EPERM or _sysctl(name) != "0":
-        return None
-    return (
-        f"this kernel forbids unprivileged user namespaces ({name} is 0)",
-        f"sudo sysctl -w {name}=1, or run as root",
-    )
-
-
-def _no_room(refused: Refused) -> _Finding:
+def _has_no_room(refused: Refused) -> bool:
     # EUSERS until Linux 4.9. Source: unshare(2), ERRORS.
-    if refused.number not in {errno.ENOSPC, errno.EUSERS}:
-        return None
-    limits = {
-        f"user.max_{kind}_namespaces": _sysctl(f"user.max_{kind}_namespaces")
-        for kind in ("user", "pid", "ipc", "uts", "mnt")
-    }
-    zero = [name for name, value in limits.items() if value == "0"]
-    if zero:
-        return (
-            f"this system allows no more namespaces of a kind ({zero[0]} is 0)",
-            f"sudo sysctl -w {zero[0]}=10000",
-        )
-    values = ", ".join(f"{name} is {value}" for name, value in limits.items())
-    return (
-        f"too many namespaces, or more than 32 nested in each other ({values})",
-        "sudo sysctl -w user.max_user_namespaces=100000 (likewise the others), or "
-        "leave the container that this runs in",
-    )
+    return refused.number in {errno.ENOSPC, errno.EUSERS}
 
 
-def _masked_proc(refused: Refused) -> _Finding:
-    if refused.number != errno.EPERM or refused.call != "mount(proc, /proc)":
-        return None
-    masks = [path for path in _mount_points() if path.startswith("/proc/")]
-    if not masks:
-        return None
-    return (
-        f"the container masks parts of /proc ({', '.join(masks[:3])}), and then the "
-        "kernel mounts no fresh one (mount_namespaces(7))",
-        "docker run --security-opt systempaths=unconfined, or "
-        "podman run --security-opt unmask=ALL",
-    )
+def _limit_zero(refused: Refused) -> _Finding:
+    if _has_no_room(refused):
+        for name, value in limits().items():
+            if value == "0":
+                return {"setting": name}
+    return None
 
 
-def _unmappable_root(refused: Refused) -> _Finding:
-    if refused.number != errno.EPERM or refused.call != "write(/proc/self/uid_map)":
+def _nested(refused: Refused) -> _Finding:
+    mapped = facts.read("/proc/self/uid_map")
+    if not _has_no_room(refused) or facts.is_initial_user_namespace() is not False:
         return None
-    bounding = _status("CapEff")
-    if os.geteuid() != 0 or bounding is None or int(bounding, 16) >> _CAP_SETFCAP & 1:
-        return None
-    return (
-        "pytest is uid 0 without CAP_SETFCAP, and such a uid cannot be mapped "
-        "(user_namespaces(7), since Linux 5.12)",
-        "run pytest as a user other than root, or give it CAP_SETFCAP",
-    )
+    return {"map": " ".join((mapped or "").split())}
 
 
-def _seccomp(refused: Refused) -> _Finding:
-    if refused.number not in {errno.EPERM, errno.ENOSYS} or _status("Seccomp") != "2":
+def _limit_reached(refused: Refused) -> _Finding:
+    if not _has_no_room(refused):
         return None
-    return (
-        "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status)",
-        "docker run --security-opt seccomp=unconfined, or podman likewise",
-    )
+    values = ", ".join(f"{name} is {value}" for name, value in limits().items())
+    return {"values": values}
+
+
+def limits() -> dict[str, str | None]:
+    """
+    Return how many namespaces of each kind there may be.
+    """
+    names = [f"user.max_{kind}_namespaces" for kind in facts.KINDS]
+    return {name: facts.sysctl(name) for name in names}
 
 
 def _process_limit(refused: Refused) -> _Finding:
     if refused.number != errno.EAGAIN:
         return None
-    soft, _ = psutil.Process().rlimit(psutil.RLIMIT_NPROC)
-    shown = "unlimited" if soft == psutil.RLIM_INFINITY else soft
-    return (
-        f"no more processes can be started (RLIMIT_NPROC is {shown})",
-        "ulimit -u unlimited, or end processes of this user",
-    )
+    return {"limit": facts.limit("Max processes") or "not to be read"}
 
 
 def _descriptor_limit(refused: Refused) -> _Finding:
     if refused.number != errno.EMFILE:
         return None
-    # RLIMIT_NOFILE, for which psutil would need a descriptor. Source: sysconf(3).
+    # RLIMIT_NOFILE; to read a file would take a descriptor. Source: sysconf(3).
     soft = os.sysconf("SC_OPEN_MAX")
-    return (
-        f"no more descriptors can be opened (RLIMIT_NOFILE is {soft})",
-        f"ulimit -n {max(2 * soft, 1024)}",
-    )
+    return {"limit": str(soft), "more": str(max(2 * soft, 1024))}
 
 
-def _lost_directory(refused: Refused) -> _Finding:
-    if not refused.call.startswith("chdir("):
+def _chroot(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or refused.call != _MAKE_USER:
         return None
-    return (
-        "the working directory cannot be reached inside; what is below /dev/shm and "
-        "/dev/mqueue is not there",
-        "cd to a directory outside of /dev/shm and run pytest there",
-    )
+    sign = facts.chroot()
+    return None if sign is None else {"sign": sign}
 
 
-_CHECKS: tuple[Callable[[Refused], _Finding], ...] = (
-    _not_linux,
-    _lost_directory,
-    _old_kernel,
-    _no_room,
-    _process_limit,
-    _descriptor_limit,
-    _apparmor,
-    _userns_clone,
-    _masked_proc,
-    _unmappable_root,
-    _seccomp,
-)
+def _apparmor_userns(refused: Refused) -> _Finding:
+    name = "kernel.apparmor_restrict_unprivileged_userns"
+    if refused.number not in _DENIED or facts.sysctl(name) != "1":
+        return None
+    profile = facts.apparmor()
+    if facts.is_privileged() or (profile and not profile.startswith("unconfined")):
+        return None
+    # AppArmor lets the namespace be made, or says EACCES.
+    at_once = refused.call == _MAKE_USER and refused.number == errno.EPERM
+    return None if at_once and facts.status("Seccomp") == "2" else {}
 
 
-def _looked_at() -> str:
-    facts = {
+def _userns_clone(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or facts.is_privileged():
+        return None
+    return {} if facts.sysctl("kernel.unprivileged_userns_clone") == "0" else None
+
+
+def _apparmor_profile(refused: Refused) -> _Finding:
+    profile = facts.apparmor()
+    if refused.number != errno.EACCES or not profile:
+        return None
+    return None if profile.startswith("unconfined") else {"profile": profile}
+
+
+def _masked_proc(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or refused.call != "mount(proc, /proc)":
+        return None
+    masks = facts.masks()
+    return {"masks": ", ".join(masks[:3]), "sign": _sign()} if masks else None
+
+
+def _unmappable_root(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or refused.call != "write(/proc/self/uid_map)":
+        return None
+    lacks = facts.has_capability(facts.CAP_SETFCAP) is False
+    return {} if os.geteuid() == 0 and lacks else None
+
+
+def _hidepid(refused: Refused) -> _Finding:
+    denied = refused.number in {*_DENIED, errno.ENOENT}
+    if not denied or not refused.call.startswith("write(/proc/"):
+        return None
+    hidden = facts.hidepid()
+    return None if hidden is None else {"hidepid": hidden}
+
+
+def _podman_hostname(refused: Refused) -> _Finding:
+    found = facts.container()
+    names = refused.call in {"sethostname()", "setdomainname()"}
+    if not names or found is None or found.name != "podman":
+        return None
+    return None if _seccomp(refused) is None else {"call": refused.call, **_signed()}
+
+
+def _seccomp(refused: Refused) -> _Finding:
+    if refused.number not in {errno.EPERM, errno.ENOSYS}:
+        return None
+    return _signed() if facts.status("Seccomp") == "2" else None
+
+
+def _no_capability(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM:
+        return None
+    lacks = facts.has_capability(facts.CAP_SYS_ADMIN) is False
+    return {"capabilities": facts.status("CapEff") or ""} if lacks else None
+
+
+def _unknown(refused: Refused) -> _Finding:
+    looked_at = {
         "uid": str(os.geteuid()),
-        "CapEff": _status("CapEff"),
-        "Seccomp": _status("Seccomp"),
+        "CapEff": facts.status("CapEff"),
+        "Seccomp": facts.status("Seccomp"),
         "kernel": platform.release(),
-        "user.max_user_namespaces": _sysctl("user.max_user_namespaces"),
+        "user.max_user_namespaces": facts.sysctl("user.max_user_namespaces"),
     }
-    return ", ".join(f"{name} {value}" for name, value in facts.items())
+    text = ", ".join(f"{name} {value}" for name, value in looked_at.items())
+    return {"looked_at": text}
 
 
-def _sysctl(name: str) -> str | None:
-    return _read("/proc/sys/" + name.replace(".", "/"))
+def _sign() -> str:
+    found = facts.container()
+    return "" if found is None else f"; {found.sign}"
 
 
-def _status(field: str) -> str | None:
-    for line in (_read("/proc/self/status") or "").splitlines():
-        name, _, value = line.partition(":")
-        if name == field:
-            return value.strip()
-    return None
+def _signed() -> dict[str, str]:
+    return {"sign": _sign()}
 
 
-def _mount_points() -> list[str]:
-    # Field 5. Source: proc_pid_mountinfo(5).
-    lines = (_read("/proc/self/mountinfo") or "").splitlines()
-    return [line.split()[4] for line in lines]
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None
+#: How each reason is told, by its name in `remedies`.
+CHECKS: dict[str, Callable[[Refused], _Finding]] = {
+    "not-linux": _not_linux,
+    "lost-directory": _lost_directory,
+    "gvisor": _gvisor,
+    "wsl1": _wsl1,
+    "old-kernel": _old_kernel,
+    "limit-zero": _limit_zero,
+    "nested": _nested,
+    "limit-reached": _limit_reached,
+    "process-limit": _process_limit,
+    "descriptor-limit": _descriptor_limit,
+    "no-capability": _no_capability,
+    "chroot": _chroot,
+    "apparmor-userns": _apparmor_userns,
+    "userns-clone": _userns_clone,
+    "apparmor-profile": _apparmor_profile,
+    "masked-proc": _masked_proc,
+    "unmappable-root": _unmappable_root,
+    "hidepid": _hidepid,
+    "podman-hostname": _podman_hostname,
+    "seccomp": _seccomp,
+    "unknown": _unknown,
+}

@@ -14,12 +14,12 @@ import termios
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_nsisolate import ending, launcher
+from pytest_nsisolate import ending
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.channel import Garbled, Message, Reader
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.ending import Ending, Exited, Killed, TimedOut
-from pytest_nsisolate.entry import NUMBER, Entered, Entry
+from pytest_nsisolate.entry import NUMBER
 from pytest_nsisolate.errors import Refused, Unlimited
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.leaks import process_tree
@@ -320,80 +320,6 @@ class Guest:
 def _seconds_of_reaped() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def fork(sandbox: Sandbox) -> Guest:
-    """
-    Fork a guest into *sandbox*, where it waits to be let go.
-
-    Args:
-        sandbox: Where to. It is the guest's from here on.
-
-    Raises:
-        Entered: In the guest.
-        Refused: The supervisor could not fork.
-        LauncherGone: The sandbox is dead.
-    """
-    # A handler that raises, as that of SIGINT, must not lead a guest astray.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        process = _fork(sandbox, mask)
-    except Entered:
-        raise
-    except BaseException:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        raise
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return process
-
-
-def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
-    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-        # On any way out but the last line, both are closed, and the sandbox with them.
-        ours.callback(sandbox.close)
-        try:
-            read, write = _pipe(ours, theirs)
-            gate_read, gate_write = _pipe(theirs, ours)
-            entry = Entry(sandbox, write, (gate_read, gate_write), mask)
-            if sandbox.identity == launcher.PLAIN:
-                pid, status = entry.fork_once(), None
-            else:
-                pid, status = entry.fork_twice()
-            pidfd = os.pidfd_open(pid)
-        except Entered:
-            # What is the supervisor's to end; only its descriptors are to be closed.
-            ours.pop_all()
-            theirs.pop_all()
-            os.close(read)
-            sandbox.forget()
-            raise
-        except OSError as error:
-            if not sandbox.is_alive():
-                raise LauncherGone("fork()", error.errno or 0) from None
-            raise Refused.from_os_error(error, "fork()") from None
-        for fd in (read, gate_write):
-            os.set_blocking(fd, False)
-        ours.pop_all()
-    return Guest(
-        sandbox=sandbox,
-        pid=pid,
-        pidfd=pidfd,
-        inlet=Reader(read),
-        status=status,
-        gate=gate_write,
-    )
-
-
-def _pipe(
-    reader: contextlib.ExitStack, writer: contextlib.ExitStack
-) -> tuple[int, int]:
-    """
-    Return a pipe, each end of which is closed by the stack of who has it.
-    """
-    read, write = os.pipe()
-    reader.callback(os.close, read)
-    writer.callback(os.close, write)
-    return read, write
 
 
 def _state_of(pid: int | None) -> str:

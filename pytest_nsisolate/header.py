@@ -10,6 +10,9 @@ from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.sandbox import identity_for
 from pytest_nsisolate.spec import NAMESPACES, Spec
 
+#: The one call that ``proc=False`` does without.
+PROC = "mount(proc, /proc)"
+
 
 def line(chosen: Options, pool: Pool) -> str:
     """
@@ -17,10 +20,15 @@ def line(chosen: Options, pool: Pool) -> str:
     """
     if chosen.off:
         return "nsisolate: off, isolated tests run on the host (--no-nsisolate)"
-    refused = pool.probe(Spec())
+    spec, unavailable = Spec(), ""
+    refused = pool.probe(spec)
     if refused is not None:
         becomes = {"fail": "fail", "skip": "are skipped"}[chosen.unavailable]
-        return f"nsisolate: unavailable, isolated tests {becomes} ({refused})"
-    plain = identity_for(Spec()) == PLAIN
+        spec = Spec(proc=False)
+        if refused.call != PROC or pool.probe(spec) is not None:
+            return f"nsisolate: unavailable, isolated tests {becomes} ({refused})"
+        unavailable = f" with proc=False, other isolated tests {becomes} ({refused})"
+    plain = identity_for(spec) == PLAIN
     means = "no user namespace" if plain else "user namespace"
-    return f"nsisolate: {' '.join(NAMESPACES)} ({means}, /proc fresh)"
+    kept = ", /proc fresh" if refused is None else ""
+    return f"nsisolate: {' '.join(NAMESPACES)} ({means}{kept}){unavailable}"

@@ -22,7 +22,15 @@ from pytest_nsisolate.audit import Audit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import NoReturn, TypedDict
+
+    class Request(TypedDict):
+        """What the supervisor asks for: fields of the same names in a spec."""
+
+        hostname: str | None
+        domainname: str | None
+        proc: bool | None
+
 
 #: What init sends: its pidfd, its root directory, and a socket to ask for an audit.
 DESCRIPTORS = 3
@@ -33,7 +41,7 @@ GRACE = struct.Struct("=d")
 _QUIET = linux.MS_NOSUID | linux.MS_NODEV
 
 
-def run(control: _socket.socket, request: dict[str, str | None]) -> NoReturn:
+def run(control: _socket.socket, request: Request) -> NoReturn:
     """
     Become the init of a new sandbox and answer *request* on *control*.
 
@@ -42,7 +50,7 @@ def run(control: _socket.socket, request: dict[str, str | None]) -> NoReturn:
 
     Args:
         control: The launcher's socket to the supervisor.
-        request: *hostname* and *domainname*, None for the host's.
+        request: What of a spec it takes to make a sandbox.
     """
     try:
         _build(request)
@@ -77,7 +85,16 @@ def _socketpair() -> tuple[int, int]:
 def _close_all_but(kept: int) -> None:
     # Not closerange(): a Python that was built without close_range(2) closes number by
     # number, whether open or not.
-    for name in os.listdir("/proc/self/fd"):
+    # A /proc from outside is as good: its "self" is this process by its number there.
+    # Source: proc_pid(5), /proc/self.
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        # With proc=False there need not be one.
+        os.closerange(3, kept)
+        os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+        return
+    for name in names:
         if int(name) > 2 and int(name) != kept:  # noqa: PLR2004 - the standard streams
             try:
                 os.close(int(name))
@@ -94,28 +111,50 @@ def tell_refusal(control: _socket.socket, error: OSError) -> None:
     control.send(marshal.dumps((str(call), error.errno)))
 
 
-def _build(request: dict[str, str | None]) -> None:
+def _build(request: Request) -> None:
     # A test may send signals to PID 1. Those at their default do nothing there;
     # Python's own handler for SIGINT would end it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # SIGCHLD stays ignored, as in the launcher: the kernel then reaps by itself all
     # orphans that come to this process. Source: wait(2), "Linux notes".
     linux.unshare(linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNS)
-    # Slave, not private: what the host unmounts must not be kept busy from here.
-    linux.mount("none", "/", None, linux.MS_REC | linux.MS_SLAVE)
-    linux.mount("proc", "/proc", "proc", _QUIET | linux.MS_NOEXEC)
-    _mount_shm()
-    # An IPC namespace has its own queues with or without this mount; with it, the
-    # directory shows them. Source: mq_overview(7).
-    if os.path.isdir("/dev/mqueue"):
-        linux.mount("mqueue", "/dev/mqueue", "mqueue", _QUIET | linux.MS_NOEXEC)
+    detach_mounts()
+    if request["proc"] is not False:
+        mount_proc()
+    mount_shm()
+    mount_mqueue()
     if request["hostname"] is not None:
         linux.sethostname(request["hostname"])
     if request["domainname"] is not None:
         linux.setdomainname(request["domainname"])
 
 
-def _mount_shm() -> None:
+def detach_mounts() -> None:
+    """
+    Have no mount that is made here from now on be seen outside.
+    """
+    # Slave, not private: what the host unmounts must not be kept busy from here.
+    linux.mount("none", "/", None, linux.MS_REC | linux.MS_SLAVE)
+
+
+def mount_proc() -> None:
+    """
+    Mount a ``/proc`` that shows the processes of the caller's PID namespace.
+    """
+    linux.mount("proc", "/proc", "proc", _QUIET | linux.MS_NOEXEC)
+
+
+def mount_mqueue() -> None:
+    """
+    Have ``/dev/mqueue``, where there is one, show the queues of the IPC namespace.
+
+    The namespace has its own queues with or without this. Source: mq_overview(7).
+    """
+    if os.path.isdir("/dev/mqueue"):
+        linux.mount("mqueue", "/dev/mqueue", "mqueue", _QUIET | linux.MS_NOEXEC)
+
+
+def mount_shm() -> None:
     """
     Give the sandbox a ``/dev/shm`` of its own, as large as the one it hides.
 

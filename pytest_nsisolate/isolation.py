@@ -30,6 +30,8 @@ class Isolation:
     """The NIS domain name that the test sees; ``(none)`` where none is set."""
     pid_on_host: int
     """Process id of the test outside of its PID namespace."""
+    proc: bool
+    """Whether ``/proc`` shows the ids of the test's processes; see ``proc=False``."""
 
 
 def came_too_late(test: str) -> Explanation:
@@ -60,7 +62,16 @@ def facts(identity: str | None, pid_on_host: int) -> Isolation:
         hostname=socket.gethostname(),
         domainname=_domainname(),
         pid_on_host=pid_on_host,
+        proc=_is_proc_true(),
     )
+
+
+def _is_proc_true() -> bool:
+    # A /proc from outside gives the number outside. Source: proc_pid(5), /proc/self.
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
 
 
 def _domainname() -> str:

@@ -41,7 +41,7 @@ def main(control_fd: str, supervisor: str, identity: str) -> NoReturn:
     linux.set_parent_death_signal(signal.SIGKILL)
     try:
         if identity != PLAIN:
-            _enter_user_namespace(identity)
+            enter_user_namespace(identity)
         linux.unshare(linux.CLONE_NEWPID)
         inner = os.fork()
     except OSError as error:
@@ -97,7 +97,7 @@ def _refuse_first(control: socket, error: OSError) -> NoReturn:
     os._exit(1)
 
 
-def _enter_user_namespace(identity: str) -> None:
+def enter_user_namespace(identity: str) -> None:
     """
     Move to a user namespace in which this process may make the others.
 

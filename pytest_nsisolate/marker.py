@@ -23,6 +23,7 @@ def isolated(  # noqa: PLR0913 - the grammar
     hostname: str | None = None,
     domainname: str | None = None,
     user: str | None = None,
+    proc: bool | None = None,
     timeout: float | None = None,
     leaks: str | None = None,
     memory: str | int | None = None,
@@ -40,6 +41,7 @@ def isolated(  # noqa: PLR0913 - the grammar
         domainname: NIS domain name inside, at most 64 bytes; None for the host's.
         user: ``"root"`` for uid 0 inside, with its capabilities; None for who pytest
             runs as.
+        proc: False for a sandbox without a fresh ``/proc``, where none can be mounted.
         timeout: Seconds that the test may take, its own fixtures included; 0 for as
             long as it takes; None for what the options say.
         leaks: ``"ignore"``, ``"warn"`` or ``"fail"``: what becomes of the test if it

@@ -133,6 +133,20 @@ def add_options(parser: pytest.Parser) -> None:
         option = f"--nsisolate-{name.replace('_', '-')}"
         group.addoption(option, metavar=metavar, default=None, help=text)
         parser.addini(f"nsisolate_{name}", text, default="")
+    for name, (form, what) in _DOCTORS.items():
+        group.addoption(
+            name,
+            action="store_const",
+            const=form,
+            dest="nsisolate_doctor",
+            help=f"Say {what} whether tests can be isolated here, and exit",
+        )
+
+
+_DOCTORS = {
+    "--nsisolate-doctor": ("table", "in a table"),
+    "--nsisolate-doctor-json": ("json", "as JSON"),
+}
 
 
 _WITH_VALUE = {

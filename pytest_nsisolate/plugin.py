@@ -12,6 +12,7 @@ import pytest
 from pytest_nsisolate import (
     carrier,
     clash,
+    doctor,
     header,
     hookspecs,
     leak_policy,
@@ -33,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    form: str | None = config.getoption("nsisolate_doctor")
+    return None if form is None else doctor.run(form)
 
 
 def pytest_configure(config: pytest.Config) -> None:

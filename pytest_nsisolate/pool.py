@@ -9,16 +9,17 @@ import errno
 import sys
 from typing import TypeAlias
 
-from pytest_nsisolate import guest
 from pytest_nsisolate.ending import Exited, Killed, NeverStarted
 from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.fork import fork_guest
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.sandbox import Launcher, LauncherGone, Sandbox, identity_for
 from pytest_nsisolate.spec import Spec
 
-#: What decides which calls a sandbox takes: user, hostname and domain name given.
-_Sequence: TypeAlias = tuple[str | None, bool, bool]
+#: What decides which calls a sandbox takes: user, hostname and domain name given, and
+#: no fresh /proc.
+_Sequence: TypeAlias = tuple[str | None, bool, bool, bool]
 
 #: How often one is asked for: a dead sandbox may be followed by a dead launcher.
 _TRIES = 3
@@ -44,7 +45,12 @@ class Pool:
         Returns:
             None if it can be had, else what was refused.
         """
-        key = (spec.user, spec.hostname is not None, spec.domainname is not None)
+        key = (
+            spec.user,
+            spec.hostname is not None,
+            spec.domainname is not None,
+            spec.proc is False,
+        )
         if key not in self._probed:
             refused = self._try(spec)
             if isinstance(refused, LauncherGone):
@@ -96,7 +102,7 @@ class Pool:
         if sys.platform != "linux":
             return Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
         try:
-            process = guest.fork(self._take(spec))
+            process = fork_guest(self._take(spec))
         except Refused as error:
             return error
         except Entered as entered:

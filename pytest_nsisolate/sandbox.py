@@ -160,7 +160,7 @@ class Launcher:
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
-        self._asked: dict[str, str | None] | None = None
+        self._asked: dict[str, str | bool | None] | None = None
         with contextlib.ExitStack() as stack:
             try:
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -183,7 +183,11 @@ class Launcher:
         Raises:
             LauncherGone: The launcher is gone.
         """
-        request = {"hostname": spec.hostname, "domainname": spec.domainname}
+        request = {
+            "hostname": spec.hostname,
+            "domainname": spec.domainname,
+            "proc": spec.proc,
+        }
         if self._asked == request:
             return
         self._drop_asked()

@@ -42,6 +42,8 @@ class Spec:
     """NIS domain name inside, at most 64 bytes; None: the host's."""
     user: Literal["root"] | None = None
     """``"root"``: uid 0 inside, with its capabilities; None: who pytest runs as."""
+    proc: bool | None = None
+    """False: no fresh ``/proc``, the one outside shows; None: as True, a fresh one."""
     memory: str | int | None = None
     """Private writable memory of each process: ``"512M"``, or bytes; None: no limit."""
     cpu: float | None = None
@@ -68,6 +70,9 @@ class Spec:
         if self.user is not None and self.user != "root":
             msg = f'user={safe_repr(self.user)} is neither "root" nor None'
             raise SpecError(msg, 'write user="root", or leave user= out')
+        if self.proc is not None and not isinstance(self.proc, bool):
+            msg = f"proc={safe_repr(self.proc)} is neither True, False nor None"
+            raise SpecError(msg, "write proc=False, or leave proc= out")
         self.limits()
 
     def limits(self) -> tuple[Limit, ...]:

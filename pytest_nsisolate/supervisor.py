@@ -14,7 +14,6 @@ from pytest_nsisolate import (
     ahead,
     builtin,
     crash,
-    guest,
     isolation,
     leak_policy,
     private,
@@ -24,9 +23,17 @@ from pytest_nsisolate import (
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.deadline import Deadline
-from pytest_nsisolate.ending import Exited, Finished, Killed, NeverStarted, TimedOut
+from pytest_nsisolate.ending import (
+    Ending,
+    Exited,
+    Finished,
+    Killed,
+    NeverStarted,
+    TimedOut,
+)
 from pytest_nsisolate.entry import Entered, Outlet
 from pytest_nsisolate.errors import Explanation, Refused
+from pytest_nsisolate.fork import fork_guest
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.isolation import Isolation
@@ -212,6 +219,19 @@ class Supervisor:
         finally:
             if talk.terminal:
                 terminal.take()
+        self._report_ending(talk, process, ended)
+        if spec.leaks != "ignore" and not (
+            talk.interruption or (process.left is None and ended != Finished())
+        ):
+            leak_policy.judge(talk, process.left, fails=spec.leaks == "fail")
+
+    def _report_ending(self, talk: Conversation, process: Guest, ended: Ending) -> None:
+        """
+        Report how the guest *process* ended, if it did not finish.
+
+        Raises:
+            Refused: It never started.
+        """
         match ended:
             case NeverStarted(refused):
                 raise refused
@@ -227,10 +247,6 @@ class Supervisor:
                 if process.garbled:
                     text = crash.explain_garbled(talk, process.garbled)
                 crash.report(talk, self.borrowing, text, self._output_so_far(talk))
-        if spec.leaks != "ignore" and not (
-            talk.interruption or (process.left is None and ended != Finished())
-        ):
-            leak_policy.judge(talk, process.left, fails=spec.leaks == "fail")
 
     def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
         """
@@ -244,7 +260,7 @@ class Supervisor:
         remains = self._get_remains(item.config)
 
         try:
-            return guest.fork(sandbox)
+            return fork_guest(sandbox)
         except Entered as entered:
             self._interrupts.close()
             self.outlet = entered.outlet

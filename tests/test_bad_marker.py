@@ -7,7 +7,10 @@ from __future__ import annotations
 import pytest
 from twins import run_once
 
-WORDS = "takes the keywords hostname, domainname, user, memory, cpu, nofile, nproc"
+WORDS = (
+    "takes the keywords hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
+    "nofile, nproc"
+)
 LEAVE = 'write hostname="t1", or leave hostname= out'
 BAD = [
     (

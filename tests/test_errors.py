@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_nsisolate import diagnosis
+from pytest_nsisolate import facts as reading
 from pytest_nsisolate.errors import Explanation, NsIsolateError, Refused, errno_name
 
 APPARMOR = "kernel.apparmor_restrict_unprivileged_userns"
@@ -55,7 +56,9 @@ def facts(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     Return the files that a diagnosis reads, empty: no kernel has them all at once.
     """
     files: dict[str, str] = {}
-    monkeypatch.setattr(diagnosis, "_read", files.get)
+    monkeypatch.setattr(reading, "read", files.get)
+    monkeypatch.setattr(reading, "is_there", files.__contains__)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     return files
 
 
@@ -137,7 +140,8 @@ def test_masked_proc(facts: dict[str, str]) -> None:
         ),
         (
             "fix: docker run --security-opt systempaths=unconfined, or "
-            "podman run --security-opt unmask=ALL"
+            "podman run --security-opt unmask=ALL, or "
+            "@pytest.mark.isolated(proc=False)"
         ),
     ]
 

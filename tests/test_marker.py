@@ -241,7 +241,8 @@ def test_markers_are_listed(pytester: pytest.Pytester) -> None:
     """
     ``--markers`` shows both names with what they take.
     """
-    keywords = ("hostname", "domainname", "user", "memory", "cpu", "nofile", "nproc")
+    first = ["hostname", "domainname", "user", "proc", "timeout", "leaks"]
+    keywords = [*first, "memory", "cpu", "nofile", "nproc"]
     arguments = ", ".join(f"{name}=None" for name in keywords)
     text = f"({arguments}): run the test in Linux "
     result = pytester.runpytest_inprocess(*WITHOUT, "--markers")

@@ -20,10 +20,13 @@ def test_default() -> None:
         "hostname": None,
         "domainname": None,
         "user": None,
+        "proc": None,
         "memory": None,
         "cpu": None,
         "nofile": None,
         "nproc": None,
+        "timeout": None,
+        "leaks": None,
     }
 
 
@@ -95,6 +98,25 @@ def test_user_that_cannot_be_hashed(user: object) -> None:
     """
     with pytest.raises(SpecError, match="is neither"):
         Spec(user=user)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("proc", [None, True, False])
+def test_proc_that_can_be(proc: bool | None) -> None:
+    """
+    A fresh ``/proc`` is asked for, or not, or left to the default.
+    """
+    assert Spec(proc=proc).proc is proc
+
+
+@pytest.mark.parametrize("proc", [0, 1, "no", "", [], b"False"])
+def test_proc_that_cannot_be(proc: object) -> None:
+    """
+    Nothing but a truth value says whether there is to be a fresh ``/proc``.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(proc=proc)  # type: ignore[arg-type]
+    assert caught.value.why == f"proc={proc!r} is neither True, False nor None"
+    assert caught.value.fix == "write proc=False, or leave proc= out"
 
 
 def test_error_is_a_value_error() -> None:

@@ -1,0 +1,288 @@
+"""
+The doctor: tries what a sandbox takes, and says what is refused, why, and what to type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+
+from pytest_nsisolate import __version__, diagnosis, facts, trial
+from pytest_nsisolate.errors import Explanation, Refused, errno_name
+from pytest_nsisolate.launcher import KEEP, PLAIN
+from pytest_nsisolate.sandbox import identity_for
+from pytest_nsisolate.spec import Spec
+
+#: The two ways into a sandbox, as people read them.
+WAYS = {PLAIN: "no user namespace", KEEP: "user namespace"}
+
+#: What tests ask for that not every machine has.
+SPECS = {
+    "isolated": Spec(),
+    'hostname="t1"': Spec(hostname="t1"),
+    'domainname="lab"': Spec(domainname="lab"),
+    'user="root"': Spec(user="root"),
+    "proc=False": Spec(proc=False),
+}
+
+_SETTINGS = (
+    "kernel.apparmor_restrict_unprivileged_userns",
+    "kernel.unprivileged_userns_clone",
+    *(f"user.max_{kind}_namespaces" for kind in facts.KINDS),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """
+    One thing that was tried.
+    """
+
+    group: str
+    """What it is about."""
+    name: str
+    """What it is."""
+    way: str
+    """`WAYS`, or for a whole test the way that it takes."""
+    refused: Refused | None
+    """What was refused."""
+    needs: str | None = None
+    """For want of what it was not tried."""
+
+    def __str__(self) -> str:
+        if self.needs is not None:
+            return f"not tried, needs {self.needs}"
+        return "ok" if self.refused is None else errno_name(self.refused.number)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """
+    All that the doctor has found.
+    """
+
+    facts: dict[str, dict[str, str]]
+    """What was read, by heading and name."""
+    trials: list[Trial]
+    """What was tried."""
+    refusals: list[Explanation]
+    """The three lines on each refusal, once."""
+
+    @property
+    def available(self) -> bool:
+        """
+        Whether a test with nothing but the marker can be isolated.
+        """
+        return any(
+            one.name == "isolated" and one.refused is None for one in self.trials
+        )
+
+
+def examine() -> Findings:
+    """
+    Read, try and explain; leave nothing behind.
+    """
+    tried = [*_try_steps(PLAIN), *_try_steps(KEEP), *_try_tests()]
+    explained: dict[str, Explanation] = {}
+    for one in tried:
+        if one.refused is not None:
+            what = "isolate a test" if one.group == "test" else "take the step"
+            action = f"{what} {one.name} ({one.way})"
+            plain = one.way == WAYS[PLAIN]
+            explanation = diagnosis.explain(action, one.refused, plain=plain)
+            # The first that is refused for a reason is enough.
+            explained.setdefault(f"{one.way}: {explanation.why}", explanation)
+    return Findings(facts=_read(), trials=tried, refusals=list(explained.values()))
+
+
+def _try_steps(identity: str) -> list[Trial]:
+    tried: dict[str, Trial] = {}
+    for step in trial.STEPS:
+        needs = step.needs if identity == PLAIN else ("user", *step.needs)
+        if step.name == "user" and identity == PLAIN:
+            continue
+        failed = [
+            name
+            for name in needs
+            if name in tried and (tried[name].refused or tried[name].needs)
+        ]
+        refused = None
+        if sys.platform != "linux":
+            failed = ["Linux"]
+        elif step.directory and not facts.is_there(step.directory):
+            failed = [step.directory]
+        elif not failed:
+            refused = trial.try_step(step, identity)
+        tried[step.name] = Trial(
+            group=step.group,
+            name=step.name,
+            way=WAYS[identity],
+            refused=refused,
+            needs=failed[0] if failed else None,
+        )
+    return list(tried.values())
+
+
+def _try_tests() -> list[Trial]:
+    return [
+        Trial(
+            group="test",
+            name=name,
+            way=_way(spec),
+            refused=trial.try_sandbox(spec)
+            if sys.platform == "linux"
+            else Refused(f"namespaces on {sys.platform}", errno.ENOSYS),
+        )
+        for name, spec in SPECS.items()
+    ]
+
+
+def _way(spec: Spec) -> str:
+    try:
+        return WAYS[PLAIN if identity_for(spec) == PLAIN else KEEP]
+    except (Refused, AttributeError):
+        # Without pidfds there is no way; what is tried says so.
+        return WAYS[KEEP]
+
+
+def _read() -> dict[str, dict[str, str]]:
+    found = facts.container()
+    capable = {True: "yes", False: "no", None: "not to be read"}
+    settings = {name: facts.sysctl(name) or "not there" for name in _SETTINGS}
+    return {
+        "kernel": {
+            "release": f"{platform.system()} {platform.release()}",
+            "Python": platform.python_version(),
+            "pytest_nsisolate": __version__,
+        },
+        "privileges": {
+            "uid": str(os.geteuid()) if hasattr(os, "geteuid") else "none",
+            "CAP_SYS_ADMIN": f"{capable[facts.has_capability(facts.CAP_SYS_ADMIN)]} "
+            f"(CapEff {facts.status('CapEff')})",
+            "Seccomp": facts.status("Seccomp") or "not to be read",
+            "AppArmor profile": facts.apparmor() or "none",
+            "user namespace": " ".join(
+                (facts.read("/proc/self/uid_map") or "not to be read").split()
+            ),
+            "container": f"{found.name} ({found.sign})" if found else "none to be told",
+            "chroot": facts.chroot() or "none to be told",
+        },
+        "settings": {
+            **settings,
+            "RLIMIT_NPROC": facts.limit("Max processes") or "not to be read",
+            "RLIMIT_NOFILE": facts.limit("Max open files") or "not to be read",
+            "hidepid of /proc": facts.hidepid() or "0",
+            "masks on /proc": ", ".join(facts.masks()) or "none",
+            "/dev/shm": _there("/dev/shm"),
+            "/dev/mqueue": _there("/dev/mqueue"),
+            # Where the audit reads what is left of SysV objects.
+            "/proc/sysvipc": _there("/proc/sysvipc"),
+        },
+    }
+
+
+def _there(path: str) -> str:
+    return "there" if facts.is_there(path) else "not there"
+
+
+def as_table(findings: Findings) -> str:
+    """
+    Return *findings* for people.
+    """
+    lines: list[str] = []
+    for heading, read in findings.facts.items():
+        width = max(map(len, read))
+        rows = [f"  {name:{width}}  {value}" for name, value in read.items()]
+        lines += [heading, *rows, ""]
+    group = ""
+    lines.append(f"{'tried':20}{WAYS[PLAIN]:30}{WAYS[KEEP]}")
+    for (kind, name), row in _rows(findings).items():
+        if kind != group:
+            group = kind
+            lines.append(kind)
+        cells = [row.get(way, "-") for way in WAYS.values()]
+        lines.append(f"  {name:18}{cells[0]:30}{cells[1]}")
+    for explanation in findings.refusals:
+        lines += ["", str(explanation)]
+    return "\n".join([*lines, "", _verdict(findings), ""])
+
+
+def _rows(findings: Findings) -> dict[tuple[str, str], dict[str, str]]:
+    """
+    Return the cells of the table: by group and name, and by way.
+    """
+    rows: dict[tuple[str, str], dict[str, str]]
+    rows = {(step.group, step.name): {} for step in trial.STEPS}
+    for one in findings.trials:
+        row = rows.setdefault((one.group, one.name), {})
+        row[one.way] = str(one)
+    return rows
+
+
+def _verdict(findings: Findings) -> str:
+    if findings.available:
+        return "verdict: tests can be isolated"
+    without = [one for one in findings.trials if one.name == "proc=False"]
+    if any(one.refused is None for one in without):
+        return "verdict: tests can be isolated with proc=False only"
+    return "verdict: no test can be isolated"
+
+
+def as_json(findings: Findings) -> str:
+    """
+    Return *findings* for programs.
+    """
+    trials = [
+        {
+            "group": one.group,
+            "name": one.name,
+            "way": one.way,
+            "ok": str(one) == "ok",
+            "call": one.refused.call if one.refused else None,
+            "errno": errno_name(one.refused.number) if one.refused else None,
+            "needs": one.needs,
+        }
+        for one in findings.trials
+    ]
+    refusals = [dataclasses.asdict(one) for one in findings.refusals]
+    told = {"available": findings.available, "facts": findings.facts}
+    return json.dumps({**told, "trials": trials, "refusals": refusals}, indent=2) + "\n"
+
+
+def run(form: str) -> int:
+    """
+    Print what is found, as ``table`` or ``json``.
+
+    Returns:
+        The exit status: 0 if tests can be isolated, else 1.
+    """
+    findings = examine()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write({"table": as_table, "json": as_json}[form](findings))
+        sys.stdout.flush()
+    return 0 if findings.available else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the doctor with the *arguments* of a command line, without pytest.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_nsisolate",
+        description="Say whether tests can be isolated here, and if not, why.",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_const",
+        const="json",
+        default="table",
+        help="Print JSON, for programs",
+    )
+    return run(parser.parse_args(arguments).json)

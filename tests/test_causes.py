@@ -1,0 +1,334 @@
+"""
+The reasons that this machine cannot have: told by their facts, with their remedies.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+
+import pytest
+
+from pytest_nsisolate import diagnosis, facts
+from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.remedies import CAUSES
+
+SECCOMP = {"/proc/self/status": "Seccomp:\t2\n"}
+MASKED = {"/proc/self/mountinfo": "1 0 0:1 / /proc/kcore rw - tmpfs none rw"}
+PODMAN = {"/run/.containerenv": ""}
+DOCKER = {"/.dockerenv": ""}
+KUBERNETES = {"/var/run/secrets/kubernetes.io": ""}
+PROFILE = {"/proc/self/attr/apparmor/current": "docker-default (enforce)"}
+RESTRICTED = {"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1"}
+HIDDEN = {"/proc/self/mountinfo": "1 0 0:1 / /proc rw - proc proc rw,hidepid=2"}
+SPEAKS_FOR_ITSELF = "@pytest.mark.isolated(proc=False)"
+
+Files = dict[str, str]
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Files:
+    """
+    Return the files that there are, none: no machine has them all at once.
+    """
+    there: Files = {}
+    monkeypatch.setattr(facts, "read", there.get)
+    monkeypatch.setattr(facts, "is_there", there.__contains__)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    return there
+
+
+def lines(call: str, number: int, *, plain: bool = False) -> list[str]:
+    """
+    Return why and fix of a refusal.
+    """
+    text = str(diagnosis.explain("do it", Refused(call, number), plain=plain))
+    return [line.partition(": ")[2] for line in text.split("\n")[1:]]
+
+
+def test_each_reason_can_be_told() -> None:
+    """
+    The table of reasons and the ways to tell them name the same, in the same order.
+    """
+    assert [cause.name for cause in CAUSES] == list(diagnosis.CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("there", "sign", "fix"),
+    [
+        (
+            DOCKER,
+            "/.dockerenv is there",
+            "docker run --security-opt systempaths=unconfined, or " + SPEAKS_FOR_ITSELF,
+        ),
+        (
+            PODMAN,
+            "/run/.containerenv is there",
+            "podman run --security-opt unmask=ALL, or " + SPEAKS_FOR_ITSELF,
+        ),
+        (
+            {**DOCKER, **KUBERNETES},
+            "/var/run/secrets/kubernetes.io is there",
+            "write hostUsers: false in the pod and procMount: Unmasked in the "
+            "securityContext of the container, or " + SPEAKS_FOR_ITSELF,
+        ),
+    ],
+)
+def test_masked_proc(files: Files, there: Files, sign: str, fix: str) -> None:
+    """
+    Of a masked ``/proc`` each kind of container has its own remedy.
+    """
+    files.update({**MASKED, **there})
+    assert lines("mount(proc, /proc)", errno.EPERM) == [
+        (
+            f"the container masks parts of /proc (/proc/kcore; {sign}), and then the "
+            "kernel mounts no fresh one (mount_namespaces(7))"
+        ),
+        fix,
+    ]
+
+
+def test_a_mount_that_masks_nothing(files: Files) -> None:
+    """
+    The mount that every desktop has below ``/proc`` is not what the kernel minds.
+    """
+    point = "/proc/sys/fs/binfmt_misc"
+    files["/proc/self/mountinfo"] = f"1 0 0:1 / {point} rw - autofs none rw"
+    assert lines("mount(proc, /proc)", errno.EPERM)[0].startswith("not known")
+
+
+@pytest.mark.parametrize(
+    ("there", "sign", "fix"),
+    [
+        (
+            DOCKER,
+            "/.dockerenv is there",
+            "docker run --security-opt seccomp=unconfined",
+        ),
+        (
+            PODMAN,
+            "/run/.containerenv is there",
+            "podman run --security-opt seccomp=unconfined",
+        ),
+        (
+            KUBERNETES,
+            "/var/run/secrets/kubernetes.io is there",
+            (
+                "write seccompProfile: {type: Unconfined} in the securityContext of the "
+                "pod"
+            ),
+        ),
+    ],
+)
+def test_seccomp(files: Files, there: Files, sign: str, fix: str) -> None:
+    """
+    Of a seccomp filter each kind of container has its own remedy.
+    """
+    files.update({**SECCOMP, **there})
+    assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
+        (
+            "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status; "
+            f"{sign})"
+        ),
+        fix,
+    ]
+
+
+def test_kubernetes_by_its_environment(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A pod without a service account is told by the variable that it has.
+    """
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    files.update(SECCOMP)
+    assert "; KUBERNETES_SERVICE_HOST is set)" in lines("setns()", errno.EPERM)[0]
+
+
+@pytest.mark.parametrize("call", ["sethostname()", "setdomainname()"])
+def test_podman_hostname(files: Files, call: str) -> None:
+    """
+    Podman's filter refuses names only, and a test that sets none can do without.
+    """
+    files.update({**SECCOMP, **PODMAN})
+    assert lines(call, errno.EPERM) == [
+        (
+            f"Podman's seccomp filter lets namespaces be made and refuses {call} (Seccomp "
+            "is 2 in /proc/self/status; /run/.containerenv is there)"
+        ),
+        (
+            "podman run --security-opt seccomp=unconfined, or leave hostname= and "
+            "domainname= out"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("there", "fix"),
+    [
+        ({}, "docker run --security-opt apparmor=unconfined, or podman likewise"),
+        (DOCKER, "docker run --security-opt apparmor=unconfined"),
+        (PODMAN, "podman run --security-opt apparmor=unconfined"),
+        (
+            KUBERNETES,
+            (
+                "write appArmorProfile: {type: Unconfined} in the securityContext of the "
+                "pod"
+            ),
+        ),
+    ],
+)
+def test_apparmor_profile(files: Files, there: Files, fix: str) -> None:
+    """
+    A profile is named, also where the restriction for unconfined processes is on.
+    """
+    files.update({**PROFILE, **RESTRICTED, **there})
+    assert lines("mount(none, /)", errno.EACCES) == [
+        (
+            "an AppArmor profile is on this process (docker-default (enforce) in "
+            "/proc/self/attr/current)"
+        ),
+        fix,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "reason"),
+    [
+        ("unshare(CLONE_NEWUSER)", errno.EPERM, "a seccomp filter"),
+        ("unshare(CLONE_NEWUSER)", errno.EACCES, "this kernel forbids"),
+        ("write(/proc/self/uid_map)", errno.EPERM, "this kernel forbids"),
+    ],
+)
+def test_docker_on_ubuntu(files: Files, call: str, number: int, reason: str) -> None:
+    """
+    With both a filter and the restriction on, the call tells which of them it was.
+    """
+    files.update({**SECCOMP, **RESTRICTED})
+    assert lines(call, number)[0].startswith(reason)
+
+
+def test_restriction_is_not_for_root(files: Files) -> None:
+    """
+    What holds for the unprivileged is no reason for who has CAP_SYS_ADMIN.
+    """
+    files.update({**RESTRICTED, "/proc/self/uid_map": "0 0 4294967295"})
+    files["/proc/self/status"] = "CapEff:\t000001ffffffffff\n"
+    assert lines("mount(none, /)", errno.EPERM)[0].startswith("not known")
+
+
+def test_chroot(files: Files) -> None:
+    """
+    A chroot is told by the want of a mount at its root.
+    """
+    files["/proc/self/mountinfo"] = "1 0 0:1 / /proc rw - proc proc rw"
+    assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
+        (
+            "pytest is in a chroot (no mount is at / in /proc/self/mountinfo), and there "
+            "the kernel makes no user namespace (unshare(2))"
+        ),
+        (
+            "run pytest outside of the chroot or as root with CAP_SYS_ADMIN, or enter the "
+            "tree with systemd-nspawn in place of chroot"
+        ),
+    ]
+
+
+def test_nested(files: Files) -> None:
+    """
+    In a user namespace the limits of those above are named.
+    """
+    files["/proc/self/uid_map"] = "      1000          0          1"
+    assert lines("unshare(CLONE_NEWUSER)", errno.ENOSPC) == [
+        (
+            "pytest is in a user namespace already (/proc/self/uid_map is 1000 0 1), and "
+            "the limits of those above it count too, as does that of 32 nested ones"
+        ),
+        "run pytest outside of that sandbox; for bwrap, without --disable-userns",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("release", "version"),
+    [
+        ("4.4.0", "#1 SMP Sun Jan 10 15:06:54 PST 2016"),
+        ("4.19.0-gvisor", "#1 SMP"),
+    ],
+)
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EFAULT, errno.ENOSPC])
+def test_gvisor(
+    files: Files,
+    monkeypatch: pytest.MonkeyPatch,
+    release: str,
+    version: str,
+    number: int,
+) -> None:
+    """
+    gVisor is told by what uname says, whatever the errno.
+    """
+    monkeypatch.setattr(platform, "release", lambda: release)
+    monkeypatch.setattr(platform, "version", lambda: version)
+    assert lines("setns(pidfd, CLONE_NEWPID)", number) == [
+        (
+            f"this kernel is gVisor's (uname says {release} {version}), which has not all "
+            "of the namespaces"
+        ),
+        (
+            "run the container with runc in place of runsc, or pass "
+            "--nsisolate-unavailable=skip"
+        ),
+    ]
+
+
+def test_wsl1(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    WSL 1 is told by its release; WSL 2 is Linux.
+    """
+    monkeypatch.setattr(platform, "release", lambda: "4.4.0-19041-Microsoft")
+    assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL) == [
+        (
+            "this is version 1 of the Windows Subsystem for Linux (uname says "
+            "4.4.0-19041-Microsoft), which is no Linux kernel and has not these namespaces"
+        ),
+        "wsl --set-version DISTRIBUTION 2, in Windows",
+    ]
+    monkeypatch.setattr(platform, "release", lambda: "5.15.0-microsoft-standard-WSL2")
+    assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL)[0].startswith("not known")
+
+
+def test_hidepid(files: Files) -> None:
+    """
+    Where maps cannot be written, the option of ``/proc`` that hides them is named.
+    """
+    files.update(HIDDEN)
+    assert lines("write(/proc/self/uid_map)", errno.EACCES) == [
+        (
+            "/proc hides the directories of processes (it is mounted with hidepid=2), and "
+            "the id maps are written there"
+        ),
+        "sudo mount -o remount,hidepid=0 /proc",
+    ]
+
+
+def test_no_capability(files: Files) -> None:
+    """
+    Without a user namespace, the want of privilege goes before all that it explains.
+    """
+    files.update(RESTRICTED)
+    files["/proc/self/status"] = "Seccomp:\t2\nCapEff:\t0000000000000000\n"
+    assert lines("unshare(CLONE_NEWIPC)", errno.EPERM, plain=True) == [
+        "CAP_SYS_ADMIN is not in effect (CapEff is 0000000000000000)",
+        "nothing where the user namespace will do; else run as root",
+    ]
+
+
+def test_nothing_can_be_read(files: Files) -> None:
+    """
+    Where ``/proc`` is not there at all, every reason is still looked for.
+    """
+    for number in (*errno.errorcode, 0):
+        why, fix = lines("write(/proc/self/uid_map)", number)
+        assert why
+        assert fix
+    assert os.path.exists("/proc/self/status")

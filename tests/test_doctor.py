@@ -1,0 +1,306 @@
+"""
+The doctor: what it says where isolation is to be had, and where something is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import WAYS, is_capable
+from test_proc import SPACE, masked
+from test_refusal import FILTER
+
+from pytest_nsisolate import doctor, trial
+from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.launcher import KEEP
+
+DOCTOR = [sys.executable, "-m", "pytest_nsisolate"]
+
+
+@pytest.fixture(params=["alone", "pytest"])
+def command(request: pytest.FixtureRequest) -> list[str]:
+    """
+    Give the two commands that print JSON.
+    """
+    if request.param == "alone":
+        return [*DOCTOR, "--json"]
+    return [sys.executable, "-m", "pytest", "--nsisolate-doctor-json"]
+
+
+def examine(pytester: pytest.Pytester, *command: str) -> dict[str, Any]:
+    """
+    Return what the doctor prints as JSON, with its exit status.
+    """
+    result = pytester.run(*command, timeout=120)
+    assert result.stderr.str() == ""
+    return {**json.loads(result.stdout.str()), "status": result.ret}
+
+
+def refused(found: dict[str, Any], way: str) -> dict[str, str]:
+    """
+    Return what is refused in *found* by *way*, with the errno.
+    """
+    return {
+        one["name"]: one["errno"]
+        for one in found["trials"]
+        if one["errno"] and one["way"] == doctor.WAYS[way]
+    }
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_all_is_well(pytester: pytest.Pytester, command: list[str], way: str) -> None:
+    """
+    Where isolation is to be had, no step of the way that tests take is refused.
+    """
+    found = examine(pytester, *WAYS[way], *command)
+
+    assert found["status"] == 0
+    assert found["available"] is True
+    assert refused(found, way) == {}
+    taken = {one["way"] for one in found["trials"] if one["group"] == "test"}
+    assert taken == {doctor.WAYS[way]}
+    assert set(found["facts"]) == {"kernel", "privileges", "settings"}
+    if way == KEEP:
+        # Nothing is explained but the want of privilege, once.
+        (line,) = found["refusals"]
+        assert line["what"] == (
+            "cannot take the step ipc (no user namespace): unshare(CLONE_NEWIPC) "
+            "failed: EPERM"
+        )
+        assert line["why"].startswith("CAP_SYS_ADMIN is not in effect (CapEff is ")
+
+
+@pytest.mark.parametrize("option", ["--nsisolate-doctor", "alone"])
+def test_table(pytester: pytest.Pytester, option: str) -> None:
+    """
+    The table has each step in a row, and the verdict in its last line; no test runs.
+    """
+    pytester.makepyfile("raise SystemExit('imported')")
+    arguments = [sys.executable, "-m", "pytest", option]
+
+    result = pytester.run(*(DOCTOR if option == "alone" else arguments), timeout=120)
+
+    assert result.ret == 0
+    rows = [f"  {step.name} *" for step in trial.STEPS]
+    tests = ["test", *(f"  {name} *" for name in doctor.SPECS)]
+    result.stdout.fnmatch_lines(["kernel", "privileges", "settings", "tried *", *rows])
+    result.stdout.fnmatch_lines([*tests, "verdict: tests can be isolated"])
+
+
+def test_needs_no_pytest(pytester: pytest.Pytester) -> None:
+    """
+    Run by itself, the doctor does not import pytest.
+    """
+    code = "import sys; from pytest_nsisolate import doctor; doctor.main([])"
+    tail = "; sys.exit(3 if {'pytest', '_pytest'} & set(sys.modules) else 0)"
+
+    assert pytester.run(sys.executable, "-c", code + tail, timeout=120).ret == 0
+
+
+@pytest.mark.parametrize("kind", ["user", "pid", "ipc", "uts", "mnt"])
+def test_limit_of_namespaces(pytester: pytest.Pytester, kind: str) -> None:
+    """
+    The one namespace that is not allowed is told from all the others.
+    """
+    name = f"user.max_{kind}_namespaces"
+    zero = f'echo 0 > /proc/sys/{name.replace(".", "/")}; exec "$@"'
+
+    found = examine(pytester, *SPACE, "sh", "-c", zero, "sh", *DOCTOR, "--json")
+
+    assert found["status"] == 1
+    assert found["available"] is False
+    assert found["facts"]["settings"][name] == "0"
+    steps = {step.name for step in trial.STEPS} & set(refused(found, KEEP))
+    assert steps == {kind}
+    assert {one["fix"] for one in found["refusals"]} == {f"sudo sysctl -w {name}=10000"}
+
+
+@pytest.mark.parametrize(
+    ("call", "steps"),
+    [
+        ("mount", {"/ as slave"}),
+        ("setns", {"setns()"}),
+        ("sethostname", {"sethostname()"}),
+    ],
+)
+@pytest.mark.parametrize("way", list(WAYS))
+def test_seccomp(
+    pytester: pytest.Pytester, way: str, call: str, steps: set[str]
+) -> None:
+    """
+    A filter on one call is told from one on another.
+    """
+    script = pytester.makepyfile(refusing=FILTER)
+    behind = [*WAYS[way], sys.executable, str(script), call, "1"]
+
+    found = examine(pytester, *behind, *DOCTOR, "--json")
+
+    names = {step.name for step in trial.STEPS}
+    assert names & set(refused(found, KEEP)) == steps
+    assert found["facts"]["privileges"]["Seccomp"] == "2"
+    # Only a test that asks for a hostname is refused for want of that call.
+    assert found["available"] is (call == "sethostname")
+    assert found["status"] == (0 if call == "sethostname" else 1)
+    assert any("Seccomp is 2" in one["why"] for one in found["refusals"])
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_masked_proc(pytester: pytest.Pytester, way: str) -> None:
+    """
+    Where only ``/proc`` cannot be mounted, the verdict is ``proc=False``.
+    """
+    found = examine(pytester, *masked(way), *DOCTOR, "--json")
+    table = pytester.run(*masked(way), *DOCTOR, timeout=120)
+
+    tests = set(doctor.SPECS) - {"proc=False"}
+    assert set(refused(found, way)) - {"/proc"} == tests
+    assert found["facts"]["settings"]["masks on /proc"] == "/proc/irq"
+    assert found["status"] == table.ret == 1
+    assert table.outlines[-1] == "verdict: tests can be isolated with proc=False only"
+    table.stdout.fnmatch_lines(["fix: *or @pytest.mark.isolated(proc=False)"])
+
+
+def test_chroot(pytester: pytest.Pytester) -> None:
+    """
+    In a chroot that has no mount at its root, that is named.
+    """
+    box = pytester.mkdir("box")
+    script = """
+    for path in /*; do
+        if [ -L "$path" ]; then cp -P "$path" "$0"
+        elif [ -d "$path" ]; then
+            mkdir "$0$path" && mount --rbind "$path" "$0$path"
+        fi
+    done
+    exec chroot "$0" "$@"
+    """
+    run = ["sh", "-ec", script, str(box), *DOCTOR, "--json"]
+
+    found = examine(pytester, *SPACE, *run)
+
+    sign = "no mount is at / in /proc/self/mountinfo"
+    assert found["status"] == 1
+    assert found["facts"]["privileges"]["chroot"] == sign
+    assert refused(found, KEEP)["user"] == "EPERM"
+    whys = [one["why"] for one in found["refusals"]]
+    assert any(why.startswith(f"pytest is in a chroot ({sign})") for why in whys)
+
+
+def test_nested(pytester: pytest.Pytester) -> None:
+    """
+    A limit that is set further out cannot be read, and the nesting is named.
+    """
+    one = 'echo 1 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    run = [*SPACE, "sh", "-c", one, "sh", *SPACE, *DOCTOR, "--json"]
+
+    found = examine(pytester, *run)
+
+    assert refused(found, KEEP)["user"] == "ENOSPC"
+    assert found["status"] == 1
+    (line,) = found["refusals"]
+    assert line["why"].startswith("pytest is in a user namespace already (")
+
+
+def test_hidden_processes(pytester: pytest.Pytester) -> None:
+    """
+    ``hidepid`` is shown, and does not keep a sandbox from being made.
+    """
+    hide = 'mount -t proc -o hidepid=2 none /proc && exec "$@"'
+    space = [*SPACE, "--pid", "--fork", "--kill-child"]
+
+    found = examine(pytester, *space, "sh", "-c", hide, "sh", *DOCTOR, "--json")
+
+    assert found["facts"]["settings"]["hidepid of /proc"] in {"2", "invisible"}
+    assert found["available"] is True
+
+
+def test_few_descriptors(pytester: pytest.Pytester) -> None:
+    """
+    With too few descriptors the doctor says so, and ends.
+    """
+    for room in range(5, 20):
+        result = pytester.run("prlimit", f"--nofile={room}", *DOCTOR, timeout=120)
+        if result.ret == 0:
+            break
+        if "verdict" not in result.stdout.str():
+            # Not even Python starts.
+            continue
+        assert f"(RLIMIT_NOFILE is {room})" in result.stdout.str()
+    else:
+        pytest.fail("no number of descriptors will do")
+    assert room > 6
+
+
+def test_few_processes(pytester: pytest.Pytester) -> None:
+    """
+    Where no process can be started the doctor says so, and ends.
+    """
+    if is_capable():
+        pytest.skip("the kernel puts no such limit on root")
+    found = examine(pytester, "prlimit", "--nproc=1", *DOCTOR, "--json")
+
+    assert found["status"] == 1
+    assert {one["why"] for one in found["refusals"]} == {
+        "no more processes can be started (RLIMIT_NPROC is 1)"
+    }
+
+
+def test_a_step_that_hangs() -> None:
+    """
+    A step has its time, and its process is gone then.
+    """
+    mine = psutil.Process()
+    before = mine.children()
+
+    assert str(trial.attempt(signal.pause, 0.05)) == "poll() failed: ETIMEDOUT"
+
+    assert mine.children() == before
+
+
+def test_a_step_that_breaks() -> None:
+    """
+    Whatever a step raises, or however it ends, is told.
+    """
+
+    def wrong() -> None:
+        raise ZeroDivisionError("x")
+
+    def refusing() -> None:
+        raise Refused("call()", 1)
+
+    assert "ZeroDivisionError('x')" in str(trial.attempt(wrong))
+    assert str(trial.attempt(refusing)) == "call() failed: EPERM"
+    assert str(trial.attempt(lambda: os._exit(7))) == (
+        "a step that ended by itself failed: ECHILD"
+    )
+    assert trial.attempt(lambda: None) is None
+
+
+def test_nothing_is_left() -> None:
+    """
+    Descriptors, processes, namespaces and names are after the doctor what they were.
+    """
+
+    def state() -> object:
+        spaces = {
+            name: os.readlink(f"/proc/self/ns/{name}")
+            for name in ("ipc", "uts", "pid", "mnt", "user", "pid_for_children")
+        }
+        mounts = Path("/proc/self/mountinfo").read_text()
+        names = socket.gethostname(), os.uname()
+        held = sorted(os.listdir("/proc/self/fd"))
+        return spaces, mounts, names, held, psutil.Process().children()
+
+    before = state()
+
+    doctor.examine()
+
+    assert state() == before

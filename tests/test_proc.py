@@ -1,0 +1,153 @@
+"""
+``proc=False``: a sandbox without a fresh ``/proc``, where none can be mounted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import WAYS
+
+from pytest_nsisolate.launcher import PLAIN
+from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.spec import Spec
+
+RunPytest = Callable[..., pytest.RunResult]
+
+SUITE = """
+import os
+import socket
+import pytest
+
+@pytest.mark.isolated(proc=False, hostname="t1")
+def test_without(isolation):
+    assert not isolation.proc
+    assert os.getpid() == 2
+    assert os.readlink("/proc/self") == str(isolation.pid_on_host)
+    assert socket.gethostname() == "t1"
+    assert os.listdir("/dev/shm") == []
+    with open("/proc/sysvipc/msg") as file:
+        assert len(file.readlines()) == 1
+
+@pytest.mark.isolated
+def test_with(isolation):
+    assert isolation.proc
+    assert os.readlink("/proc/self") == "2"
+
+@pytest.mark.isolated(proc=False)
+@pytest.mark.parametrize("_", [pytest.param(0, marks=pytest.mark.isolated(proc=None))])
+def test_closest(isolation, _):
+    assert isolation.proc
+"""
+
+REFUSED = "mount(proc, /proc) failed: EPERM"
+
+
+SPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+def masked(way: str) -> list[str]:
+    """
+    Return the command that hides a part of ``/proc``, as containers do.
+
+    Args:
+        way: By which pytest is to go into its sandboxes then.
+    """
+    mask = 'mount -t tmpfs none /proc/irq && exec "$@"'
+    # A mask counts where it cannot be taken off: in a user namespace further in.
+    # Source: mount_namespaces(7), "Restrictions on mount namespaces".
+    inner = [*SPACE, "--pid", "--fork", "--kill-child"] if way == PLAIN else []
+    return [*SPACE, "sh", "-c", mask, "sh", *inner]
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    """
+    Give a pool and end its launchers.
+    """
+    pool = Pool()
+    yield pool
+    pool.rest()
+
+
+def test_proc_stays(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    The test sees the old ``/proc`` and is isolated in all else; others see a fresh one.
+    """
+    pytester.makepyfile(SUITE)
+
+    run_both_ways().assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_masked(pytester: pytest.Pytester, way: str) -> None:
+    """
+    Under a masked ``/proc`` only such a test runs, and the header says so.
+    """
+    pytester.makepyfile(SUITE)
+    command = [*masked(way), sys.executable, "-m", "pytest"]
+    means = "no user namespace" if way == PLAIN else "user namespace"
+
+    result = pytester.run(*command, timeout=60)
+    skipped = pytester.run(*command, "--nsisolate-unavailable=skip", timeout=60)
+
+    result.assert_outcomes(passed=1, errors=2)
+    skipped.assert_outcomes(passed=1, skipped=2)
+    for shown, becomes in ((result, "fail"), (skipped, "are skipped")):
+        shown.stdout.fnmatch_lines(
+            f"nsisolate: ipc uts pid mnt ({means}) with proc=False, "
+            f"other isolated tests {becomes} ({REFUSED})"
+        )
+    result.stdout.fnmatch_lines(
+        [
+            f"cannot isolate test_with: {REFUSED}",
+            "fix: *, or @pytest.mark.isolated(proc=False)",
+        ]
+    )
+
+
+def test_init_holds_nothing(pool: Pool) -> None:
+    """
+    The init closes what it inherited, by whichever ``/proc`` there is.
+    """
+    sandbox = pool.take(Spec(proc=False))
+
+    facts = Path(f"/proc/self/fdinfo/{sandbox.init}").read_text()
+    number = re.search(r"^Pid:\s+(\d+)$", facts, re.MULTILINE)
+    assert number is not None
+    # It does so when it has answered.
+    deadline = time.monotonic() + 20
+    held: list[str] = []
+    while held != ["0", "1", "2"] and time.monotonic() < deadline:
+        held = sorted(os.listdir(f"/proc/{number[1]}/fd"))
+    sandbox.close()
+
+    assert held == ["0", "1", "2"]
+
+
+def test_no_proc_at_all(pytester: pytest.Pytester) -> None:
+    """
+    Where no ``/proc`` is mounted, as in a bare chroot, such a test runs too.
+    """
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.mark.isolated(proc=False, hostname="t1")
+        def test_it(isolation):
+            assert isolation.hostname == "t1"
+            assert not os.path.exists("/proc/self")
+        """
+    )
+    hide = 'umount -l /proc && exec "$@"'
+    private = ["unshare", "--mount", "sh", "-c", hide, "sh"]
+    command = [*WAYS[PLAIN], *private, sys.executable, "-m", "pytest"]
+
+    pytester.run(*command, timeout=60).assert_outcomes(passed=1)

@@ -1,0 +1,336 @@
+"""
+Time limits: what a test that takes too long shows, and that nothing of it goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pexpect
+import pytest
+
+RunPytest = Callable[..., pytest.RunResult]
+
+HANGS = """
+import ctypes
+import os
+import signal
+import subprocess
+import threading
+import time
+import pytest
+
+def hang_in_thread():
+    threading.Event().wait()
+
+@pytest.mark.isolated(timeout=1, leaks="ignore")
+def test_call():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=hang_in_thread, daemon=True).start()
+    subprocess.Popen("trap '' TERM; sleep 1234 & sleep 1235; true", shell=True)
+    print("printed before")
+    time.sleep(60)
+
+@pytest.mark.isolated(timeout=0.5)
+def test_gil():
+    # PyDLL keeps the GIL while the function runs.
+    ctypes.PyDLL(None).sleep(60)
+
+@pytest.mark.isolated(timeout=0.5)
+def test_stopped():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+@pytest.fixture
+def slow_setup():
+    time.sleep(60)
+
+@pytest.mark.isolated(timeout=0.5)
+def test_setup(slow_setup): pass
+
+@pytest.fixture
+def slow_teardown():
+    yield
+    print("printed in teardown")
+    time.sleep(60)
+
+@pytest.mark.isolated(timeout=0.5)
+def test_teardown(slow_teardown): pass
+
+@pytest.mark.isolated(timeout=0.5)
+def test_silent():
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    time.sleep(60)
+
+@pytest.mark.isolated(timeout=0.5)
+def test_executes():
+    os.execvp("sleep", ["sleep", "60"])
+
+@pytest.mark.isolated(timeout=0)
+def test_unlimited():
+    time.sleep(0.3)
+
+@pytest.mark.isolated(timeout=30)
+def test_in_time(): pass
+"""
+
+
+def text_of(result: pytest.RunResult, name: str) -> str:
+    """
+    Return what is shown of the test *name*.
+    """
+    found = re.search(
+        rf"^_+ (?:ERROR at \w+ of )?{name} _+\n(.*?)(?=^[_=]{{3,}} )",
+        str(result.stdout),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert found, str(result.stdout)
+    return found[1]
+
+
+def test_hangs(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    Whatever a test hangs in, it is ended, and the rest runs.
+    """
+    pytester.makepyfile(test_hangs=HANGS)
+    hung = run_both_ways("test_hangs.py", "--nsisolate-timeout=0.1")
+    hung.assert_outcomes(failed=5, errors=2, passed=3)
+    check_texts(hung)
+    check_what_is_shown(hung)
+    check_where_it_was(hung)
+    check_silence(hung)
+
+
+def check_texts(hung: pytest.RunResult) -> None:
+    """
+    Each is named with its phase and its limit.
+    """
+    phases = {"setup": "setup", "teardown": "teardown"}
+    for name in ("gil", "stopped", "setup", "teardown", "silent", "executes"):
+        lines = text_of(hung, f"test_{name}").splitlines()
+        what, why, fix = lines[:3]
+        assert what.startswith(f"test_{name} did not finish: timed out after 0.5 s ")
+        assert what.endswith(f" during {phases.get(name, 'call')}")
+        assert why == "why: its marker says timeout=0.5"
+        assert fix.startswith("fix: look below for where it was, or give it longer: ")
+        assert fix.endswith("@pytest.mark.isolated(timeout=1)")
+
+
+def check_what_is_shown(hung: pytest.RunResult) -> None:
+    """
+    Show the stack of each thread, what was printed, and the processes.
+    """
+    text = text_of(hung, "test_call")
+
+    assert "timed out after 1 s during call" in text
+    tree = text.partition("processes in the sandbox:\n")[2].splitlines()
+    age = r"\(\d+\.\d s\)"
+    for line, pattern in zip(
+        tree[:4],
+        [
+            rf"  2 the test: \S*python.* {age}",
+            rf"    \d+ /bin/sh -c trap '' TERM; sleep 1234 .* {age}",
+            rf"      \d+ sleep 1234 {age}",
+            rf"      \d+ sleep 1235 {age}",
+        ],
+        strict=True,
+    ):
+        assert re.fullmatch(pattern, line), text
+    assert 'test_hangs.py", line 10 in hang_in_thread' in text
+    last = [line for line in text.splitlines() if line.startswith("  File ")][-1]
+    assert last.endswith('test_hangs.py", line 18 in test_call')
+    assert "Captured stdout call" in text
+    assert "printed before" in text
+    assert "printed in teardown" in text_of(hung, "test_teardown")
+
+
+def check_where_it_was(hung: pytest.RunResult) -> None:
+    """
+    Show the stack of C code that holds the GIL, and of a process that was stopped.
+    """
+    assert re.search(r'test_hangs.py", line \d+ in test_gil', text_of(hung, "test_gil"))
+    stopped = text_of(hung, "test_stopped")
+    assert re.search(r'test_hangs.py", line \d+ in test_stopped', stopped)
+    assert "in slow_setup" in text_of(hung, "test_setup")
+
+
+def check_silence(hung: pytest.RunResult) -> None:
+    """
+    Where there is no stack it is said why.
+    """
+    silent = text_of(hung, "test_silent")
+    assert re.search(
+        r"no stack was written: SIGRTMIN\+\d+ had no effect in 2 s; /proc/PID/status "
+        r"says State: S \(sleeping\), SigBlk: [0-9a-f]+, ",
+        silent,
+    )
+    assert (
+        "no stack was written: its file was closed, or the test had called execve()"
+        in text_of(hung, "test_executes")
+    )
+
+
+LIMITED = """
+import time
+import pytest
+
+@pytest.mark.isolated
+def test_it():
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ini", "arguments", "after"),
+    [
+        ("", ["--nsisolate-timeout=0.5"], "0.5"),
+        ("nsisolate_timeout = 0.4", [], "0.4"),
+        ("nsisolate_timeout = 60", ["--nsisolate-timeout=0.3"], "0.3"),
+    ],
+)
+def test_options(
+    pytester: pytest.Pytester, ini: str, arguments: list[str], after: str
+) -> None:
+    """
+    The command line has precedence over the ini file; the text gives the limit.
+    """
+    pytester.makeini(f"[pytest]\n{ini}")
+    pytester.makepyfile(test_it=LIMITED)
+    result = pytester.runpytest_subprocess(*arguments, timeout=30)
+
+    result.stdout.fnmatch_lines(
+        [
+            f"test_it did not finish: timed out after {after} s during call",
+            f"why: --nsisolate-timeout or nsisolate_timeout is {after}",
+        ],
+        consecutive=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "takes"),
+    [
+        ("soon", "takes a number of seconds"),
+        ("-1", "takes a number of seconds from 0 up"),
+        ("nan", "takes a number of seconds from 0 up"),
+        ("inf", "takes a number of seconds from 0 up"),
+    ],
+)
+def test_bad_option(pytester: pytest.Pytester, value: str, takes: str) -> None:
+    """
+    What is no number of seconds is a usage error in three lines.
+    """
+    result = pytester.runpytest_subprocess(f"--nsisolate-timeout={value}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            f"ERROR: cannot use --nsisolate-timeout={value}",
+            f"why: the option --nsisolate-timeout {takes}",
+            "fix: write --nsisolate-timeout=60 on the command line",
+        ],
+        consecutive=True,
+    )
+
+
+WAITS = """
+import resource
+import time
+import pytest
+
+switches = []
+
+@pytest.fixture(scope="session", autouse=True)
+def counted():
+    yield
+    print("switches", switches)
+
+@pytest.mark.isolated(timeout=60)
+def test_it():
+    time.sleep(2)
+"""
+
+COUNTS = """
+import resource
+
+def count():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+
+counts = []
+
+def pytest_runtest_logreport(report):
+    counts.append(count())
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(f"waited {counts[1] - counts[0]} times")
+"""
+
+
+def test_no_polling(pytester: pytest.Pytester) -> None:
+    """
+    While a test takes two seconds the supervisor sleeps, and is not woken to look.
+    """
+    pytester.makeconftest(COUNTS)
+    pytester.makepyfile(test_it=WAITS)
+    result = pytester.runpytest_subprocess(timeout=60)
+
+    result.assert_outcomes(passed=1)
+    (waited,) = re.findall(r"waited (\d+) times", str(result.stdout))
+    # Some for locks and pipes; a poll each 50 ms would be 40 more.
+    assert int(waited) < 20
+
+
+TRACED = """
+import sys
+import time
+import pytest
+
+class Debugger:
+    def trace(self, *_): return None
+
+# What a debugger installs is a function of its own module.
+def trace(*_): return None
+
+trace.__module__ = "pydevd_tracing"
+sys.settrace(trace)
+
+@pytest.mark.isolated(timeout=0.2)
+def test_it():
+    time.sleep(0.6)
+"""
+
+
+def test_editor_suspends(pytester: pytest.Pytester) -> None:
+    """
+    A test that runs under the debugger of an editor has all the time of the world.
+    """
+    pytester.makepyfile(test_it=TRACED)
+    result = pytester.runpytest_subprocess(timeout=30)
+    result.assert_outcomes(passed=1)
+
+
+BREAKS = """
+import time
+import pytest
+
+@pytest.mark.isolated(timeout=1)
+def test_it():
+    breakpoint()
+    time.sleep(60)
+"""
+
+
+def test_pdb_suspends(pytester: pytest.Pytester) -> None:
+    """
+    While someone is in pdb no time passes, and afterwards what was left of it.
+    """
+    pytester.makepyfile(test_it=BREAKS)
+    process = pytester.spawn_pytest("test_it.py", expect_timeout=30.0)
+    process.expect_exact("(Pdb) ")
+    # Longer than the limit: nothing comes meanwhile.
+    assert process.expect([pexpect.TIMEOUT, r".+"], timeout=1.5) == 0
+    process.sendline("print(6 * 7)")
+    process.expect_exact("42")
+    process.sendline("continue")
+    process.expect_exact("timed out after 1 s during call")
+    process.expect_exact("1 failed")
+    process.wait()

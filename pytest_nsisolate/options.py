@@ -84,15 +84,15 @@ def add_options(parser: pytest.Parser) -> None:
         help="What becomes of a test whose sandbox cannot be had (default: fail)",
     )
     for name, form, what in (
-        ("--nsisolate-doctor", "table", "in a table"),
-        ("--nsisolate-doctor-json", "json", "as JSON"),
+        ("--nsisolate-doctor", "table", "table"),
+        ("--nsisolate-doctor-json", "json", "JSON"),
     ):
         group.addoption(
             name,
             action="store_const",
             const=form,
             dest="nsisolate_doctor",
-            help=f"Say {what} whether tests can be isolated here, and exit",
+            help=f"Say whether tests can be isolated here, as {what}, and exit",
         )
     parser.addini(
         "nsisolate", "Isolate every test, marked or not", type="bool", default=False

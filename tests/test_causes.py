@@ -115,7 +115,8 @@ def test_a_mount_that_masks_nothing(files: Files) -> None:
             KUBERNETES,
             "/var/run/secrets/kubernetes.io is there",
             (
-                "write seccompProfile: {type: Unconfined} in the securityContext of the "
+                "write seccompProfile: {type: Unconfined} in the securityContext of "
+                "the "
                 "pod"
             ),
         ),
@@ -154,7 +155,8 @@ def test_podman_hostname(files: Files, call: str) -> None:
     files.update({**SECCOMP, **PODMAN})
     assert lines(call, errno.EPERM) == [
         (
-            f"Podman's seccomp filter lets namespaces be made and refuses {call} (Seccomp "
+            f"Podman's seccomp filter lets namespaces be made and refuses {call} "
+            f"(Seccomp "
             "is 2 in /proc/self/status; /run/.containerenv is there)"
         ),
         (
@@ -173,7 +175,8 @@ def test_podman_hostname(files: Files, call: str) -> None:
         (
             KUBERNETES,
             (
-                "write appArmorProfile: {type: Unconfined} in the securityContext of the "
+                "write appArmorProfile: {type: Unconfined} in the securityContext "
+                "of the "
                 "pod"
             ),
         ),
@@ -225,11 +228,13 @@ def test_chroot(files: Files) -> None:
     files["/proc/self/mountinfo"] = "1 0 0:1 / /proc rw - proc proc rw"
     assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
         (
-            "pytest is in a chroot (no mount is at / in /proc/self/mountinfo), and there "
+            "pytest is in a chroot (no mount is at / in /proc/self/mountinfo), and "
+            "there "
             "the kernel makes no user namespace (unshare(2))"
         ),
         (
-            "run pytest outside of the chroot or as root with CAP_SYS_ADMIN, or enter the "
+            "run pytest outside of the chroot or as root with CAP_SYS_ADMIN, or "
+            "enter the "
             "tree with systemd-nspawn in place of chroot"
         ),
     ]
@@ -242,7 +247,8 @@ def test_nested(files: Files) -> None:
     files["/proc/self/uid_map"] = "      1000          0          1"
     assert lines("unshare(CLONE_NEWUSER)", errno.ENOSPC) == [
         (
-            "pytest is in a user namespace already (/proc/self/uid_map is 1000 0 1), and "
+            "pytest is in a user namespace already (/proc/self/uid_map is 1000 0 "
+            "1), and "
             "the limits of those above it count too, as does that of 32 nested ones"
         ),
         "run pytest outside of that sandbox; for bwrap, without --disable-userns",
@@ -271,7 +277,8 @@ def test_gvisor(
     monkeypatch.setattr(platform, "version", lambda: version)
     assert lines("setns(pidfd, CLONE_NEWPID)", number) == [
         (
-            f"this kernel is gVisor's (uname says {release} {version}), which has not all "
+            f"this kernel is gVisor's (uname says {release} {version}), which has "
+            f"not all "
             "of the namespaces"
         ),
         (
@@ -289,7 +296,8 @@ def test_wsl1(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL) == [
         (
             "this is version 1 of the Windows Subsystem for Linux (uname says "
-            "4.4.0-19041-Microsoft), which is no Linux kernel and has not these namespaces"
+            "4.4.0-19041-Microsoft), which is no Linux kernel and has not these "
+            "namespaces"
         ),
         "wsl --set-version DISTRIBUTION 2, in Windows",
     ]
@@ -304,7 +312,8 @@ def test_hidepid(files: Files) -> None:
     files.update(HIDDEN)
     assert lines("write(/proc/self/uid_map)", errno.EACCES) == [
         (
-            "/proc hides the directories of processes (it is mounted with hidepid=2), and "
+            "/proc hides the directories of processes (it is mounted with "
+            "hidepid=2), and "
             "the id maps are written there"
         ),
         "sudo mount -o remount,hidepid=0 /proc",

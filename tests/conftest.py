@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_nsisolate import launcher
+from pytest_nsisolate import facts, launcher
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.sandbox import identity_for
 from pytest_nsisolate.spec import Spec
@@ -137,3 +137,15 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="nsi") as path:
         monkeypatch.setenv("TMPDIR", path)
         yield Path(path)
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """
+    Return the files that there are, none: no machine has them all at once.
+    """
+    there: dict[str, str] = {}
+    monkeypatch.setattr(facts, "read", there.get)
+    monkeypatch.setattr(facts, "is_there", there.__contains__)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    return there

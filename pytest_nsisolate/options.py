@@ -139,13 +139,13 @@ def add_options(parser: pytest.Parser) -> None:
             action="store_const",
             const=form,
             dest="nsisolate_doctor",
-            help=f"Say {what} whether tests can be isolated here, and exit",
+            help=f"Say whether tests can be isolated here, as {what}, and exit",
         )
 
 
 _DOCTORS = {
-    "--nsisolate-doctor": ("table", "in a table"),
-    "--nsisolate-doctor-json": ("json", "as JSON"),
+    "--nsisolate-doctor": ("table", "table"),
+    "--nsisolate-doctor-json": ("json", "JSON"),
 }
 
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 import machine
 import pytest
 
-from pytest_nsisolate import launcher
+from pytest_nsisolate import facts, launcher
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.sandbox import identity_for
 from pytest_nsisolate.spec import Spec
@@ -152,3 +152,15 @@ def nothing_left(temporary: Path) -> Iterator[None]:
     for one in temporary.glob("pytest-of-*"):
         shutil.rmtree(one)
     machine.nothing_left(before, "none", temporary)
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """
+    Return the files that there are, none: no machine has them all at once.
+    """
+    there: dict[str, str] = {}
+    monkeypatch.setattr(facts, "read", there.get)
+    monkeypatch.setattr(facts, "is_there", there.__contains__)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    return there

@@ -10,7 +10,7 @@ import platform
 
 import pytest
 
-from pytest_nsisolate import diagnosis, facts
+from pytest_nsisolate import diagnosis
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.remedies import CAUSES
 
@@ -25,18 +25,6 @@ HIDDEN = {"/proc/self/mountinfo": "1 0 0:1 / /proc rw - proc proc rw,hidepid=2"}
 SPEAKS_FOR_ITSELF = "@pytest.mark.isolated(proc=False)"
 
 Files = dict[str, str]
-
-
-@pytest.fixture
-def files(monkeypatch: pytest.MonkeyPatch) -> Files:
-    """
-    Return the files that there are, none: no machine has them all at once.
-    """
-    there: Files = {}
-    monkeypatch.setattr(facts, "read", there.get)
-    monkeypatch.setattr(facts, "is_there", there.__contains__)
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    return there
 
 
 def lines(call: str, number: int, *, plain: bool = False) -> list[str]:
@@ -54,41 +42,6 @@ def test_each_reason_can_be_told() -> None:
     assert [cause.name for cause in CAUSES] == list(diagnosis.CHECKS)
 
 
-@pytest.mark.parametrize(
-    ("there", "sign", "fix"),
-    [
-        (
-            DOCKER,
-            "/.dockerenv is there",
-            "docker run --security-opt systempaths=unconfined, or " + SPEAKS_FOR_ITSELF,
-        ),
-        (
-            PODMAN,
-            "/run/.containerenv is there",
-            "podman run --security-opt unmask=ALL, or " + SPEAKS_FOR_ITSELF,
-        ),
-        (
-            {**DOCKER, **KUBERNETES},
-            "/var/run/secrets/kubernetes.io is there",
-            "write hostUsers: false in the pod and procMount: Unmasked in the "
-            "securityContext of the container, or " + SPEAKS_FOR_ITSELF,
-        ),
-    ],
-)
-def test_masked_proc(files: Files, there: Files, sign: str, fix: str) -> None:
-    """
-    Of a masked ``/proc`` each kind of container has its own remedy.
-    """
-    files.update({**MASKED, **there})
-    assert lines("mount(proc, /proc)", errno.EPERM) == [
-        (
-            f"the container masks parts of /proc (/proc/kcore; {sign}), and then the "
-            "kernel mounts no fresh one (mount_namespaces(7))"
-        ),
-        fix,
-    ]
-
-
 def test_a_mount_that_masks_nothing(files: Files) -> None:
     """
     The mount that every desktop has below ``/proc`` is not what the kernel minds.
@@ -96,117 +49,6 @@ def test_a_mount_that_masks_nothing(files: Files) -> None:
     point = "/proc/sys/fs/binfmt_misc"
     files["/proc/self/mountinfo"] = f"1 0 0:1 / {point} rw - autofs none rw"
     assert lines("mount(proc, /proc)", errno.EPERM)[0].startswith("not known")
-
-
-@pytest.mark.parametrize(
-    ("there", "sign", "fix"),
-    [
-        (
-            DOCKER,
-            "/.dockerenv is there",
-            "docker run --security-opt seccomp=unconfined",
-        ),
-        (
-            PODMAN,
-            "/run/.containerenv is there",
-            "podman run --security-opt seccomp=unconfined",
-        ),
-        (
-            KUBERNETES,
-            "/var/run/secrets/kubernetes.io is there",
-            (
-                "write seccompProfile: {type: Unconfined} in the securityContext of the "
-                "pod"
-            ),
-        ),
-    ],
-)
-def test_seccomp(files: Files, there: Files, sign: str, fix: str) -> None:
-    """
-    Of a seccomp filter each kind of container has its own remedy.
-    """
-    files.update({**SECCOMP, **there})
-    assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
-        (
-            "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status; "
-            f"{sign})"
-        ),
-        fix,
-    ]
-
-
-def test_kubernetes_by_its_environment(
-    files: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    A pod without a service account is told by the variable that it has.
-    """
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    files.update(SECCOMP)
-    assert "; KUBERNETES_SERVICE_HOST is set)" in lines("setns()", errno.EPERM)[0]
-
-
-@pytest.mark.parametrize("call", ["sethostname()", "setdomainname()"])
-def test_podman_hostname(files: Files, call: str) -> None:
-    """
-    Podman's filter refuses names only, and a test that sets none can do without.
-    """
-    files.update({**SECCOMP, **PODMAN})
-    assert lines(call, errno.EPERM) == [
-        (
-            f"Podman's seccomp filter lets namespaces be made and refuses {call} (Seccomp "
-            "is 2 in /proc/self/status; /run/.containerenv is there)"
-        ),
-        (
-            "podman run --security-opt seccomp=unconfined, or leave hostname= and "
-            "domainname= out"
-        ),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("there", "fix"),
-    [
-        ({}, "docker run --security-opt apparmor=unconfined, or podman likewise"),
-        (DOCKER, "docker run --security-opt apparmor=unconfined"),
-        (PODMAN, "podman run --security-opt apparmor=unconfined"),
-        (
-            KUBERNETES,
-            (
-                "write appArmorProfile: {type: Unconfined} in the securityContext of the "
-                "pod"
-            ),
-        ),
-    ],
-)
-def test_apparmor_profile(files: Files, there: Files, fix: str) -> None:
-    """
-    A profile is named, also where the restriction for unconfined processes is on.
-    """
-    files.update({**PROFILE, **RESTRICTED, **there})
-    assert lines("mount(none, /)", errno.EACCES) == [
-        (
-            "an AppArmor profile is on this process (docker-default (enforce) in "
-            "/proc/self/attr/current)"
-        ),
-        fix,
-    ]
-
-
-@pytest.mark.parametrize(
-    ("call", "number", "reason"),
-    [
-        ("unshare(CLONE_NEWUSER)", errno.EPERM, "a seccomp filter"),
-        ("unshare(CLONE_NEWUSER)", errno.EACCES, "this kernel forbids"),
-        ("write(/proc/self/uid_map)", errno.EPERM, "this kernel forbids"),
-    ],
-)
-def test_docker_on_ubuntu(files: Files, call: str, number: int, reason: str) -> None:
-    """
-    With both a filter and the restriction on, the call tells which of them it was.
-    """
-    files.update({**SECCOMP, **RESTRICTED})
-    assert lines(call, number)[0].startswith(reason)
 
 
 def test_restriction_is_not_for_root(files: Files) -> None:
@@ -225,11 +67,13 @@ def test_chroot(files: Files) -> None:
     files["/proc/self/mountinfo"] = "1 0 0:1 / /proc rw - proc proc rw"
     assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
         (
-            "pytest is in a chroot (no mount is at / in /proc/self/mountinfo), and there "
+            "pytest is in a chroot (no mount is at / in /proc/self/mountinfo), and "
+            "there "
             "the kernel makes no user namespace (unshare(2))"
         ),
         (
-            "run pytest outside of the chroot or as root with CAP_SYS_ADMIN, or enter the "
+            "run pytest outside of the chroot or as root with CAP_SYS_ADMIN, or "
+            "enter the "
             "tree with systemd-nspawn in place of chroot"
         ),
     ]
@@ -242,7 +86,8 @@ def test_nested(files: Files) -> None:
     files["/proc/self/uid_map"] = "      1000          0          1"
     assert lines("unshare(CLONE_NEWUSER)", errno.ENOSPC) == [
         (
-            "pytest is in a user namespace already (/proc/self/uid_map is 1000 0 1), and "
+            "pytest is in a user namespace already (/proc/self/uid_map is 1000 0 "
+            "1), and "
             "the limits of those above it count too, as does that of 32 nested ones"
         ),
         "run pytest outside of that sandbox; for bwrap, without --disable-userns",
@@ -271,7 +116,8 @@ def test_gvisor(
     monkeypatch.setattr(platform, "version", lambda: version)
     assert lines("setns(pidfd, CLONE_NEWPID)", number) == [
         (
-            f"this kernel is gVisor's (uname says {release} {version}), which has not all "
+            f"this kernel is gVisor's (uname says {release} {version}), which has "
+            f"not all "
             "of the namespaces"
         ),
         (
@@ -289,7 +135,8 @@ def test_wsl1(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL) == [
         (
             "this is version 1 of the Windows Subsystem for Linux (uname says "
-            "4.4.0-19041-Microsoft), which is no Linux kernel and has not these namespaces"
+            "4.4.0-19041-Microsoft), which is no Linux kernel and has not these "
+            "namespaces"
         ),
         "wsl --set-version DISTRIBUTION 2, in Windows",
     ]
@@ -304,7 +151,8 @@ def test_hidepid(files: Files) -> None:
     files.update(HIDDEN)
     assert lines("write(/proc/self/uid_map)", errno.EACCES) == [
         (
-            "/proc hides the directories of processes (it is mounted with hidepid=2), and "
+            "/proc hides the directories of processes (it is mounted with "
+            "hidepid=2), and "
             "the id maps are written there"
         ),
         "sudo mount -o remount,hidepid=0 /proc",

@@ -146,7 +146,7 @@ def test_no_proc_at_all(pytester: pytest.Pytester) -> None:
             assert not os.path.exists("/proc/self")
         """
     )
-    hide = 'umount -l /proc && exec "$@"'
+    hide = 'mount -t tmpfs none /proc && exec "$@"'
     private = ["unshare", "--mount", "sh", "-c", hide, "sh"]
     command = [*WAYS[PLAIN], *private, sys.executable, "-m", "pytest"]
 

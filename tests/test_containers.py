@@ -1,0 +1,170 @@
+"""
+Kinds of container: each is told by a fact of its own and has its own remedy.
+"""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from test_causes import (
+    DOCKER,
+    KUBERNETES,
+    MASKED,
+    PODMAN,
+    PROFILE,
+    RESTRICTED,
+    SECCOMP,
+    SPEAKS_FOR_ITSELF,
+    Files,
+    lines,
+)
+
+
+@pytest.mark.parametrize(
+    ("there", "sign", "fix"),
+    [
+        (
+            DOCKER,
+            "/.dockerenv is there",
+            "docker run --security-opt systempaths=unconfined, or " + SPEAKS_FOR_ITSELF,
+        ),
+        (
+            PODMAN,
+            "/run/.containerenv is there",
+            "podman run --security-opt unmask=ALL, or " + SPEAKS_FOR_ITSELF,
+        ),
+        (
+            {**DOCKER, **KUBERNETES},
+            "/var/run/secrets/kubernetes.io is there",
+            "write hostUsers: false in the pod and procMount: Unmasked in the "
+            "securityContext of the container, or " + SPEAKS_FOR_ITSELF,
+        ),
+    ],
+)
+def test_masked_proc(files: Files, there: Files, sign: str, fix: str) -> None:
+    """
+    Of a masked ``/proc`` each kind of container has its own remedy.
+    """
+    files.update({**MASKED, **there})
+    assert lines("mount(proc, /proc)", errno.EPERM) == [
+        (
+            f"the container masks parts of /proc (/proc/kcore; {sign}), and then the "
+            "kernel mounts no fresh one (mount_namespaces(7))"
+        ),
+        fix,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("there", "sign", "fix"),
+    [
+        (
+            DOCKER,
+            "/.dockerenv is there",
+            "docker run --security-opt seccomp=unconfined",
+        ),
+        (
+            PODMAN,
+            "/run/.containerenv is there",
+            "podman run --security-opt seccomp=unconfined",
+        ),
+        (
+            KUBERNETES,
+            "/var/run/secrets/kubernetes.io is there",
+            (
+                "write seccompProfile: {type: Unconfined} in the securityContext of "
+                "the "
+                "pod"
+            ),
+        ),
+    ],
+)
+def test_seccomp(files: Files, there: Files, sign: str, fix: str) -> None:
+    """
+    Of a seccomp filter each kind of container has its own remedy.
+    """
+    files.update({**SECCOMP, **there})
+    assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
+        (
+            "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status; "
+            f"{sign})"
+        ),
+        fix,
+    ]
+
+
+def test_kubernetes_by_its_environment(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A pod without a service account is told by the variable that it has.
+    """
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    files.update(SECCOMP)
+    assert "; KUBERNETES_SERVICE_HOST is set)" in lines("setns()", errno.EPERM)[0]
+
+
+@pytest.mark.parametrize("call", ["sethostname()", "setdomainname()"])
+def test_podman_hostname(files: Files, call: str) -> None:
+    """
+    Podman's filter refuses names only, and a test that sets none can do without.
+    """
+    files.update({**SECCOMP, **PODMAN})
+    assert lines(call, errno.EPERM) == [
+        (
+            f"Podman's seccomp filter lets namespaces be made and refuses {call} "
+            f"(Seccomp "
+            "is 2 in /proc/self/status; /run/.containerenv is there)"
+        ),
+        (
+            "podman run --security-opt seccomp=unconfined, or leave hostname= and "
+            "domainname= out"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("there", "fix"),
+    [
+        ({}, "docker run --security-opt apparmor=unconfined, or podman likewise"),
+        (DOCKER, "docker run --security-opt apparmor=unconfined"),
+        (PODMAN, "podman run --security-opt apparmor=unconfined"),
+        (
+            KUBERNETES,
+            (
+                "write appArmorProfile: {type: Unconfined} in the securityContext "
+                "of the "
+                "pod"
+            ),
+        ),
+    ],
+)
+def test_apparmor_profile(files: Files, there: Files, fix: str) -> None:
+    """
+    A profile is named, also where the restriction for unconfined processes is on.
+    """
+    files.update({**PROFILE, **RESTRICTED, **there})
+    assert lines("mount(none, /)", errno.EACCES) == [
+        (
+            "an AppArmor profile is on this process (docker-default (enforce) in "
+            "/proc/self/attr/current)"
+        ),
+        fix,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "reason"),
+    [
+        ("unshare(CLONE_NEWUSER)", errno.EPERM, "a seccomp filter"),
+        ("unshare(CLONE_NEWUSER)", errno.EACCES, "this kernel forbids"),
+        ("write(/proc/self/uid_map)", errno.EPERM, "this kernel forbids"),
+    ],
+)
+def test_docker_on_ubuntu(files: Files, call: str, number: int, reason: str) -> None:
+    """
+    With both a filter and the restriction on, the call tells which of them it was.
+    """
+    files.update({**SECCOMP, **RESTRICTED})
+    assert lines(call, number)[0].startswith(reason)

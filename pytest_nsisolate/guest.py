@@ -85,9 +85,8 @@ class Guest:
             self.settle()
             self.reap()
             raise
-        if isinstance(said, ending.NeverStarted) and not self.sandbox.is_alive():
-            gone = LauncherGone(said.refused.call, said.refused.number)
-            said = ending.NeverStarted(gone)
+        if isinstance(said, ending.NeverStarted):
+            said = ending.NeverStarted(self.sandbox.judge(said.refused))
         self.sandbox.kill()
         if said is None:
             has_begun = self._has_begun()
@@ -262,9 +261,7 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
             theirs.pop_all()
             raise
         except OSError as error:
-            if not sandbox.is_alive():
-                raise LauncherGone("fork()", error.errno or 0) from None
-            raise Refused.from_os_error(error, "fork()") from None
+            raise sandbox.judge(Refused.from_os_error(error, "fork()")) from None
         os.set_blocking(read, False)
         ours.pop_all()
     return Guest(

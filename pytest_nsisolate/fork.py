@@ -12,7 +12,7 @@ from pytest_nsisolate.channel import Reader
 from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.guest import Guest
-from pytest_nsisolate.sandbox import LauncherGone, Sandbox
+from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
 
 
@@ -62,9 +62,7 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
             sandbox.forget()
             raise
         except OSError as error:
-            if not sandbox.is_alive():
-                raise LauncherGone("fork()", error.errno or 0) from None
-            raise Refused.from_os_error(error, "fork()") from None
+            raise sandbox.judge(Refused.from_os_error(error, "fork()")) from None
         for fd in (read, gate_write):
             os.set_blocking(fd, False)
         ours.pop_all()

@@ -118,10 +118,9 @@ class Guest:
             self.settle()
             self.reap()
             raise
-        if isinstance(said, ending.NeverStarted) and not self.sandbox.is_alive():
-            gone = LauncherGone(said.refused.call, said.refused.number)
-            said = ending.NeverStarted(gone)
-        if grace is not None and not isinstance(said, ending.NeverStarted):
+        if isinstance(said, ending.NeverStarted):
+            said = ending.NeverStarted(self.sandbox.judge(said.refused))
+        elif grace is not None:
             self.left = self.sandbox.audit(grace)
         self.sandbox.kill()
         if said is None:

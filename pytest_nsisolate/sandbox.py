@@ -117,6 +117,18 @@ class Sandbox:
             return None
         return cast("Facts", marshal.loads(answer)) if answer else None
 
+    def judge(self, refused: Refused) -> Refused:
+        """
+        Return *refused*, on the way in, as a `LauncherGone` where that may be why.
+
+        An init that is dying is not dead before all inside have been reaped. Until then
+        setns() tells of it by ESRCH and fork() by ENOMEM. Source: setns(2), fork(2) and
+        pid_namespaces(7), "The namespace init process".
+        """
+        if refused.number in {errno.ESRCH, errno.ENOMEM} or not self.is_alive():
+            return LauncherGone(refused.call, refused.number)
+        return refused
+
     def kill(self) -> None:
         """
         Kill the init, and with it everything inside; do not wait.

@@ -40,7 +40,7 @@ FULL = "mount -t tmpfs -o size=64k none tmp; cat /dev/zero >tmp/fill 2>&- || tru
 
 #: The directory /dev without any of its file systems, and with the usual devices.
 BARE_DEV = """
-mount -t tmpfs none tmp
+mount -t tmpfs -o mode=755 none tmp
 for name in null zero full random urandom tty; do
     touch tmp/$name
     mount --bind /dev/$name tmp/$name

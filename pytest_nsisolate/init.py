@@ -22,10 +22,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+#: What the launcher answers for an init that died before it had answered.
+DIED = "died"
+
 _QUIET = linux.MS_NOSUID | linux.MS_NODEV
 
 
-def run(control: _socket.socket, request: dict[str, str | None]) -> NoReturn:
+def run(
+    control: _socket.socket, request: dict[str, str | None], answered: int
+) -> NoReturn:
     """
     Become the init of a new sandbox and answer *request* on *control*.
 
@@ -35,17 +40,19 @@ def run(control: _socket.socket, request: dict[str, str | None]) -> NoReturn:
     Args:
         control: The launcher's socket to the supervisor.
         request: *hostname* and *domainname*, None for the host's.
+        answered: Pipe in which to note for the launcher that this has answered.
     """
     try:
         _build(request)
-        fds = [os.pidfd_open(os.getpid()), os.open("/", os.O_PATH | os.O_CLOEXEC)]
-        control.sendmsg(
-            [marshal.dumps(None)],
-            [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", fds))],
-        )
+        pidfd = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
+        root = linux.named("open(/)", os.open, "/", os.O_PATH | os.O_CLOEXEC)
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", [pidfd, root]))
+        linux.named("sendmsg()", control.sendmsg, [marshal.dumps(None)], [rights])
     except OSError as error:
         tell_refusal(control, error)
+        os.write(answered, b"!")
         os._exit(1)
+    os.write(answered, b"!")
     # Nothing that the launcher had open may be kept alive by a sandbox.
     _close_all()
     while True:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.init import DIED
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.untouched import os, select
 
@@ -207,6 +208,8 @@ class Launcher:
         if not message:
             raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)
         refusal = marshal.loads(message)
+        if refusal == DIED:
+            raise LauncherGone("a sandbox's init", errno.ESRCH)
         if refusal is not None:
             raise Refused(*refusal)
         if len(fds) != 2:  # noqa: PLR2004 - those that init sends

@@ -35,6 +35,7 @@ LAYER = {
     "interrupt": CORE,
     "isolation": CORE,
     "launcher": CORE,
+    "likeness": CORE,
     "pool": CORE,
     "remains": CORE,
     "sandbox": CORE,

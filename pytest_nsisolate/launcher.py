@@ -38,8 +38,8 @@ def main(control_fd: str, supervisor: str, identity: str) -> NoReturn:
         identity: `PLAIN`, `KEEP` or `ROOT`.
     """
     control = socket(fileno=int(control_fd))
-    linux.set_parent_death_signal(signal.SIGKILL)
     try:
+        linux.set_parent_death_signal(signal.SIGKILL)
         if identity != PLAIN:
             _enter_user_namespace(identity)
         linux.unshare(linux.CLONE_NEWPID)
@@ -47,7 +47,6 @@ def main(control_fd: str, supervisor: str, identity: str) -> NoReturn:
     except OSError as error:
         _refuse_first(control, error)
     if not inner:
-        linux.set_parent_death_signal(signal.SIGKILL)
         _serve(control, int(supervisor))
     control.close()
     os.waitpid(inner, 0)
@@ -60,6 +59,7 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
+        linux.set_parent_death_signal(signal.SIGKILL)
         here = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
         # Nothing but a trial: whether it will be able to come back.
         linux.setns(here, linux.CLONE_NEWPID)

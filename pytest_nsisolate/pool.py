@@ -80,17 +80,18 @@ class Pool:
     def _try(self, spec: Spec) -> Refused | None:
         if sys.platform != "linux":
             return Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
+        interrupts = Interrupts()
         try:
-            process = guest.fork(self._take(spec))
+            with interrupts:
+                process = guest.fork(self._take(spec))
+                process.let_go()
+                ended = process.talk(lambda _: None, interrupts)
         except Refused as error:
             return error
         except Entered as entered:
             entered.live(lambda *_: None)
-        process.let_go()
-        interrupts = Interrupts()
-        with interrupts:
-            ended = process.talk(lambda _: None, interrupts)
-        interrupts.close()
+        finally:
+            interrupts.close()
         process.settle()
         process.reap()
         match ended:

@@ -100,8 +100,13 @@ class Sandbox:
 
         Source: pid_namespaces(7), "The namespace init process".
         """
-        with contextlib.suppress(ProcessLookupError):
+        try:
             signal.pidfd_send_signal(self.init, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        except OSError:
+            # A seccomp filter may know kill() alone.
+            _kill_by_number(self.init)
 
     def close(self) -> None:
         """
@@ -119,6 +124,19 @@ class Sandbox:
         """
         for fd in (self.init, self.root):
             os.close(fd)
+
+
+def _kill_by_number(pidfd: int) -> None:
+    """
+    Kill the process behind *pidfd* by its number, which is below zero if it is gone.
+
+    Source: proc_pid_fdinfo(5); the field Pid is there since Linux 5.3.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+        pid = int(text.partition("\nPid:")[2].split("\n")[0])
+        if pid > 0:
+            os.kill(pid, signal.SIGKILL)
 
 
 class Launcher:

@@ -44,17 +44,23 @@ class Pool:
             self._probed[key] = self._try(spec)
         return self._probed[key]
 
-    def take(self, spec: Spec) -> Sandbox:
+    def take(self, spec: Spec, *, renew: bool = True) -> Sandbox:
         """
         Return a sandbox for *spec*.
 
+        Args:
+            spec: What is asked for.
+            renew: Whether to end a launcher that does not answer, which ends all that
+                is in its sandboxes, and to start another one.
+
         Raises:
             Refused: It cannot be had.
+            LauncherGone: Neither now nor, unless *renew*, from this launcher.
         """
         refused = self.probe(spec)
         if refused is not None:
             raise refused
-        return self._take(spec)
+        return self._take(spec) if renew else self._take_once(spec)
 
     def prepare(self, spec: Spec) -> None:
         """
@@ -105,18 +111,22 @@ class Pool:
     def _take(self, spec: Spec) -> Sandbox:
         # A launcher that someone has killed, or that died with the sandbox it had
         # ready, is found out here; one more is tried.
-        for _ in range(2):
-            try:
-                sandbox = self._launcher(spec).take(spec)
-            except LauncherGone as gone:
-                refused: Refused = gone
-            else:
-                if sandbox.is_alive():
-                    return sandbox
-                sandbox.close()
-                refused = LauncherGone("a sandbox's init", errno.ESRCH)
+        try:
+            return self._take_once(spec)
+        except LauncherGone:
             self._launchers.pop(identity_for(spec)).close()
-        raise refused
+        try:
+            return self._take_once(spec)
+        except LauncherGone:
+            self._launchers.pop(identity_for(spec)).close()
+            raise
+
+    def _take_once(self, spec: Spec) -> Sandbox:
+        sandbox = self._launcher(spec).take(spec)
+        if not sandbox.is_alive():
+            sandbox.close()
+            raise LauncherGone("a sandbox's init", errno.ESRCH)
+        return sandbox
 
     def _launcher(self, spec: Spec) -> Launcher:
         identity = identity_for(spec)

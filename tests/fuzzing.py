@@ -131,9 +131,9 @@ class Mutator:
         """
         Put another value in the place of one, or leave it out.
         """
-        if not talk:
+        places = list(_places(self._random.choice(talk))) if talk else []
+        if not places:
             return
-        places = list(_places(self._random.choice(talk)))
         inside, key = self._random.choice(places)
         if isinstance(inside, dict) and self._random.random() < 0.2:
             del inside[key]
@@ -241,21 +241,23 @@ def try_many(item: pytest.Item, frames_in_all: int, seed: int) -> int:
         if is_green:
             green += 1
             said = {_outcome(frame) for frame in frames}
-            assert ("call", "passed") in said, f"seed {seed}, frame {heard}: {frames}"
-            assert {"setup", "teardown"} <= {when for when, _ in said}
+            assert ("'call'", "'passed'") in said, (
+                f"seed {seed}, frame {heard}: {frames}"
+            )
+            assert {"'setup'", "'teardown'"} <= {when for when, _ in said}
             assert passes or whole[True] <= set(frames)
     return green
 
 
-def _outcome(frame: bytes) -> tuple[Any, Any]:
+def _outcome(frame: bytes) -> tuple[str, str]:
     """
     Return phase and outcome of the report in *frame*, if one is.
     """
     try:
         report = json.loads(frame[8:].decode("utf-8", "surrogatepass"))["report"]
-        return report["when"], report["outcome"]
+        return repr(report["when"]), repr(report["outcome"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None, None
+        return "", ""
 
 
 MUTATED = """

@@ -76,6 +76,13 @@ def kill(whom, guest, supervisor):
     while time.monotonic() < end and any(map(is_alive, found + below)):
         time.sleep(0.01)
 
+def children(one):
+    # A launcher that has been killed may be on its way out still.
+    try:
+        return one.children()
+    except psutil.NoSuchProcess:
+        return []
+
 def pid_space(pid):
     return os.readlink(f"/proc/{pid}/ns/pid")
 

@@ -158,16 +158,15 @@ class Launcher:
         self._asked: Spec | None = None
         with contextlib.ExitStack() as stack:
             try:
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                ours, theirs = linux.named("socketpair()", _socketpair)
                 unused = stack.enter_context(contextlib.ExitStack())
                 unused.callback(ours.close)
                 stack.callback(theirs.close)
-                supervisor = os.pidfd_open(os.getpid())
+                supervisor = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
                 stack.callback(os.close, supervisor)
                 self._process = _start(theirs.fileno(), supervisor, identity)
             except OSError as error:
-                call = f"execve({error.filename})" if error.filename else "fork()"
-                raise Refused(call, error.errno or 0) from None
+                raise Refused.from_os_error(error, "fork()") from None
             unused.pop_all()
         self._control = ours
 
@@ -262,16 +261,24 @@ class Launcher:
 def _start(control: int, supervisor: int, identity: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-I", "-S", "-c", _BOOT]
     numbers = [str(control), str(supervisor)]
-    return subprocess.Popen(
-        [*command, str(Path(__file__).parent.parent), *numbers, identity],
-        pass_fds=(control, supervisor),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        # Ctrl-C is for the supervisor, which decides what becomes of guests.
-        start_new_session=True,
-    )
+    try:
+        return subprocess.Popen(
+            [*command, str(Path(__file__).parent.parent), *numbers, identity],
+            pass_fds=(control, supervisor),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            # Ctrl-C is for the supervisor, which decides what becomes of guests.
+            start_new_session=True,
+        )
+    except OSError as error:
+        call = f"execve({error.filename})" if error.filename else "fork()"
+        raise OSError(error.errno, error.strerror, call) from None
+
+
+def _socketpair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def readable(fd: int, timeout: float) -> bool:

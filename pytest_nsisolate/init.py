@@ -111,6 +111,6 @@ def _mount_shm() -> None:
         return
     data = "mode=1777"
     if os.path.ismount("/dev/shm"):
-        facts = os.statvfs("/dev/shm")
+        facts = linux.named("statvfs(/dev/shm)", os.statvfs, "/dev/shm")
         data += f",size={facts.f_blocks * facts.f_frsize}"
     linux.mount("tmpfs", "/dev/shm", "tmpfs", _QUIET, data)

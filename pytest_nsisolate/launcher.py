@@ -159,7 +159,8 @@ def _enter_user_namespace(identity: str) -> None:
     finally:
         os.close(ready_write)
         os.close(ready_read)
-        mapped = os.waitstatus_to_exitcode(os.waitpid(mapper, 0)[1])
+        _, status = linux.named("waitpid()", os.waitpid, mapper, 0)
+    mapped = os.waitstatus_to_exitcode(status)
     for bit, name in _MAPS.items():
         if mapped & bit:
             continue

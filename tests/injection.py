@@ -128,7 +128,8 @@ class Injection:
         command = [
             *(*self._prefix, *prefix),
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"),
-            *("test_injected.py", *arguments),
+            # It opens files at the end of the session.
+            *("-p", "no:hypothesispytest", "test_injected.py", *arguments),
         ]
         begin = time.monotonic()
         with subprocess.Popen(

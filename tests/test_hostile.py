@@ -60,6 +60,7 @@ from tools import frame, ours, say, shout
 @pytest.mark.parametrize("data", [
     b"a line of text\n",
     struct.pack(">Q", 2**63),
+    struct.pack(">Q", 2**20),
     frame(b""),
     frame(b"{\0}"),
     frame(b"\xff\xfe"),
@@ -70,8 +71,8 @@ from tools import frame, ours, say, shout
     frame(b'{"kind": "warning"}'),
     frame(b'{"kind": "refused", "call": "mount()", "errno": 1}'),
     frame(b'{"kind": "basetemp", "wait": true}') * 20_000,
-], ids=["text", "huge", "empty", "nul", "utf-8", "list", "deep", "report", "kind",
-        "warning", "refused", "questions"])
+], ids=["text", "huge", "long", "empty", "nul", "utf-8", "list", "deep", "report",
+        "kind", "warning", "refused", "questions"])
 def test_garbled(data):
     shout(data)
 
@@ -120,7 +121,7 @@ def test_channel(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
     pytester.makepyfile(tools=TOOLS, test_hostile=CHANNEL)
     result = run_both_ways("-s", "test_hostile.py")
-    result.assert_outcomes(failed=12 + 5, passed=3)
+    result.assert_outcomes(failed=13 + 5, passed=3)
     text = result.stdout.str()
     garbled = re.findall(
         r"^(test_garbled\[.+\]) did not finish: what came over its channel is not a "
@@ -128,16 +129,17 @@ def test_channel(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
         text,
         re.MULTILINE,
     )
-    assert [why for _, why in garbled][:7] == [
+    assert [why for _, why in garbled][:8] == [
         f"a message of {int.from_bytes(b'a line o', 'big')} bytes",
         "a message of 9223372036854775808 bytes",
+        "less than a message of 1048576 bytes",
         "no JSON (Expecting value: line 1 column 1 (char 0))",
-        garbled[3][1],
         garbled[4][1],
+        garbled[5][1],
         "a JSON list and no object",
-        garbled[6][1],
+        garbled[7][1],
     ]
-    assert [why for _, why in garbled][8:] == [
+    assert [why for _, why in garbled][9:] == [
         "a message of no known kind (['report'])",
         "a message 'warning' whose text is None",
         "a refusal after other messages",

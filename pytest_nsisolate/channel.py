@@ -94,6 +94,7 @@ class Reader:
         self._chunks.append(data)
         self._size += len(data)
         if self._size < self._wanted:
+            self._look_for_head(data)
             return
         # Joined only when a part is whole, and cut by position: each byte is copied
         # a fixed number of times, however many reads or messages it took.
@@ -109,6 +110,17 @@ class Reader:
                 if self._wanted > _LONGEST:
                     raise Garbled(f"a message of {self._wanted} bytes")
         self._chunks, self._size = [buffer[start:]], len(buffer) - start
+        self._look_for_head(self._chunks[0])
+
+    def _look_for_head(self, data: bytes) -> None:
+        """
+        Make sure that *data*, of a message that is not whole, is not of the next ones.
+
+        A length that is too large would be waited for, by a guest that waits, too. In
+        JSON there is no null byte, and in front of each message there are some.
+        """
+        if self._in_body and b"\0" in data:
+            raise Garbled(f"less than a message of {self._wanted} bytes")
 
 
 def _decode(body: bytes) -> Message:

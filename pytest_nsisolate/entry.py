@@ -23,6 +23,7 @@ from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.channel import Message, encode, write_all
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.interrupt import forget_key
+from pytest_nsisolate.likeness import Directory, Identity
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
 
@@ -149,7 +150,7 @@ class Entry:
         Raises:
             Entered: In the guest.
         """
-        here = os.pidfd_open(os.getpid())
+        here = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
         try:
             linux.setns(self.sandbox.init, linux.CLONE_NEWPID)
             try:
@@ -158,13 +159,24 @@ class Entry:
                 linux.setns(here, linux.CLONE_NEWPID)
                 raise
             if pid:
-                # identity_for() has made sure that this is allowed.
-                linux.setns(here, linux.CLONE_NEWPID)
+                self._return(here, pid)
         finally:
             os.close(here)
         if not pid:
             self._become_guest(None)
         return pid
+
+    def _return(self, here: int, pid: int) -> None:
+        """
+        Have the next fork be of *here* again; end the guest *pid* if that cannot be.
+        """
+        try:
+            # identity_for() has made sure that this is allowed.
+            linux.setns(here, linux.CLONE_NEWPID)
+        except OSError:
+            self.sandbox.kill()
+            os.waitpid(pid, 0)
+            raise
 
     def fork_twice(self) -> tuple[int, int]:
         """
@@ -176,7 +188,7 @@ class Entry:
         Raises:
             Entered: In the guest.
         """
-        read, write = os.pipe()
+        read, write = linux.named("pipe2()", os.pipe)
         try:
             pid = _fork()
             if not pid:
@@ -191,13 +203,13 @@ class Entry:
             self._become_guest(identity)
         return pid, read
 
-    def _be_between(self, status: int) -> _Identity:
+    def _be_between(self, status: int) -> Identity:
         """
         Fork the guest, and return in it; here, tell how it ended, and end.
         """
         try:
             linux.set_parent_death_signal(signal.SIGKILL)
-            identity = _Identity.now()
+            identity = Identity.now()
             linux.setns(self.sandbox.init, linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
             pid = _fork()
             if pid:
@@ -208,7 +220,7 @@ class Entry:
             self._refuse(error, "fork()")
         return identity
 
-    def _become_guest(self, identity: _Identity | None) -> NoReturn:
+    def _become_guest(self, identity: Identity | None) -> NoReturn:
         try:
             outlet = Outlet(
                 self.channel, self.gate[0], _pid_in_proc(), self.signal_mask
@@ -219,21 +231,21 @@ class Entry:
             self._refuse(error, "a system call")
         raise Entered(outlet)
 
-    def _enter(self, identity: _Identity | None) -> None:
+    def _enter(self, identity: Identity | None) -> None:
         """
         Go into the sandbox and be there what the supervisor is outside.
         """
         before = os.stat("/")
-        directory = _Directory.now()
+        directory = Directory.now()
         linux.setns(self.sandbox.init, _WITHIN)
         # setns() into a mount namespace goes to its root. Source: setns(2). That of a
         # supervisor in a chroot is elsewhere.
         if not os.path.samestat(before, os.stat("/")):
-            os.fchdir(self.sandbox.root)
-            os.chroot(".")
+            linux.named("fchdir()", os.fchdir, self.sandbox.root)
+            linux.named("chroot()", os.chroot, ".")
         directory.enter()
         # Its own group: kill(0, SIGTERM) inside reaches nothing outside.
-        os.setpgid(0, 0)
+        linux.named("setpgid()", os.setpgid, 0, 0)
         forget_key()
         if identity is not None and self.sandbox.identity == launcher.KEEP:
             identity.resume()
@@ -246,55 +258,6 @@ class Entry:
             write_all(self.channel, encode(said))
         finally:
             os._exit(1)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Identity:
-    """
-    What a process may do, to be what it was when a user namespace has given it more.
-
-    Source: user_namespaces(7), "Capabilities": who joins one has all of them in it.
-    """
-
-    capabilities: tuple[int, int, int]
-    bounding_set: int
-
-    @classmethod
-    def now(cls) -> _Identity:
-        return cls(linux.capabilities(), linux.bounding_set())
-
-    def resume(self) -> None:
-        linux.drop_from_bounding_set(linux.bounding_set() & ~self.bounding_set)
-        linux.set_capabilities(*self.capabilities)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Directory:
-    """
-    The working directory, by path: a descriptor would lead back to the host's mounts.
-    """
-
-    path: str | None
-    fd: int
-
-    @classmethod
-    def now(cls) -> _Directory:
-        try:
-            return cls(os.getcwd(), -1)
-        except FileNotFoundError:
-            # Removed: nothing but the descriptor is left of it.
-            return cls(None, os.open(".", os.O_PATH))
-
-    def enter(self) -> None:
-        if self.path is None:
-            os.fchdir(self.fd)
-            os.close(self.fd)
-            return
-        try:
-            os.chdir(self.path)
-        except OSError as error:
-            text = f"chdir({self.path})"
-            raise OSError(error.errno, error.strerror, text) from None
 
 
 def _pid_in_proc() -> int:

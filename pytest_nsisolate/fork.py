@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import signal
 
-from pytest_nsisolate import launcher
+from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.channel import Reader
 from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
@@ -53,7 +53,10 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
                 pid, status = entry.fork_once(), None
             else:
                 pid, status = entry.fork_twice()
-            pidfd = os.pidfd_open(pid)
+            if status is not None:
+                ours.callback(os.close, status)
+            ours.callback(_bury, sandbox, pid)
+            pidfd = linux.named("pidfd_open()", os.pidfd_open, pid)
         except Entered:
             # What is the supervisor's to end; only its descriptors are to be closed.
             ours.pop_all()
@@ -76,13 +79,22 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
     )
 
 
+def _bury(sandbox: Sandbox, pid: int) -> None:
+    """
+    End the fork *pid*, without which *sandbox* does not end.
+    """
+    sandbox.kill()
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
 def _pipe(
     reader: contextlib.ExitStack, writer: contextlib.ExitStack
 ) -> tuple[int, int]:
     """
     Return a pipe, each end of which is closed by the stack of who has it.
     """
-    read, write = os.pipe()
+    read, write = linux.named("pipe2()", os.pipe)
     reader.callback(os.close, read)
     writer.callback(os.close, write)
     return read, write

@@ -101,7 +101,9 @@ _REPORT: dict[str, _Test] = {
     ),
     "keywords": _is(dict),
     "outcome": _TEXT,
-    "when": lambda value: value in {"setup", "call", "teardown"},
+    "when": lambda value: (
+        isinstance(value, str) and value in {"setup", "call", "teardown"}
+    ),
     "sections": lambda value: isinstance(value, list) and all(map(_is_section, value)),
     "user_properties": _is(list),
     "duration": _is(int, float),

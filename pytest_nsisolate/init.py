@@ -38,10 +38,13 @@ DESCRIPTORS = 3
 #: How an audit is asked for: the grace period in seconds.
 GRACE = struct.Struct("=d")
 
+#: What the launcher answers for an init that died before it had answered.
+DIED = "died"
+
 _QUIET = linux.MS_NOSUID | linux.MS_NODEV
 
 
-def run(control: _socket.socket, request: Request) -> NoReturn:
+def run(control: _socket.socket, request: Request, answered: int) -> NoReturn:
     """
     Become the init of a new sandbox and answer *request* on *control*.
 
@@ -51,20 +54,22 @@ def run(control: _socket.socket, request: Request) -> NoReturn:
     Args:
         control: The launcher's socket to the supervisor.
         request: What of a spec it takes to make a sandbox.
+        answered: Pipe in which to note for the launcher that this has answered.
     """
     try:
         _build(request)
         audit = Audit()
-        questions, asker = _socketpair()
-        pidfd = os.pidfd_open(os.getpid())
-        root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        questions, asker = linux.named("socketpair()", _socketpair)
+        pidfd = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
+        root = linux.named("open(/)", os.open, "/", os.O_PATH | os.O_CLOEXEC)
         fds = array("i", [pidfd, root, asker])
-        control.sendmsg(
-            [marshal.dumps(None)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)]
-        )
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)
+        linux.named("sendmsg()", control.sendmsg, [marshal.dumps(None)], [rights])
     except OSError as error:
         tell_refusal(control, error)
+        os.write(answered, b"!")
         os._exit(1)
+    os.write(answered, b"!")
     # Nothing that the launcher had open may be kept alive by a sandbox.
     _close_all_but(questions)
     while question := os.read(questions, GRACE.size):
@@ -75,10 +80,7 @@ def run(control: _socket.socket, request: Request) -> NoReturn:
 
 
 def _socketpair() -> tuple[int, int]:
-    try:
-        pair = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, "socketpair()") from None
+    pair = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     return pair[0].detach(), pair[1].detach()
 
 
@@ -165,6 +167,6 @@ def mount_shm() -> None:
         return
     data = "mode=1777"
     if os.path.ismount("/dev/shm"):
-        facts = os.statvfs("/dev/shm")
+        facts = linux.named("statvfs(/dev/shm)", os.statvfs, "/dev/shm")
         data += f",size={facts.f_blocks * facts.f_frsize}"
     linux.mount("tmpfs", "/dev/shm", "tmpfs", _QUIET, data)

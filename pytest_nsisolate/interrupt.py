@@ -12,6 +12,7 @@ import signal
 import threading
 from types import TracebackType
 
+from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.untouched import os
 
 
@@ -23,12 +24,24 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.fd, self._note_fd = os.pipe()
-        os.set_blocking(self.fd, False)
-        os.set_blocking(self._note_fd, False)
+        #: Becomes readable when there is one.
+        self.fd = self._note_fd = -1
         self._is_set = False
 
     def __enter__(self) -> None:
+        """
+        Open the pipe in which they are noted, the first time.
+
+        Raises:
+            Refused: It cannot be had.
+        """
+        if self.fd < 0:
+            try:
+                self.fd, self._note_fd = os.pipe()
+            except OSError as error:
+                raise Refused("pipe2()", error.errno or 0) from None
+            os.set_blocking(self.fd, False)
+            os.set_blocking(self._note_fd, False)
         self.take()
         if (
             threading.current_thread() is threading.main_thread()
@@ -70,8 +83,9 @@ class Interrupts:
         Note no more of them, and close the pipe in which they are noted.
         """
         self.stop()
-        os.close(self.fd)
-        os.close(self._note_fd)
+        if self.fd >= 0:
+            os.close(self.fd)
+            os.close(self._note_fd)
 
     def _note(self, *_: object) -> None:
         os.write(self._note_fd, b"!")

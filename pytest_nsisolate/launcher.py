@@ -38,16 +38,15 @@ def main(control_fd: str, supervisor: str, identity: str) -> NoReturn:
         identity: `PLAIN`, `KEEP` or `ROOT`.
     """
     control = socket(fileno=int(control_fd))
-    linux.set_parent_death_signal(signal.SIGKILL)
     try:
+        linux.set_parent_death_signal(signal.SIGKILL)
         if identity != PLAIN:
             enter_user_namespace(identity)
         linux.unshare(linux.CLONE_NEWPID)
-        inner = os.fork()
+        inner = linux.named("fork()", os.fork)
     except OSError as error:
         _refuse_first(control, error)
     if not inner:
-        linux.set_parent_death_signal(signal.SIGKILL)
         _serve(control, int(supervisor))
     control.close()
     os.waitpid(inner, 0)
@@ -60,7 +59,8 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        here = os.pidfd_open(os.getpid())
+        linux.set_parent_death_signal(signal.SIGKILL)
+        here = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
         # Nothing but a trial: whether it will be able to come back.
         linux.setns(here, linux.CLONE_NEWPID)
     except OSError as error:
@@ -69,22 +69,57 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
     poll.register(control, select.POLLIN)
     # The socket alone would not do: a fork that a test left behind holds it open.
     poll.register(supervisor, select.POLLIN)
-    while all(fd == control.fileno() for fd, _ in poll.poll()):
-        message = control.recv(65536)
-        if not message:
+    answers: set[int] = set()
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        for fd in ready & answers:
+            if not os.read(fd, 1):
+                control.send(marshal.dumps(init.DIED))
+            poll.unregister(fd)
+            answers.remove(fd)
+            os.close(fd)
+        if supervisor in ready:
             break
-        try:
-            # unshare(CLONE_NEWPID) acts on the next fork and must be undone before
-            # it can be done again. Source: pid_namespaces(7).
-            linux.unshare(linux.CLONE_NEWPID)
-            made = os.fork()
-        except OSError as error:
-            init.tell_refusal(control, error)
-            made = -1
-        if not made:
-            init.run(control, marshal.loads(message))
-        linux.setns(here, linux.CLONE_NEWPID)
+        if control.fileno() in ready:
+            message = control.recv(65536)
+            if not message:
+                break
+            answer = _make(control, message, here)
+            if answer is not None:
+                answers.add(answer)
+                poll.register(answer, select.POLLIN)
     os._exit(0)
+
+
+def _make(control: socket, message: bytes, here: int) -> int | None:
+    """
+    Fork an init for the request *message*.
+
+    Returns:
+        A pipe that holds a byte when init has answered, and is closed and empty if it
+        died before; None if there is no init.
+    """
+    try:
+        read, write = linux.named("pipe2()", os.pipe)
+    except OSError as error:
+        init.tell_refusal(control, error)
+        return None
+    try:
+        # unshare(CLONE_NEWPID) acts on the next fork and must be undone before it can
+        # be done again. Source: pid_namespaces(7).
+        linux.unshare(linux.CLONE_NEWPID)
+        made = linux.named("fork()", os.fork)
+    except OSError as error:
+        init.tell_refusal(control, error)
+        made = -1
+    if not made:
+        init.run(control, marshal.loads(message), write)
+    linux.setns(here, linux.CLONE_NEWPID)
+    os.close(write)
+    if made > 0:
+        return read
+    os.close(read)
+    return None
 
 
 def _refuse_first(control: socket, error: OSError) -> NoReturn:
@@ -112,8 +147,8 @@ def enter_user_namespace(identity: str) -> None:
     outside = dict(inside)
     if identity == ROOT:
         inside = dict.fromkeys(inside, 0)
-    ready_read, ready_write = os.pipe()
-    mapper = os.fork()
+    ready_read, ready_write = linux.named("pipe2()", os.pipe)
+    mapper = linux.named("fork()", os.fork)
     if not mapper:
         os.close(ready_write)
         entered = os.read(ready_read, 1)
@@ -124,7 +159,8 @@ def enter_user_namespace(identity: str) -> None:
     finally:
         os.close(ready_write)
         os.close(ready_read)
-        mapped = os.waitstatus_to_exitcode(os.waitpid(mapper, 0)[1])
+        _, status = linux.named("waitpid()", os.waitpid, mapper, 0)
+    mapped = os.waitstatus_to_exitcode(status)
     for bit, name in _MAPS.items():
         if mapped & bit:
             continue

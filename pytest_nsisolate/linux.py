@@ -11,6 +11,13 @@ import ctypes
 import errno
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    _T = TypeVar("_T")
+
 # Flags and numbers as in the kernel's uapi headers, alphabetical per header.
 
 # linux/capability.h
@@ -104,6 +111,19 @@ def _call(name: str, text: str, *args: object) -> int:
 
 def _error(number: int, text: str) -> OSError:
     return OSError(number, os.strerror(number), text)
+
+
+def named(text: str, function: Callable[..., _T], *args: object) -> _T:
+    """
+    Return what *function* returns of *args*.
+
+    Raises:
+        OSError: Its *filename* is *text*, the call as a person would write it.
+    """
+    try:
+        return function(*args)
+    except OSError as error:
+        raise _error(error.errno or 0, text) from None
 
 
 def clone_names(flags: int) -> str:

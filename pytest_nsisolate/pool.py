@@ -9,12 +9,19 @@ import errno
 import sys
 from typing import TypeAlias
 
-from pytest_nsisolate.ending import Exited, Killed, NeverStarted
+from pytest_nsisolate.deadline import Deadline
+from pytest_nsisolate.ending import Exited, Killed, NeverStarted, TimedOut
 from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.fork import fork_guest
 from pytest_nsisolate.interrupt import Interrupts
-from pytest_nsisolate.sandbox import Launcher, LauncherGone, Sandbox, identity_for
+from pytest_nsisolate.sandbox import (
+    ANSWER_TIMEOUT,
+    Launcher,
+    LauncherGone,
+    Sandbox,
+    identity_for,
+)
 from pytest_nsisolate.spec import Spec
 
 #: What decides which calls a sandbox takes: user, hostname and domain name given, and
@@ -101,22 +108,27 @@ class Pool:
     def _try(self, spec: Spec) -> Refused | None:
         if sys.platform != "linux":
             return Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
+        interrupts = Interrupts()
         try:
-            process = fork_guest(self._take(spec))
+            with interrupts:
+                process = fork_guest(self._take(spec))
+                process.let_go()
+                ended = process.talk(
+                    lambda _: None, interrupts, Deadline(ANSWER_TIMEOUT)
+                )
         except Refused as error:
             return error
         except Entered as entered:
             entered.live(lambda *_: None)
-        process.let_go()
-        interrupts = Interrupts()
-        with interrupts:
-            ended = process.talk(lambda _: None, interrupts)
-        interrupts.close()
+        finally:
+            interrupts.close()
         process.settle()
         process.reap()
         match ended:
             case NeverStarted(refused):
                 return refused
+            case TimedOut():
+                return Refused(f"a first guest {ended}", errno.ETIMEDOUT)
             case Exited() | Killed():
                 return LauncherGone(f"a first guest {ended}", errno.ECHILD)
             case _:

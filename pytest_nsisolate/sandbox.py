@@ -18,7 +18,7 @@ from typing import cast
 from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.init import DESCRIPTORS, GRACE
+from pytest_nsisolate.init import DESCRIPTORS, DIED, GRACE
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.untouched import os, select
 
@@ -135,8 +135,13 @@ class Sandbox:
 
         Source: pid_namespaces(7), "The namespace init process".
         """
-        with contextlib.suppress(ProcessLookupError):
+        try:
             signal.pidfd_send_signal(self.init, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        except OSError:
+            # A seccomp filter may know kill() alone.
+            _kill_by_number(self.init)
 
     def close(self) -> None:
         """
@@ -154,6 +159,19 @@ class Sandbox:
         """
         for fd in (self.init, self.root, self.asker):
             os.close(fd)
+
+
+def _kill_by_number(pidfd: int) -> None:
+    """
+    Kill the process behind *pidfd* by its number, which is below zero if it is gone.
+
+    Source: proc_pid_fdinfo(5); the field Pid is there since Linux 5.3.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+        pid = int(text.partition("\nPid:")[2].split("\n")[0])
+        if pid > 0:
+            os.kill(pid, signal.SIGKILL)
 
 
 class Launcher:
@@ -175,16 +193,15 @@ class Launcher:
         self._asked: dict[str, str | bool | None] | None = None
         with contextlib.ExitStack() as stack:
             try:
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                ours, theirs = linux.named("socketpair()", _socketpair)
                 unused = stack.enter_context(contextlib.ExitStack())
                 unused.callback(ours.close)
                 stack.callback(theirs.close)
-                supervisor = os.pidfd_open(os.getpid())
+                supervisor = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
                 stack.callback(os.close, supervisor)
                 self._process = _start(theirs.fileno(), supervisor, identity)
             except OSError as error:
-                call = f"execve({error.filename})" if error.filename else "fork()"
-                raise Refused(call, error.errno or 0) from None
+                raise Refused.from_os_error(error, "fork()") from None
             unused.pop_all()
         self._control = ours
 
@@ -247,6 +264,8 @@ class Launcher:
         if not message:
             raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)
         refusal = marshal.loads(message)
+        if refusal == DIED:
+            raise LauncherGone("a sandbox's init", errno.ESRCH)
         if refusal is not None:
             raise Refused(*refusal)
         if len(fds) != DESCRIPTORS:
@@ -288,16 +307,24 @@ class Launcher:
 def _start(control: int, supervisor: int, identity: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-I", "-S", "-c", _BOOT]
     numbers = [str(control), str(supervisor)]
-    return subprocess.Popen(
-        [*command, str(Path(__file__).parent.parent), *numbers, identity],
-        pass_fds=(control, supervisor),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        # Ctrl-C is for the supervisor, which decides what becomes of guests.
-        start_new_session=True,
-    )
+    try:
+        return subprocess.Popen(
+            [*command, str(Path(__file__).parent.parent), *numbers, identity],
+            pass_fds=(control, supervisor),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            # Ctrl-C is for the supervisor, which decides what becomes of guests.
+            start_new_session=True,
+        )
+    except OSError as error:
+        call = f"execve({error.filename})" if error.filename else "fork()"
+        raise OSError(error.errno, error.strerror, call) from None
+
+
+def _socketpair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def readable(fd: int, timeout: float) -> bool:

@@ -61,20 +61,27 @@ def test_next(): pass
 
 def kill(whom, guest, supervisor):
     outer = [one for one in supervisor.children() if is_launcher(one)]
-    inner = [one for two in outer for one in two.children()]
-    init = [one for two in inner for one in two.children()]
+    inner = [one for two in outer for one in children(two)]
+    init = [one for two in inner for one in children(two)]
     if guest:
         # The sandbox of the next test is there already.
         init = [one for one in init if pid_space(one.pid) == pid_space(guest)]
     table = {"outer": outer, "inner": inner, "init": init}
     found = [psutil.Process(guest)] if whom == "guest" else table[whom]
-    below = [two for one in found for two in one.children(recursive=True)]
+    below = [two for one in found for two in children(one, recursive=True)]
     assert found or not guest, whom
     for one in found:
         one.kill()
     end = time.monotonic() + 5
     while time.monotonic() < end and any(map(is_alive, found + below)):
         time.sleep(0.01)
+
+def children(one, **kwargs):
+    # A launcher that has been killed may be on its way out still.
+    try:
+        return one.children(**kwargs)
+    except psutil.NoSuchProcess:
+        return []
 
 def pid_space(pid):
     return os.readlink(f"/proc/{pid}/ns/pid")

@@ -45,6 +45,7 @@ LAYER = {
     "launcher": CORE,
     "leaks": CORE,
     "limits": CORE,
+    "likeness": CORE,
     "pool": CORE,
     "remains": CORE,
     "remedies": CORE,

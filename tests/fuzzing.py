@@ -1,0 +1,314 @@
+"""
+Conversations that no guest has held: true ones with something wrong in them.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+import secrets
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_nsisolate.channel import Garbled, Reader, encode
+from pytest_nsisolate.conversation import Conversation
+from pytest_nsisolate.ending import Finished
+from pytest_nsisolate.guest import Guest
+from pytest_nsisolate.reports import report_to_message
+from pytest_nsisolate.sandbox import Sandbox
+
+#: Values of every type that JSON has; none of them says that a test has passed.
+VALUES: list[Any] = [
+    *(None, True, False, 0, -1, 1 << 31, 1 << 70, 0.5, float("nan"), float("inf")),
+    *("", "x", "\0", "\ud800", "two\nlines", "failed", "setup", "call", "teardown"),
+    *([], [1], [[]], ["a", 1, "b"], {}, {"a": 1}, {"": {"": {}}}),
+]
+
+#: One of each kind besides reports.
+OTHERS: list[dict[str, Any]] = [
+    {"kind": "again"},
+    {"kind": "basetemp", "wait": True},
+    {"kind": "broken", "traceback": "Traceback"},
+    {"kind": "live log", "when": "call", "text": "INFO x"},
+    {"kind": "payload", "payload": {}},
+    {"kind": "refused", "call": "mount()", "errno": 1},
+    {"kind": "session", "when": "at the end", "shouldstop": "x", "shouldfail": False},
+    {"kind": "shown"},
+    {"kind": "terminal"},
+    {
+        "kind": "interrupted",
+        "exit": False,
+        "text": "",
+        "returncode": None,
+        "filename": "test_it.py",
+        "lineno": 3,
+    },
+    {
+        "kind": "warning",
+        "text": "careful",
+        "module": "builtins",
+        "category": "UserWarning",
+        "filename": "test_it.py",
+        "lineno": 1,
+        "line": None,
+        "sourced": True,
+    },
+]
+
+
+def conversation(item: pytest.Item, *, passes: bool) -> list[dict[str, Any]]:
+    """
+    Return what the guest of *item* says if its test passes, or fails.
+    """
+
+    def call() -> None:
+        """
+        Be the test.
+        """
+        assert passes, "with a traceback"
+
+    messages = []
+    for when in ("setup", "call", "teardown"):
+        body = call if when == "call" else lambda: None
+        info = pytest.CallInfo.from_call(body, when=when)
+        report = item.ihook.pytest_runtest_makereport(item=item, call=info)
+        report.sections = [("Captured stdout call", "printed\n")]
+        message = json.loads(encode(report_to_message(item.config, report))[8:])
+        messages.append({**message, "wait": False})
+    return [*messages, {"kind": "done", "wait": False}]
+
+
+class Mutator:
+    """
+    Makes frames of a conversation and does something to them.
+
+    Args:
+        seed: Of its random numbers.
+        without: Kinds of messages that are not added.
+    """
+
+    def __init__(self, seed: int, *without: str) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - no secret
+        self._others = [one for one in OTHERS if one["kind"] not in without]
+
+    def frames(self, messages: list[dict[str, Any]]) -> list[bytes]:
+        """
+        Return *messages* as frames, with one to three things wrong.
+        """
+        some = self._random
+        talk = copy.deepcopy(messages)
+        if some.random() < 0.5:
+            talk.insert(
+                some.randrange(len(talk)), copy.deepcopy(some.choice(self._others))
+            )
+        for _ in range(some.randint(0, 2)):
+            some.choice([self._drop, self._repeat, self._swap, self._spoil])(talk)
+        frames = [encode(message) for message in talk]
+        if frames and some.random() < 0.3:
+            place = some.randrange(len(frames))
+            frames[place] = self._break(frames[place])
+        return frames
+
+    def _drop(self, talk: list[dict[str, Any]]) -> None:
+        if talk:
+            del talk[self._random.randrange(len(talk))]
+
+    def _repeat(self, talk: list[dict[str, Any]]) -> None:
+        if talk:
+            talk.append(copy.deepcopy(self._random.choice(talk)))
+
+    def _swap(self, talk: list[dict[str, Any]]) -> None:
+        self._random.shuffle(talk)
+
+    def _spoil(self, talk: list[dict[str, Any]]) -> None:
+        """
+        Put another value in the place of one, or leave it out.
+        """
+        places = list(_places(self._random.choice(talk))) if talk else []
+        if not places:
+            return
+        inside, key = self._random.choice(places)
+        if isinstance(inside, dict) and self._random.random() < 0.2:
+            del inside[key]
+        else:
+            inside[key] = copy.deepcopy(self._random.choice(VALUES))
+
+    def _break(self, frame: bytes) -> bytes:
+        some = self._random
+        match some.randrange(6):
+            case 0:
+                return frame[: some.randrange(len(frame))]
+            case 1:
+                return frame + some.randbytes(some.randrange(1, 40))
+            case 2:
+                length = some.choice([0, 1, 1 << 31, (1 << 63) - 1, (1 << 64) - 1])
+                return struct.pack(">Q", length) + frame[8:]
+            case 3:
+                place = some.randrange(len(frame))
+                return frame[:place] + some.randbytes(1) + frame[place + 1 :]
+            case 4:
+                body = b"[" * some.randrange(1, 5000)
+                return struct.pack(">Q", len(body)) + body
+        return some.randbytes(some.randrange(1, 60))
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """
+    Yield each place in *value*, as what it is in and its key.
+    """
+    keys = range(len(value)) if isinstance(value, list) else list(value)
+    for key in keys:
+        yield value, key
+        if isinstance(value[key], dict | list) and value[key]:
+            yield from _places(value[key])
+
+
+class Listener:
+    """
+    Hears frames as the supervisor does, and says whether the test of *item* is green.
+    """
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+
+    def hear(self, frames: list[bytes]) -> bool:
+        """
+        Hear *frames*, after which the guest ends.
+        """
+        session = self._item.session
+        session.shouldstop = session.shouldfail = False
+        talk = Conversation(self._item, None, stays=lambda: False)
+        read, write = os.pipe()
+        gate_read, gate = os.pipe()
+        sandbox = Sandbox(init=-1, root=-1, asker=-1, identity="plain")
+        guest = Guest(
+            sandbox=sandbox,
+            pid=-1,
+            pidfd=-1,
+            inlet=Reader(read),
+            status=None,
+            gate=gate,
+        )
+        try:
+            os.write(write, b"".join(frames))
+            said = guest._take_in(talk.hear)
+        except Garbled as garbled:
+            if not str(garbled).isprintable():
+                pytest.fail(f"{garbled!r} is no line")
+            return False
+        finally:
+            for fd in (read, write, gate_read, gate):
+                os.close(fd)
+        talk.release()
+        return (
+            isinstance(said, Finished)
+            and talk.is_complete()
+            and talk.broken is None
+            and talk.interruption is None
+            and any(one.when == "call" and one.passed for one in talk.reports)
+            and not any(one.failed for one in talk.reports)
+        )
+
+
+def try_many(item: pytest.Item, frames_in_all: int, seed: int) -> int:
+    """
+    Have the supervisor hear that many frames, and return how many tests were green.
+
+    None is that has not said so, to its end, in frames that are as a guest sends them.
+    """
+    mutator, listener, heard, green = Mutator(seed), Listener(item), 0, 0
+    base = {passes: conversation(item, passes=passes) for passes in (True, False)}
+    whole = {
+        passes: {encode(one) for one in talk if one["kind"] == "report"}
+        for passes, talk in base.items()
+    }
+    while heard < frames_in_all:
+        passes = heard % 3 > 0
+        frames = mutator.frames(base[passes])
+        heard += len(frames)
+        try:
+            with warnings.catch_warnings(record=True):
+                is_green = listener.hear(frames)
+        except BaseException as error:
+            raise AssertionError(f"seed {seed}, frame {heard}: {frames}") from error
+        if is_green:
+            green += 1
+            said = {_outcome(frame) for frame in frames}
+            assert ("'call'", "'passed'") in said, (
+                f"seed {seed}, frame {heard}: {frames}"
+            )
+            assert {"'setup'", "'teardown'"} <= {when for when, _ in said}
+            assert passes or whole[True] <= set(frames)
+    return green
+
+
+def _outcome(frame: bytes) -> tuple[str, str]:
+    """
+    Return phase and outcome of the report in *frame*, if one is.
+    """
+    try:
+        report = json.loads(frame[8:].decode("utf-8", "surrogatepass"))["report"]
+        return repr(report["when"]), repr(report["outcome"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", ""
+
+
+MUTATED = """
+import os
+import pytest
+import fuzzing
+
+pytest_plugins = "pytester"
+
+def ours():
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}").startswith("pipe:"):
+                found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+BEFORE = ours()
+
+@pytest.mark.isolated
+@pytest.mark.parametrize("number", range(NUMBER))
+def test_mutated(request, number):
+    # These two end the session, as they may.
+    mutator = fuzzing.Mutator(SEED + number, "interrupted", "session")
+    base = fuzzing.conversation(request.node, passes=False)
+    for fd in set(ours()) - set(BEFORE):
+        try:
+            os.write(fd, b"".join(mutator.frames(base)))
+        except OSError:
+            continue
+    assert False, "after all that"
+"""
+
+
+def run_mutated(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult], number: int
+) -> pytest.RunResult:
+    """
+    Run *number* tests that write mutated conversations to their channels.
+    """
+    seed = secrets.randbits(32)
+    source = MUTATED.replace("NUMBER", str(number)).replace("SEED", str(seed))
+    pytester.makepyfile(test_mutated=source)
+    pytester.syspathinsert(Path(__file__).parent)
+    pytester.makeini(f"[pytest]\npythonpath = {Path(__file__).parent}")
+    result = run("-rA", "--junitxml=report.xml", "-p", "no:hypothesispytest", "-s")
+    text = result.stdout.str() + result.stderr.str()
+    assert "INTERNALERROR" not in text, seed
+    assert result.ret == 1, (seed, text)
+    assert len(result.parseoutcomes()) > 0
+    assert "PASSED test_mutated" not in text, (seed, text)
+    return result

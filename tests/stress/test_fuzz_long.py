@@ -1,0 +1,70 @@
+"""
+A million frames that no guest has sent, and some thousand from guests that have.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+
+import fuzzing
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_nsisolate.channel import encode
+
+RunPytest = Callable[..., pytest.RunResult]
+
+FRAMES = 1_000_000
+
+#: JSON of any shape, with the words that mean something to the supervisor among it.
+WORDS = st.sampled_from(
+    ["kind", "report", "$report_type", "TestReport", "wait", "done", "when", "outcome"]
+)
+TEXT = WORDS | st.text()
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
+)
+MESSAGES = st.lists(st.dictionaries(TEXT, VALUES), max_size=4)
+
+
+def test_in_process(pytester: pytest.Pytester) -> None:
+    """
+    A million frames of mutated conversations are heard without an error.
+    """
+    seed = secrets.randbits(32)
+    item = pytester.getitem("def test_func(): pass")
+    begin = time.monotonic()
+    green = fuzzing.try_many(item, FRAMES, seed)
+    print(  # noqa: T201 - the seed, to try it again
+        f"seed {seed}: {FRAMES} frames, {green} green, {time.monotonic() - begin:.0f} s"
+    )
+    assert green > 0
+
+
+def test_any_json(pytester: pytest.Pytester) -> None:
+    """
+    Nothing that JSON can say is more than no message.
+    """
+    item = pytester.getitem("def test_func(): pass")
+    listener = fuzzing.Listener(item)
+
+    @settings(max_examples=20_000, deadline=None, database=None)
+    @given(MESSAGES)
+    def hear(messages: list[dict[str, object]]) -> None:
+        """
+        Have the supervisor hear *messages*.
+        """
+        assert not listener.hear([encode(one) for one in messages])
+
+    hear()
+
+
+def test_real_guests(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A thousand guests write several frames each; each fails as itself.
+    """
+    fuzzing.run_mutated(pytester, run_both_ways, 1000)

@@ -1,0 +1,29 @@
+"""
+Frames that no guest has sent: the supervisor survives, and nothing is green for them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import fuzzing
+import pytest
+
+RunPytest = Callable[..., pytest.RunResult]
+
+
+def test_in_process(pytester: pytest.Pytester) -> None:
+    """
+    Some thousand mutated conversations are heard without an error.
+    """
+    seed = secrets.randbits(32)
+    item = pytester.getitem("def test_func(): pass")
+    assert fuzzing.try_many(item, 8_000, seed) > 0
+
+
+def test_real_guests(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    Real guests that write such frames fail, each as itself, and the session goes on.
+    """
+    fuzzing.run_mutated(pytester, run_both_ways, 40)

@@ -197,8 +197,9 @@ class Supervisor:
             with self._interrupts:
                 process = self.succession.begin(item, spec, number_of(nextitem))
                 # What is started beside a test would count against its limit.
-                if nextitem and next_spec and spec.nproc is None:
-                    self.succession.begin_next(item, nextitem, next_spec)
+                following = next_spec if spec.nproc is None else None
+                if nextitem is not None and following is not None:
+                    self.succession.begin_next(item, nextitem, following)
                 ended = process.talk(talk.hear, self._interrupts)
         except pytest.fail.Exception as error:
             # A signal handler, as that of pytest-timeout, ends the test from here.

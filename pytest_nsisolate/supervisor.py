@@ -206,8 +206,9 @@ class Supervisor:
             with self._interrupts:
                 process = self.succession.begin(item, spec, number_of(nextitem))
                 # What is started beside a test would count against its limit.
-                if nextitem and next_spec and spec.nproc is None:
-                    self.succession.begin_next(item, nextitem, next_spec)
+                following = next_spec if spec.nproc is None else None
+                if nextitem is not None and following is not None:
+                    self.succession.begin_next(item, nextitem, following)
                 talk.deadline = Deadline(spec.timeout or None)
                 grace = None if spec.leaks == "ignore" else self._options.grace
                 ended = process.talk(talk.hear, self._interrupts, talk.deadline, grace)

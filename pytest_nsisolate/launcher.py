@@ -125,6 +125,9 @@ def _enter_user_namespace(identity: str) -> None:
         os.close(ready_write)
         os.close(ready_read)
         mapped = os.waitstatus_to_exitcode(os.waitpid(mapper, 0)[1])
+    if mapped < 0:
+        # Someone has killed it, and what it has mapped is not known.
+        os._exit(1)
     for bit, name in _MAPS.items():
         if mapped & bit:
             continue

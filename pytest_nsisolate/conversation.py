@@ -286,6 +286,10 @@ def _share_strings(item: pytest.Item, report: pytest.TestReport) -> None:
     """
     if report.location == item.location:
         report.location = item.location
+    if report.nodeid == item.nodeid:
+        report.nodeid = item.nodeid
+    for name in ("when", "outcome"):
+        setattr(report, name, sys.intern(getattr(report, name)))
     report.keywords = {sys.intern(name): 1 for name in report.keywords}
 
 

@@ -161,6 +161,9 @@ def enter_user_namespace(identity: str) -> None:
         os.close(ready_read)
         _, status = linux.named("waitpid()", os.waitpid, mapper, 0)
     mapped = os.waitstatus_to_exitcode(status)
+    if mapped < 0:
+        # Someone has killed it, and what it has mapped is not known.
+        os._exit(1)
     for bit, name in _MAPS.items():
         if mapped & bit:
             continue

@@ -30,6 +30,7 @@ SPEAKING = (
     "confinement",
     "crash",
     "isolation",
+    "leak_policy",
     "limits",
     "marker",
     "options",
@@ -117,7 +118,7 @@ def test_options_page_has_the_options() -> None:
     """
     command = [sys.executable, "-m", "pytest", "-p", "nsisolate", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    option = re.compile(r"--(?:no-)?nsisolate[a-z-]*|\bnsisolate(?:_[a-z]+)?\b(?!:)")
+    option = re.compile(r"--(?:no-)?nsisolate[a-z-]*|\bnsisolate(?:_[a-z]+)*\b(?!:)")
     page = (REFERENCE / "options.md").read_text()
     table = page.partition("| Command line |")[2].partition("\n\n")[0]
     helped = re.findall(r"^  (--\S*nsisolate[a-z-]*)", done.stdout, re.MULTILINE)
@@ -155,6 +156,8 @@ def is_for_no_person(node: ast.AST) -> bool:
     """
     match node:
         case ast.Expr(value=ast.Constant()) | ast.AnnAssign(annotation=ast.Name()):
+            return True
+        case ast.Assign(targets=[ast.Name(id="_WITH_VALUE" | "_DOCTORS")]):
             return True
         case ast.Call(func=ast.Attribute(attr=name)):
             return name in {"addoption", "addini", "getgroup"}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Fact = tuple[int | float | str, ...]
 #: What there is of one kind: how many, and the facts on the first of them.
 Found = tuple[int, list[Fact]]
-#: That by kind. Under "unseen": what could not be looked for, the call, and its errno.
+#: That by kind. Under "unseen": what could not be looked for, the path, and the errno.
 Facts = dict[str, Found]
 
 #: Of one kind, so many are described: an answer must fit into one message.

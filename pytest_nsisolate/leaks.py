@@ -162,8 +162,8 @@ def unseen(facts: Facts) -> list[str]:
     Return what could not be looked for, each with the call that failed.
     """
     return [
-        f"{KINDS[str(kind)].many}: {call} failed: {errno_name(int(number))}"
-        for kind, call, number in facts["unseen"][1]
+        f"{KINDS[str(kind)].many}: open({path}) failed: {errno_name(int(number))}"
+        for kind, path, number in facts["unseen"][1]
     ]
 
 

@@ -120,9 +120,15 @@ def add_options(parser: pytest.Parser) -> None:
     """
     # Help texts: capital letter first; a single phrase has no full stop.
     group = parser.getgroup("nsisolate", "isolation in Linux namespaces")
-    every = "Isolate every test, marked or not"
-    group.addoption("--nsisolate", action="store_true", default=None, help=every)
-    parser.addini("nsisolate", every, type="bool", default=False)
+    group.addoption(
+        "--nsisolate",
+        action="store_true",
+        default=None,
+        help="Isolate every test, marked or not",
+    )
+    parser.addini(
+        "nsisolate", "Isolate every test, marked or not", type="bool", default=False
+    )
     group.addoption(
         "--no-nsisolate",
         action="store_false",

@@ -56,6 +56,47 @@ def test_names_that_can_be(keyword: str, name: str) -> None:
     assert getattr(Spec(**{keyword: name}), keyword) == name  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seconds", [0, 0.5, 5, 2_000_000])
+def test_time_limits_that_can_be(seconds: float) -> None:
+    """
+    A time limit is any number of seconds that poll(2) can wait for.
+    """
+    assert Spec(timeout=seconds).timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "why"),
+    [
+        ("5", "timeout='5' is of type str, not float"),
+        (True, "timeout=True is of type bool, not float"),
+        (-1, "timeout=-1 is no number of seconds from 0 up"),
+        (float("nan"), "timeout=nan is no number of seconds from 0 up"),
+        (float("inf"), "timeout=inf is no number of seconds from 0 up"),
+        (2**31, "timeout=2147483648 is no number of seconds from 0 up"),
+    ],
+)
+def test_time_limits_that_cannot_be(seconds: float, why: str) -> None:
+    """
+    Anything else is refused, with the reason and a way out.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(timeout=seconds)
+    assert caught.value.why == why
+    assert caught.value.fix == "write timeout=5, or leave timeout= out"
+
+
+@pytest.mark.parametrize("policy", ["", "loud", 1, True])
+def test_leak_policies_that_cannot_be(policy: str) -> None:
+    """
+    A leak policy that there is not is refused, with those that there are.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(leaks=policy)  # type: ignore[arg-type]
+    known = '"ignore", "warn", "fail"'
+    assert caught.value.why == f"leaks={policy!r} is none of {known}"
+    assert caught.value.fix == 'write leaks="fail", or leave leaks= out'
+
+
 @pytest.mark.parametrize("keyword", ["hostname", "domainname"])
 @pytest.mark.parametrize(
     ("name", "why"),

@@ -112,9 +112,9 @@ _REPORT: dict[str, _Test] = {
 }
 
 
-def check_report(report: pytest.TestReport) -> None:
+def check_report(config: pytest.Config, report: pytest.TestReport) -> None:
     """
-    Make sure that *report* can be shown.
+    Make sure that *report* can be shown, and be written to a file of JUnit's.
 
     Raises:
         Garbled: It cannot.
@@ -123,6 +123,8 @@ def check_report(report: pytest.TestReport) -> None:
     for name, is_right in _REPORT.items():
         if name in of_it and not is_right(of_it[name]):
             raise Garbled(f"a report whose {name} is {_short(of_it[name])}")
+    if config.getoption("xmlpath", None):
+        _check_for_junit(report)
     for name in of_it:
         if callable(getattr(type(report), name, None)):
             raise Garbled(f"a report that has no method {name}")
@@ -131,6 +133,10 @@ def check_report(report: pytest.TestReport) -> None:
             raise Garbled(f"a report whose wasxfail is {_short(report.wasxfail)}")
     elif report.skipped and not _is_skip(report.longrepr):
         raise Garbled("a report of a skip without its reason")
+    _check_text(report)
+
+
+def _check_text(report: pytest.TestReport) -> None:
     try:
         # What a terminal shows of it; a subtest's is made from more.
         str(report.head_line)
@@ -140,6 +146,19 @@ def check_report(report: pytest.TestReport) -> None:
             str(crash.path + crash.message)
     except Exception as error:  # noqa: BLE001 - whatever is wrong in there
         raise Garbled(f"a report that cannot be shown ({_short(error)})") from None
+
+
+def _check_for_junit(report: pytest.TestReport) -> None:
+    """
+    Make sure that *report* has what pytest's own writer of JUnit's XML takes for given.
+    """
+    if not all(
+        isinstance(one, tuple) and len(one) == 2  # noqa: PLR2004 - name, value
+        for one in report.user_properties
+    ):
+        raise Garbled("a report whose user_properties are no pairs")
+    if report.failed and report.longrepr is None:
+        raise Garbled("a report of a failure without its text")
 
 
 def _is_section(value: object) -> bool:

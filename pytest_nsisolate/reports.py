@@ -52,7 +52,7 @@ def report_from_message(config: pytest.Config, message: Message) -> pytest.TestR
     except Exception as error:  # noqa: BLE001 - whatever is wrong in there
         text = f"{type(error).__name__}: {error}"
         raise Garbled(f"no report ({ascii(text)[1:80]})") from None
-    grammar.check_report(report)
+    grammar.check_report(config, report)
     return report
 
 

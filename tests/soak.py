@@ -115,7 +115,7 @@ def soak(
     Returns:
         By how much memory grew for each test, in bytes, by what was measured.
     """
-    command = pytest_command(prefix, "-q")
+    command = pytest_command(prefix, "-q", "--nsisolate-leaks=ignore")
     if not isolated:
         command[command.index("--nsisolate")] = "--no-nsisolate"
     with contextlib.ExitStack() as stack:

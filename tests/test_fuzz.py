@@ -10,6 +10,8 @@ from collections.abc import Callable
 import fuzzing
 import pytest
 
+pytestmark = pytest.mark.faults
+
 RunPytest = Callable[..., pytest.RunResult]
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.faults
+
 COUNT, WARM = 2000, 100
 
 #: The last test that is followed by another one, for which a sandbox is made ahead.

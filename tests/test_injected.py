@@ -10,6 +10,8 @@ import pytest
 from conftest import WAYS
 from injection import Injection
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.parametrize("call", ["memfd_create", "sendmsg", "socketpair"])

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+pytestmark = pytest.mark.faults
+
 RunPytest = Callable[..., pytest.RunResult]
 
 #: Finds the descriptors that a guest has of the supervisor, and writes messages.

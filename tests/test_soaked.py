@@ -10,6 +10,8 @@ import pytest
 from conftest import WAYS
 from soak import soak
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.usefixtures("nothing_left")

@@ -34,6 +34,8 @@ from test_terminal import Terminal, terminals
 
 from pytest_nsisolate import launcher
 
+pytestmark = pytest.mark.faults
+
 SEED = 20240229
 
 

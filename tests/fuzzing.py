@@ -117,14 +117,23 @@ class Mutator:
         return frames
 
     def _drop(self, talk: list[dict[str, Any]]) -> None:
+        """
+        Drop one frame.
+        """
         if talk:
             del talk[self._random.randrange(len(talk))]
 
     def _repeat(self, talk: list[dict[str, Any]]) -> None:
+        """
+        Send one frame twice.
+        """
         if talk:
             talk.append(copy.deepcopy(self._random.choice(talk)))
 
     def _swap(self, talk: list[dict[str, Any]]) -> None:
+        """
+        Send two frames in each other's place.
+        """
         self._random.shuffle(talk)
 
     def _spoil(self, talk: list[dict[str, Any]]) -> None:
@@ -141,6 +150,9 @@ class Mutator:
             inside[key] = copy.deepcopy(self._random.choice(VALUES))
 
     def _break(self, frame: bytes) -> bytes:
+        """
+        Change bytes of one frame.
+        """
         some = self._random
         match some.randrange(6):
             case 0:

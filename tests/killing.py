@@ -92,6 +92,9 @@ class Toll:
         self.killed[role] = self.killed.get(role, 0) + 1
 
     def __str__(self) -> str:
+        """
+        Return it in one line.
+        """
         return (
             f"{sum(self.killed.values())} kills {self.killed}, {self.sessions} "
             f"sessions, {self.failed} of {self.tests} tests failed"

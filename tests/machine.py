@@ -79,6 +79,9 @@ def nothing_left(before: set[str], token: str, directory: Path) -> None:
     left: set[str] | None = None
 
     def is_nothing() -> bool:
+        """
+        Say whether all is as before.
+        """
         nonlocal left
         new = snapshot(token, directory) - before
         left = new if left is None else left & new
@@ -91,6 +94,9 @@ def nothing_left(before: set[str], token: str, directory: Path) -> None:
 
 
 def _processes(token: str) -> Iterator[str]:
+    """
+    Return the processes of the session.
+    """
     outside = set(_namespaces(os.getpid()))
     for one in marked(token):
         with contextlib.suppress(psutil.Error):
@@ -100,7 +106,14 @@ def _processes(token: str) -> Iterator[str]:
 
 
 def _zombies() -> list[psutil.Process]:
+    """
+    Return those that no one has reaped.
+    """
+
     def is_zombie(one: psutil.Process) -> bool:
+        """
+        Say whether a process is one.
+        """
         with contextlib.suppress(psutil.NoSuchProcess):
             return bool(one.status() == psutil.STATUS_ZOMBIE)
         return False
@@ -109,12 +122,18 @@ def _zombies() -> list[psutil.Process]:
 
 
 def _namespaces(pid: int) -> Iterator[str]:
+    """
+    Return the namespaces that they hold.
+    """
     for kind in KINDS:
         with contextlib.suppress(OSError):
             yield os.readlink(f"/proc/{pid}/ns/{kind}")
 
 
 def _ipc() -> Iterator[str]:
+    """
+    Return the SysV objects.
+    """
     for kind in ("msg", "sem", "shm"):
         for line in _lines(f"/proc/sysvipc/{kind}")[1:]:
             # Key and identifier. Source: proc_sysvipc(5).
@@ -122,18 +141,27 @@ def _ipc() -> Iterator[str]:
 
 
 def _lines(path: str) -> list[str]:
+    """
+    Return the lines of a file, none if it is not there.
+    """
     with contextlib.suppress(OSError):
         return Path(path).read_text().splitlines()
     return []
 
 
 def _files(*directories: str) -> Iterator[Path]:
+    """
+    Return the files in a directory.
+    """
     for directory in directories:
         with contextlib.suppress(OSError):
             yield from Path(directory).iterdir()
 
 
 def _descriptors() -> Iterator[str]:
+    """
+    Return the descriptors of this process.
+    """
     for path in _files("/proc/self/fd"):
         # That of the listing itself is closed by now.
         with contextlib.suppress(OSError):
@@ -175,6 +203,9 @@ class Session:
         by_pid = {one.pid: one for one in commands}
 
         def above(one: psutil.Process) -> Iterator[list[str]]:
+            """
+            Return the processes that one descends from.
+            """
             while (up := by_pid.get(parents[one.pid])) is not None:
                 yield commands[up]
                 one = up
@@ -190,6 +221,9 @@ def _role(command: list[str], above: Sequence[list[str]]) -> str:
     """
 
     def is_pytest(one: list[str]) -> bool:
+        """
+        Say whether a process runs pytest.
+        """
         return one[1:3] == ["-m", "pytest"]
 
     if any(_BOOT in word for word in command):

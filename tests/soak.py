@@ -135,6 +135,9 @@ def soak(
 
 
 def _growth(path: Path, count: int) -> dict[str, float]:
+    """
+    Return by how much it has grown for each test.
+    """
     before, after = json.loads((path / "seen.json").read_text())
     assert after["count"] == count - 1
     for what in ("descriptors", "threads", "children", "mounts"):

@@ -172,6 +172,9 @@ def test_closed_streams(suite: Path, way: str, closed: tuple[int, ...]) -> None:
     """
 
     def close() -> None:
+        """
+        Close them.
+        """
         for fd in closed:
             os.close(fd)
 

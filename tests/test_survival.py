@@ -125,6 +125,9 @@ def test_between(pytester: pytest.Pytester) -> None:
     """
 
     def act(session: machine.Session) -> None:
+        """
+        Kill when the time has come.
+        """
         kill(filter(None, [_running(pytester.path).parent()]))
 
     assert _interfere(pytester.path, launcher.KEEP, act) == ["test_it[2]"]
@@ -138,9 +141,15 @@ def test_spare(pytester: pytest.Pytester, way: str) -> None:
     """
 
     def act(session: machine.Session) -> None:
+        """
+        Kill when the time has come.
+        """
         used = _pid_space(_running(pytester.path))
 
         def spare() -> list[psutil.Process]:
+            """
+            Return the init that no guest is in yet.
+            """
             inits = session.roles().get("init", [])
             return [one for one in inits if _pid_space(one) != used]
 
@@ -186,6 +195,9 @@ def test_stopped(pytester: pytest.Pytester, way: str) -> None:
     """
 
     def act(session: machine.Session) -> None:
+        """
+        Kill when the time has come.
+        """
         found = session.processes()
         kill(found, signal.SIGSTOP)
         (pytester.path / "go on").touch()

@@ -33,9 +33,15 @@ def test_a_step_that_breaks() -> None:
     """
 
     def wrong() -> None:
+        """
+        Break.
+        """
         raise ZeroDivisionError("x")
 
     def refusing() -> None:
+        """
+        Refuse.
+        """
         raise Refused("call()", 1)
 
     assert "ZeroDivisionError('x')" in str(trial.attempt(wrong))
@@ -52,6 +58,9 @@ def test_nothing_is_left() -> None:
     """
 
     def state() -> object:
+        """
+        Return what could be left.
+        """
         spaces = {
             name: os.readlink(f"/proc/self/ns/{name}")
             for name in ("ipc", "uts", "pid", "mnt", "user", "pid_for_children")

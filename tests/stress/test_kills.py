@@ -28,6 +28,9 @@ def tell(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> 
     """
 
     def tell(text: object) -> None:
+        """
+        Print *text* with the seed.
+        """
         with capsys.disabled():
             print(f"\nseed {SEED}: {request.node.name}: {text}")  # noqa: T201 - for who runs it
 

@@ -111,7 +111,9 @@ def run_once(ready: Ready, lane: Lane, manner: Manner, *, isolated: bool) -> Res
     if manner.coverage:
         pytest[1:1] = ["-m", "coverage", "run", f"--rcfile={settings}"]
     pytest += ["-p", "record", "-p", "no:cacheprovider", *ready.suite.arguments]
-    pytest += ["--nsisolate"] if isolated else ["-p", "no:nsisolate"]
+    # A warning of what a test leaves has no like in a plain run.
+    isolating = ["--nsisolate", "--nsisolate-leaks=ignore"]
+    pytest += isolating if isolated else ["-p", "no:nsisolate"]
     log = place / "log"
     since = time.monotonic()
     process = lane.start(

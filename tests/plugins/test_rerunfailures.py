@@ -242,6 +242,7 @@ def test_sandbox(pytester: pytest.Pytester) -> None:
         """
     )
     arguments = ["-p", "nsisolate", "-p", "rerunfailures", "--nsisolate", "--reruns=1"]
+    arguments.append("--nsisolate-leaks=ignore")
     run = run_once(pytester, arguments, apart=True)
     assert "1 failed, 1 rerun" in run.stdout
     assert "FileExistsError" not in run.stdout

@@ -167,7 +167,7 @@ def test_every_kind_is_named(
     """
     pytester.makepyfile(test_leaves=LEAVES)
     result = run_both_ways(
-        "test_leaves.py", "--nsisolate-leak-grace=2", "-p", "no:unraisableexception"
+        "test_leaves.py", "--nsisolate-leak-grace=0.8", "-p", "no:unraisableexception"
     )
 
     # Where there is no /dev/mqueue, the audit does not see a queue.

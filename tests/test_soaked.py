@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 @pytest.mark.usefixtures("nothing_left")
 def test_two_at_once(pytester: pytest.Pytester, way: str) -> None:
     """
-    Two sessions of 100 tests, each of which leaves all it can, leave nothing.
+    Two sessions of 40 tests, each of which leaves all it can, leave nothing.
     """
     paths = [pytester.path / name for name in ("one", "two")]
-    assert len(soak(WAYS[way], paths, 100, 60)) == 2
+    assert len(soak(WAYS[way], paths, 40, 60)) == 2

@@ -128,7 +128,12 @@ def test_between(pytester: pytest.Pytester) -> None:
         """
         Kill when the time has come.
         """
-        kill(filter(None, [_running(pytester.path).parent()]))
+        guest = _running(pytester.path)
+        between = guest.parent()
+        assert between is not None
+        kill([between])
+        # It dies of that, which takes a moment in which its test could end.
+        machine.wait_until(lambda: not guest.is_running(), "the guest's end")
 
     assert _interfere(pytester.path, launcher.KEEP, act) == ["test_it[2]"]
 

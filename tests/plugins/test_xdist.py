@@ -234,3 +234,26 @@ def test_other_python(
     assert not any(run.places)
     properties = {one["user_properties"] for one in run.reports}
     assert f"[('version', {sys.version_info.minor})]" not in properties
+
+
+def test_leaks(pytester: pytest.Pytester) -> None:
+    """
+    The table of what tests leave has those of all processes.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(number):
+            open("/dev/shm/left", "x").close()
+        """
+    )
+    arguments = [*NAMED, "-n", "2", "--nsisolate", "--nsisolate-leaks=warn"]
+    run = run_once(pytester, arguments, apart=True)
+    run.result.assert_outcomes(passed=4, warnings=4)
+    for number in range(4):
+        assert (
+            f"::test_it[{number}]\n    1 file in /dev/shm (left, 0 bytes)" in run.stdout
+        )
+    assert "4 tests left something" in run.stdout

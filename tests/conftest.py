@@ -78,7 +78,12 @@ WAYS = {
 RunPytest = Callable[..., pytest.RunResult]
 
 
-@pytest.fixture(params=list(WAYS))
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.emulated] if command else [])
+        for name, command in WAYS.items()
+    ]
+)
 def run_both_ways(
     request: pytest.FixtureRequest, pytester: pytest.Pytester
 ) -> RunPytest:

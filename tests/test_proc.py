@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,10 +137,14 @@ def test_init_holds_nothing(pool: Pool) -> None:
     assert held[:3] == ["0", "1", "2"]
 
 
-def test_no_proc_at_all(pytester: pytest.Pytester) -> None:
+def test_no_proc_at_all(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Where no ``/proc`` is mounted, as in a bare chroot, such a test runs too.
     """
+    # A Python that is linked to find its library beside it needs /proc for that.
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(sysconfig.get_config_var("LIBDIR")))
     pytester.makepyfile(
         """
         import os

@@ -145,9 +145,11 @@ def _converse(
     """
     with terminals(pytester.path, FILES, options, ways=ways) as found:
         for way, one in found.items():
+            before: Step = ""
             for step in steps:
-                over = one.spawn.expect([prompt, pexpect.EOF]) == 1
+                over = _come_to(one, prompt, pressed=before is ctrl_c)
                 assert not over, f"{way}: {one.spawn.before}"
+                before = step
                 if isinstance(step, str):
                     one.spawn.sendline(step)
                 else:
@@ -155,6 +157,23 @@ def _converse(
         seen = compare(found)
     assert seen.log == ["foreground True", "echo True"]
     return seen
+
+
+def _come_to(one: Terminal, prompt: str, *, pressed: bool) -> bool:
+    """
+    Wait for *prompt*, and say whether the end came in its place.
+
+    A Ctrl-C that comes between the prompt and the wait for what is typed is not noticed
+    before more is typed, as in any program that is written in Python: then it is
+    *pressed* again.
+    """
+    patterns = [prompt, pexpect.EOF]
+    for _ in range(5 if pressed else 0):
+        found = one.spawn.expect([*patterns, pexpect.TIMEOUT], timeout=3)
+        if found < len(patterns):
+            return bool(found)
+        ctrl_c(one)
+    return bool(one.spawn.expect(patterns))
 
 
 def _only(names: str) -> list[str]:

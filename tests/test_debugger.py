@@ -167,13 +167,12 @@ def _come_to(one: Terminal, prompt: str, *, pressed: bool) -> bool:
     before more is typed, as in any program that is written in Python: then it is
     *pressed* again.
     """
-    patterns = [prompt, pexpect.EOF]
     for _ in range(5 if pressed else 0):
-        found = one.spawn.expect([*patterns, pexpect.TIMEOUT], timeout=3)
-        if found < len(patterns):
-            return bool(found)
+        found = one.spawn.expect([prompt, pexpect.EOF, pexpect.TIMEOUT], timeout=3)
+        if found <= 1:
+            return found == 1
         ctrl_c(one)
-    return bool(one.spawn.expect(patterns))
+    return one.spawn.expect([prompt, pexpect.EOF]) == 1
 
 
 def _only(names: str) -> list[str]:

@@ -79,7 +79,7 @@ def test_it(number):
             os.execvp("sleep", ["sleep", "600"])
 """
 
-#: How many tests are run before the first look.
+#: At most how many tests are run before the first look.
 WARM = 50
 
 
@@ -90,7 +90,9 @@ def write_suite(path: Path, count: int, *, isolated: bool) -> None:
     path.mkdir(exist_ok=True)
     text = TESTS.replace("COUNT", str(count)).replace("ISOLATED", str(isolated))
     (path / "test_soak_one.py").write_text(text)
-    (path / "conftest.py").write_text(CONFTEST.replace("WARM", str(WARM)))
+    (path / "conftest.py").write_text(
+        CONFTEST.replace("WARM", str(min(WARM, count // 2)))
+    )
     (path / "pytest.ini").write_text("[pytest]\n")
 
 

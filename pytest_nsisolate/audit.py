@@ -63,11 +63,14 @@ class Audit:
             grace: How long processes may take to end, in seconds. It is spent only
                 where there are any.
         """
-        if grace > 0:
-            _wait_for_processes(grace)
         facts: Facts = {}
         unseen: list[Fact] = []
-        for kind, find in {**_FIND, "mount": self._new_mounts}.items():
+        look_for = {
+            "process": lambda: _processes_after(grace),
+            **_FIND,
+            "mount": self._new_mounts,
+        }
+        for kind, find in look_for.items():
             try:
                 facts[kind] = find()
             except OSError as error:  # noqa: PERF203 - each for itself
@@ -91,6 +94,8 @@ def _processes() -> Found:
     helpers: set[int] = set()
     ids = _process_ids()
     for number, pid in ids.items():
+        if pid == 1:
+            continue
         try:
             head, _, tail = _read(f"/proc/{number}/stat").rpartition(")")
             command = _command(number) or f"[{head.partition('(')[2]}]"
@@ -98,7 +103,7 @@ def _processes() -> Found:
             continue
         fields = tail.split()
         starter = ids.get(int(fields[1]), 1)
-        if pid == 1 or fields[0] in "ZX":
+        if fields[0] in "ZX":
             continue
         age = max(0.0, now - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
         kind = GUEST if pid == _GUEST_PID else OTHER
@@ -134,20 +139,31 @@ def _process_ids() -> dict[int, int]:
     return ids
 
 
-def _wait_for_processes(grace: float) -> None:
+def _processes_after(grace: float) -> Found:
     """
-    Wait until those that are no helpers have ended, for *grace* seconds at most.
+    Find processes as `_processes`, when *grace* seconds are over or others have ended.
+    """
+    found = _processes()
+    others = [int(pid) for pid, *_, kind in found[1] if kind == OTHER]
+    if grace > 0 and others:
+        _wait_for(others, grace)
+        found = _processes()
+    return found
+
+
+def _wait_for(pids: list[int], grace: float) -> None:
+    """
+    Wait until the processes *pids* have ended, for *grace* seconds at most.
     """
     end = time.monotonic() + grace
     poll = select.poll()
     waiting = set()
-    try:
-        for pid, *_, kind in _processes()[1]:
-            if kind == OTHER:
-                waiting.add(os.pidfd_open(int(pid)))
-    except OSError:
-        # One that has just ended, or no descriptor to be had: wait for those there are.
-        pass
+    for pid in pids:
+        try:
+            waiting.add(os.pidfd_open(pid))
+        except OSError:  # noqa: PERF203 - each for itself
+            # It has just ended, or there is no descriptor to be had.
+            continue
     for fd in waiting:
         poll.register(fd, select.POLLIN)
     while waiting and (left := end - time.monotonic()) > 0:
@@ -213,11 +229,17 @@ def _directory(path: str, facts: Callable[[os.stat_result], tuple[int, ...]]) ->
         # The host's, and not for a sandbox to tell of; or there is none.
         return 0, []
     names = sorted(os.listdir(path))
-    found: list[Fact] = [
-        (ascii(name)[1:-1], *facts(os.lstat(f"{path}/{name}")))
-        for name in names[:SHOWN]
-    ]
-    return len(names), found
+    found: list[Fact] = []
+    for name in names:
+        if len(found) == SHOWN:
+            return len(names), found
+        try:
+            status = os.lstat(f"{path}/{name}")
+        except FileNotFoundError:
+            # Someone who is still there has removed it.
+            continue
+        found.append((ascii(name)[1:-1], *facts(status)))
+    return len(found), found
 
 
 def _mounts() -> list[tuple[str, str, str, str, str]]:
@@ -239,7 +261,6 @@ def mounts(mountinfo: str) -> list[tuple[str, str, str, str, str]]:
 
 
 _FIND: dict[str, Callable[[], Found]] = {
-    "process": _processes,
     "shm": _shm,
     "sem": _sem,
     "msg": _msg,

@@ -26,8 +26,10 @@ from pytest_nsisolate.interrupt import forget_key
 from pytest_nsisolate.likeness import Directory, Identity
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
+from pytest_nsisolate.usage import Usage
 
-#: How the process between tells the guest's pid and wait status; how long a word is.
+#: How the process between tells the guest's pid and wait status, behind which comes
+#: its `Usage`; how long a word is.
 NUMBER = struct.Struct("=i")
 
 _WITHIN = linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNS
@@ -214,7 +216,8 @@ class Entry:
             pid = _fork()
             if pid:
                 os.write(status, NUMBER.pack(pid))
-                os.write(status, NUMBER.pack(os.waitpid(pid, 0)[1]))
+                _, ended, used = os.wait4(pid, 0)
+                os.write(status, NUMBER.pack(ended) + Usage.of(used).pack())
                 os._exit(0)
         except OSError as error:
             self._refuse(error, "fork()")

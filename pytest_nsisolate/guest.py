@@ -8,13 +8,12 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import resource
 import signal
 import termios
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_nsisolate import ending
+from pytest_nsisolate import ending, usage
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.channel import Garbled, Message, Reader
 from pytest_nsisolate.deadline import Deadline
@@ -26,6 +25,7 @@ from pytest_nsisolate.leaks import process_tree
 from pytest_nsisolate.remains import STACK_SIGNAL
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox, readable
 from pytest_nsisolate.untouched import os, select
+from pytest_nsisolate.usage import Usage
 
 #: How long a guest may take to write its stack, in seconds. It takes a few
 #: milliseconds.
@@ -53,8 +53,8 @@ class Guest:
     """What has been read from `status`."""
     ended: Exited | Killed | None = None
     """How it ended, once it has been reaped."""
-    seconds: float = 0.0
-    """Processor time of it, and of what it waited for, once it has been reaped."""
+    usage: Usage | None = None
+    """What it has used, once it has been reaped; None also if no one could tell."""
     interrupted: bool = False
     """Whether it has been sent SIGINT."""
     left: Facts | None = None
@@ -67,6 +67,11 @@ class Guest:
     """Whether it has said anything of its test."""
     garbled: str = ""
     """What came over the channel and is not a message, if anything did."""
+
+    @property
+    def cpu(self) -> float:
+        """Processor time of it, in seconds; 0 where that is not known."""
+        return 0.0 if self.usage is None else self.usage.cpu
 
     def is_alive(self) -> bool:
         """
@@ -163,9 +168,7 @@ class Guest:
         Wait for the supervisor's own fork and return how the guest ended.
         """
         if self.ended is None:
-            before = _seconds_of_reaped()
             self.ended = self._wait()
-            self.seconds = _seconds_of_reaped() - before
             os.close(self.inlet.fd)
             os.close(self.pidfd)
             os.close(self.gate)
@@ -293,13 +296,16 @@ class Guest:
 
     def _wait(self) -> Exited | Killed:
         try:
-            status = os.waitpid(self.pid, 0)[1]
+            _, status, used = os.wait4(self.pid, 0)
+            self.usage = Usage.of(used)
         except ChildProcessError:
             # A fixture that waits for any child, or that ignores SIGCHLD, took it.
             status = 0
         if self.status is not None:
             told = self._tell(1)
             status = status if told is None else told
+            # That of the process between is not the guest's.
+            self.usage = usage.unpack(os.read(self.status, usage.SIZE))
             os.close(self.status)
         return ending.from_wait_status(status)
 
@@ -314,11 +320,6 @@ class Guest:
                 return None
             self.told.append(NUMBER.unpack(raw)[0])
         return self.told[index]
-
-
-def _seconds_of_reaped() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _state_of(pid: int | None) -> str:

@@ -244,7 +244,7 @@ class Supervisor:
                 text = crash.explain_time_out(talk, ended, output.pop("faulthandler"))
                 crash.report(talk, self.borrowing, text, output)
             case Exited() | Killed() if talk.interruption is None:
-                text = crash.explain(talk, ended, process.seconds)
+                text = crash.explain(talk, ended, process.cpu)
                 if process.garbled:
                     text = crash.explain_garbled(talk, process.garbled)
                 crash.report(talk, self.borrowing, text, self._output_so_far(talk))

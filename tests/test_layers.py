@@ -53,6 +53,7 @@ LAYER = {
     "spec": CORE,
     "trial": CORE,
     "untouched": LINUX,
+    "usage": CORE,
     "terminal": CORE,
     "ahead": PYTEST_SIDE,
     "borrow": PYTEST_SIDE,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import _thread
 import contextlib
 import mmap
-import resource
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,10 @@ from pytest_nsisolate import linux
 from pytest_nsisolate.errors import Unlimited
 from pytest_nsisolate.limits import CPU, MEMORY, NOFILE, NPROC, Limit
 from pytest_nsisolate.untouched import os, time
+
+# There is none on Windows, where there are no guests either.
+with contextlib.suppress(ImportError):
+    import resource
 
 #: What a test has at least, above what pytest uses: Python asks for memory in arenas
 #: of up to 1 MiB.

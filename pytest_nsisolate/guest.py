@@ -7,9 +7,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import signal
-import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +24,11 @@ from pytest_nsisolate.remains import STACK_SIGNAL
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox, readable
 from pytest_nsisolate.untouched import os, select
 from pytest_nsisolate.usage import Usage
+
+# There are none on Windows, where there are no guests either.
+with contextlib.suppress(ImportError):
+    import fcntl
+    import termios
 
 #: How long a guest may take to write its stack, in seconds. It takes a few
 #: milliseconds.

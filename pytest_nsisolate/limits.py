@@ -7,12 +7,16 @@ Source: setrlimit(2).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
-import resource
 
 from pytest_nsisolate.errors import SpecError, safe_repr
+
+# There is none on Windows, where there are no guests either.
+with contextlib.suppress(ImportError):
+    import resource
 
 #: What is more is no limit: nothing has as much, and sums of it still fit the kernel.
 MOST = 2**62

@@ -59,14 +59,23 @@ class Pool:
             spec.proc is False,
         )
         if key not in self._probed:
-            refused = self._try(spec)
-            if isinstance(refused, LauncherGone):
+            try:
+                self._probed[key] = self._try(spec)
+            except LauncherGone as gone:
                 # Someone has killed it, which says nothing of the next.
-                refused = self._try(spec)
-            if isinstance(refused, LauncherGone):
-                return refused
-            self._probed[key] = refused
+                return gone
         return self._probed[key]
+
+    def require(self, spec: Spec) -> None:
+        """
+        Make sure that a sandbox for *spec* can be had, as `probe` does.
+
+        Raises:
+            Refused: It cannot be had.
+        """
+        refused = self.probe(spec)
+        if refused is not None:
+            raise refused
 
     def take(self, spec: Spec) -> Sandbox:
         """
@@ -75,9 +84,7 @@ class Pool:
         Raises:
             Refused: It cannot be had.
         """
-        refused = self.probe(spec)
-        if refused is not None:
-            raise refused
+        self.require(spec)
         return self._take(spec)
 
     def prepare(self, spec: Spec) -> None:
@@ -106,8 +113,20 @@ class Pool:
             self._lost.pop().forget()
 
     def _try(self, spec: Spec) -> Refused | None:
+        """
+        Return what is refused to a guest in a sandbox for *spec*, if anything is.
+
+        Raises:
+            LauncherGone: It was killed again and again.
+        """
         if sys.platform != "linux":
             return Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(LauncherGone):
+                return self._try_once(spec)
+        return self._try_once(spec)
+
+    def _try_once(self, spec: Spec) -> Refused | None:
         interrupts = Interrupts()
         try:
             with interrupts:
@@ -116,6 +135,8 @@ class Pool:
                 ended = process.talk(
                     lambda _: None, interrupts, Deadline(ANSWER_TIMEOUT)
                 )
+        except LauncherGone:
+            raise
         except Refused as error:
             return error
         except Entered as entered:
@@ -130,32 +151,28 @@ class Pool:
             case TimedOut():
                 return Refused(f"a first guest {ended}", errno.ETIMEDOUT)
             case Exited() | Killed():
-                return LauncherGone(f"a first guest {ended}", errno.ECHILD)
+                raise LauncherGone(f"a first guest {ended}", errno.ECHILD)
             case _:
                 return None
 
     def _take(self, spec: Spec) -> Sandbox:
         # A launcher that someone has killed, and the sandbox that it had ready, are
         # found out here; then another one is tried.
-        taken = self._take_once(spec)
         for _ in range(_TRIES - 1):
-            if isinstance(taken, Sandbox):
-                break
-            taken = self._take_once(spec)
-        if isinstance(taken, Sandbox):
-            return taken
-        raise taken
+            with contextlib.suppress(LauncherGone):
+                return self._take_once(spec)
+        return self._take_once(spec)
 
-    def _take_once(self, spec: Spec) -> Sandbox | LauncherGone:
+    def _take_once(self, spec: Spec) -> Sandbox:
         try:
             sandbox = self._launcher(spec).take(spec)
-        except LauncherGone as gone:
+        except LauncherGone:
             self._lose(identity_for(spec))
-            return gone
+            raise
         if sandbox.is_alive():
             return sandbox
         sandbox.close()
-        return LauncherGone("a sandbox's init", errno.ESRCH)
+        raise LauncherGone("a sandbox's init", errno.ESRCH)
 
     def _lose(self, identity: str) -> None:
         """

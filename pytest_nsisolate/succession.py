@@ -18,7 +18,7 @@ from pytest_nsisolate import ahead
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.sandbox import LauncherGone, Sandbox
+from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.spec import Spec
 
 #: Forks the guest of an item into a sandbox.
@@ -48,7 +48,7 @@ class Succession:
         Raises:
             Refused: It cannot be had.
         """
-        process = self._take_ahead(item) or self._fork(item, self._take(spec))
+        process = self._take_ahead(item) or self._fork(item, self.pool.take(spec))
         # From here on it is found and ended whatever happens.
         before, self._current = self._current, process
         if before is not None:
@@ -74,14 +74,6 @@ class Succession:
                 if spec.nproc is None:
                     # Tests in a row mostly ask for the same.
                     self.pool.prepare(spec)
-
-    def _take(self, spec: Spec) -> Sandbox:
-        try:
-            return self.pool.take(spec)
-        except LauncherGone:
-            # A launcher does not end before the guests in its sandboxes are reaped.
-            self.settle()
-            return self.pool.take(spec)
 
     def settle(self) -> None:
         """

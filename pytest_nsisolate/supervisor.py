@@ -198,6 +198,8 @@ class Supervisor:
         next_spec: Spec | None,
     ) -> None:
         item = talk.item
+        # Before anything that only a machine with namespaces need have.
+        self.succession.pool.require(spec)
         # pytest's own watchdog is armed anew in the guest; here it would tell of a
         # wait, and to stop it in a fork hangs: its thread is not there.
         faulthandler.cancel_dump_traceback_later()

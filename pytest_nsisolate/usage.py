@@ -5,8 +5,11 @@ What a guest has used, as the kernel tells who waits for it.
 from __future__ import annotations
 
 import dataclasses
-import resource
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import resource
 
 #: How the process between tells it: two times in seconds, and memory in bytes.
 _STRUCT = struct.Struct("=ddq")

@@ -92,7 +92,7 @@ class Pool:
         Have a sandbox for *spec* made while other things go on.
         """
         with contextlib.suppress(Refused):
-            self._launcher(spec).ask(spec)
+            self._launcher(identity_for(spec)).ask(spec)
 
     def rest(self) -> None:
         """
@@ -164,10 +164,11 @@ class Pool:
         return self._take_once(spec)
 
     def _take_once(self, spec: Spec) -> Sandbox:
+        identity = identity_for(spec)
         try:
-            sandbox = self._launcher(spec).take(spec)
+            sandbox = self._launcher(identity).take(spec)
         except LauncherGone:
-            self._lose(identity_for(spec))
+            self._lose(identity)
             raise
         if sandbox.is_alive():
             return sandbox
@@ -186,8 +187,7 @@ class Pool:
             launcher.close()
         self._lost.append(self._launchers.pop(identity))
 
-    def _launcher(self, spec: Spec) -> Launcher:
-        identity = identity_for(spec)
+    def _launcher(self, identity: str) -> Launcher:
         if identity not in self._launchers:
             self._launchers[identity] = Launcher(identity)
         return self._launchers[identity]

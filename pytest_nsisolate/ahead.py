@@ -25,6 +25,7 @@ _BETWEEN = (
     "pytest_report_from_serializable",
     "pytest_report_teststatus",
     "pytest_nsisolate_hand_over",
+    "pytest_nsisolate_ended",
 )
 
 #: Packages whose implementations of these change nothing that a test could notice.

@@ -12,7 +12,7 @@ from typing import Literal, NoReturn, TypeAlias
 import pluggy
 import pytest
 
-from pytest_nsisolate import breach, diagnosis
+from pytest_nsisolate import breach, diagnosis, options
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Exited, Killed, TimedOut
@@ -86,8 +86,10 @@ def explain_time_out(talk: Conversation, ended: TimedOut, stack: str) -> str:
     """
     item, phase = talk.item, phase_after(talk.last)
     own = spec_of(item)
-    if isinstance(own, Spec) and own.timeout is not None:
+    if isinstance(own, Spec) and own.timeout == ended.after:
         why = f"its marker says timeout={own.timeout:g}"
+    elif item.config.stash[options.key].timeout != ended.after:
+        why = f"pytest_nsisolate_spec() of a plugin says timeout={ended.after:g}"
     else:
         why = f"--nsisolate-timeout or nsisolate_timeout is {ended.after:g}"
     explanation = Explanation(

@@ -1,12 +1,13 @@
 """
-Hooks for plugins that keep something of a test in the process.
+Hooks: what a test asks for, what its process begins with, and how it ended.
 
 Reports, warnings and output of an isolated test come back by themselves. What a plugin
 has put into an object of its own stays behind in the guest, which ends with its test;
-these hooks carry it over. The modules of the package `carrier` are written on them and
-may serve as examples: `coverage`, `subtests` and `benchmark` for a start.
+`pytest_nsisolate_collect` and `pytest_nsisolate_hand_over` carry it over. The modules
+of the package `carrier` are written on these hooks and may serve as examples:
+`coverage`, `subtests` and `benchmark` for a start.
 
-All four are called for isolated tests only. A plugin that works without
+But for the first, they are called for isolated tests only. A plugin that works without
 pytest-nsisolate too marks its implementations ``@pytest.hookimpl(optionalhook=True)``.
 """
 
@@ -17,17 +18,46 @@ from collections.abc import Callable
 import pytest
 
 from pytest_nsisolate.channel import Message
+from pytest_nsisolate.ending import Ending
+from pytest_nsisolate.leaks import Leaks
+from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.usage import Usage
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_nsisolate_spec(item: pytest.Item, spec: Spec | None) -> Spec | None:
+    """
+    Alter, in the supervisor, what a test asks for.
+
+    Called once for each test, before the one that comes before it runs: its sandbox is
+    made meanwhile. Not with ``--no-nsisolate``, nor for a test with a bad marker.
+
+    Args:
+        item: The test.
+        spec: What it asks for, its options included; None: it runs on the host.
+
+    Returns:
+        What it is to ask for instead; None to leave it to others, or as it is.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 @pytest.hookspec
-def pytest_nsisolate_enter(item: pytest.Item, send: Callable[[], None]) -> None:
+def pytest_nsisolate_enter(
+    item: pytest.Item, send: Callable[[], None], spec: Spec
+) -> None:
     """
     Get ready, in a guest, before anything of its test is run there.
+
+    It is inside: what is done here is done to the sandbox and the process of the test.
+    If this raises, the test has failed.
 
     Args:
         item: The test.
         send: What is called where the guest may end at once: it has what is to be
             carried over collected and sent.
+        spec: What the test asks for.
 
     .. versionadded:: 0.1.0
     """
@@ -91,6 +121,26 @@ def pytest_nsisolate_repeat(
 
     Returns:
         True, or None to leave it to others.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+@pytest.hookspec
+def pytest_nsisolate_ended(
+    item: pytest.Item, ending: Ending, usage: Usage | None, left: Leaks | None
+) -> None:
+    """
+    Get to know, in the supervisor, how the guest of a test ended.
+
+    Called once for each guest, before the report of teardown is logged. If this raises,
+    the teardown of the test has failed.
+
+    Args:
+        item: The test.
+        ending: How it ended.
+        usage: What it has used; None if it never started, or no one could tell.
+        left: What it has left in its sandbox; None if that was not looked for.
 
     .. versionadded:: 0.1.0
     """

@@ -59,7 +59,7 @@ def isolated(  # noqa: PLR0913 - the grammar
 @dataclasses.dataclass(frozen=True, slots=True)
 class BadMarker:
     """
-    A marker that says nothing that can be done.
+    A marker, or what a hook makes of it, that says nothing that can be done.
     """
 
     explanation: Explanation
@@ -126,11 +126,17 @@ def _explain_grammar(
     )
 
 
-def _explain(item: pytest.Item, mark: pytest.Mark, why: str, fix: str) -> Explanation:
+def place_of(item: pytest.Item) -> str:
+    """
+    Return where *item* is defined, as ``file:line``.
+    """
     path, line, _ = item.location
-    place = path if line is None else f"{path}:{line + 1}"
+    return path if line is None else f"{path}:{line + 1}"
+
+
+def _explain(item: pytest.Item, mark: pytest.Mark, why: str, fix: str) -> Explanation:
     return Explanation(
-        what=f"{place}: cannot isolate {item.name}: "
+        what=f"{place_of(item)}: cannot isolate {item.name}: "
         f"bad marker @pytest.mark.{mark.name}",
         why=why,
         fix=fix,

@@ -39,6 +39,8 @@ class Options:
     """Seconds that processes have to end when their test is over."""
     leaks_asked: bool
     """Whether the command line says `leaks`."""
+    usage: int | None
+    """How many of the heaviest tests are shown; 0: all; None: no one asks."""
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -60,6 +62,7 @@ class Options:
             leaks=cast("Leaks", _choice(config, "leaks", get_args(Leaks), "warn")),
             grace=_seconds(config, "leak_grace", DEFAULT_GRACE, "0.5"),
             leaks_asked=config.getoption("nsisolate_leaks") is not None,
+            usage=_number(config, "usage", "10"),
         )
 
 
@@ -90,6 +93,15 @@ def _seconds(config: pytest.Config, name: str, default: float, example: str) -> 
     if not is_duration(seconds):
         _refuse(source, value, "takes a number of seconds from 0 up", example)
     return seconds
+
+
+def _number(config: pytest.Config, name: str, example: str) -> int | None:
+    value, source = _value(config, name)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdecimal()):
+        _refuse(source, value, "takes a number of tests from 0 up", example)
+    return int(value)
 
 
 def _value(config: pytest.Config, name: str) -> tuple[str | None, str]:
@@ -171,5 +183,9 @@ _WITH_VALUE = {
     "leak_grace": (
         "SECONDS",
         f"How long its processes may take to end after it (default: {DEFAULT_GRACE})",
+    ),
+    "usage": (
+        "N",
+        "Show the N isolated tests that used most processor time and memory (0: all)",
     ),
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import pytest
 
 from pytest_nsisolate import (
+    account,
     carrier,
     clash,
     doctor,
@@ -56,6 +57,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_supervisor] = Supervisor(config, config.stash[options.key])
     if config.stash[options.key].leaks_asked:
         config.pluginmanager.register(leak_policy.Table(), "nsisolate-left")
+    usage = config.stash[options.key].usage
+    if usage is not None:
+        config.pluginmanager.register(account.Table(usage), "nsisolate-used")
     carrier.register(config)
 
 

@@ -25,6 +25,7 @@ from pytest_nsisolate.errors import Unlimited
 from pytest_nsisolate.output import flush, flush_output
 from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.reports import report_to_message, warning_to_message
+from pytest_nsisolate.wish import wish_of
 
 
 class Relay:
@@ -108,7 +109,9 @@ class Relay:
         properties = item.user_properties
         del properties[item.stash.get(_properties, len(properties)) :]
         item.ihook.pytest_nsisolate_enter(
-            item=item, send=lambda: send_payload(item, outlet, None)
+            item=item,
+            send=lambda: send_payload(item, outlet, None),
+            spec=wish_of(item),
         )
         terminal.take_when_reading(self._tell_of_terminal)
         try:

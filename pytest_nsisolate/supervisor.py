@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_nsisolate import (
+    account,
     ahead,
     builtin,
     crash,
@@ -66,6 +67,7 @@ class Supervisor:
         self.outlet: Outlet | None = None
         self._identity: str | None = None
         self._options = options
+        self._account = account.Account(options)
         self._remains: Remains | None = None
         self._interrupts = Interrupts()
 
@@ -115,6 +117,7 @@ class Supervisor:
                 whether what is borrowed is to stay, for the test to be run again.
         """
         private.renew_request(item)
+        account.forget(item)
         before = private.number_of_sections(item)
         talk = Conversation(item, None, stays=stays, before=before)
         talk.borrowed = self._borrow(talk, nextitem)
@@ -127,6 +130,7 @@ class Supervisor:
                     self._run_guest(talk, spec, nextitem, next_spec)
             except Refused as refused:
                 crash.report_refusal(talk, refused, self._options.unavailable)
+                self._account.tell(talk, NeverStarted(refused), None)
         self._complete(talk, nextitem)
         if stays is not None:
             private.keep_sections(item, talk.reports)
@@ -204,6 +208,7 @@ class Supervisor:
         # wait, and to stop it in a fork hangs: its thread is not there.
         faulthandler.cancel_dump_traceback_later()
         self._get_remains(item.config).clear()
+        process = None
         try:
             with self._interrupts:
                 process = self.succession.begin(item, spec, number_of(nextitem))
@@ -218,15 +223,24 @@ class Supervisor:
             # A signal handler, as that of pytest-timeout, ends the test from here.
             self.succession.settle()
             crash.report(talk, self.borrowing, str(error), self._output_so_far(talk))
+            if process is not None:
+                self._account.note(talk, process)
+                self._account.tell(talk, process.reap(), process)
             return
         finally:
             if talk.terminal:
                 terminal.take()
+        told = self._account.is_wanted(item)
+        if told:
+            self.succession.settle()
+            self._account.note(talk, process)
         self._report_ending(talk, process, ended)
         if spec.leaks != "ignore" and not (
             talk.interruption or (process.left is None and ended != Finished())
         ):
             leak_policy.judge(talk, process.left, fails=spec.leaks == "fail")
+        if told:
+            self._account.tell(talk, ended, process)
 
     def _report_ending(self, talk: Conversation, process: Guest, ended: Ending) -> None:
         """

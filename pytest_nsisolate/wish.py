@@ -1,15 +1,17 @@
 """
-Whether a test is to be isolated, and how: markers, fixture and options together.
+Whether a test is to be isolated, and how: markers, fixture, options and hooks together.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import traceback
 
 import pytest
 
 from pytest_nsisolate import options
-from pytest_nsisolate.marker import BadMarker, spec_of
+from pytest_nsisolate.errors import Explanation, SpecError, safe_repr
+from pytest_nsisolate.marker import BadMarker, place_of, spec_of
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.spec import Spec
 
@@ -34,7 +36,40 @@ def _work_out(item: pytest.Item) -> Spec | BadMarker | None:
         return None
     if found is None and (chosen.every or _has_fixture(item)):
         found = Spec()
-    return None if found is None else _complete(found, chosen)
+    spec = None if found is None else _complete(found, chosen)
+    altered = _alter(item, spec)
+    return _complete(altered, chosen) if isinstance(altered, Spec) else altered
+
+
+def _alter(item: pytest.Item, spec: Spec | None) -> Spec | BadMarker | None:
+    """
+    Return what plugins make of *spec*, which their hook gets to see.
+    """
+    try:
+        altered: object = item.ihook.pytest_nsisolate_spec(item=item, spec=spec)
+    except SpecError as error:
+        return _bad(item, error.why, error.fix)
+    except (KeyboardInterrupt, pytest.exit.Exception):
+        raise
+    except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - whatever a plugin raises
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        what = traceback.format_exception_only(error)[-1].strip()
+        place = f"{frame.filename}:{frame.lineno}"
+        return _bad(item, f"it raised {what} in {place}", f"mend {place}")
+    if altered is None:
+        return spec
+    if isinstance(altered, Spec):
+        return altered
+    return _bad(
+        item,
+        f"it returned {safe_repr(altered)}, which is neither a Spec nor None",
+        'return dataclasses.replace(spec, hostname="t1"), or None',
+    )
+
+
+def _bad(item: pytest.Item, why: str, fix: str) -> BadMarker:
+    what = f"{place_of(item)}: cannot isolate {item.name}: bad pytest_nsisolate_spec()"
+    return BadMarker(Explanation(what=what, why=why, fix=fix))
 
 
 def _complete(spec: Spec, chosen: Options) -> Spec:

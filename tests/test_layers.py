@@ -55,6 +55,7 @@ LAYER = {
     "untouched": LINUX,
     "usage": CORE,
     "terminal": CORE,
+    "account": PYTEST_SIDE,
     "ahead": PYTEST_SIDE,
     "borrow": PYTEST_SIDE,
     "breach": PYTEST_SIDE,

@@ -1,0 +1,288 @@
+"""
+What is told of a guest's end: its ending, what it has used, and what it has left.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from conftest import RunPytest
+
+TELLS = """
+import json
+import pytest
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_nsisolate_ended(item, ending, usage, left):
+    with open("story", "a") as stream:
+        row = {
+            "test": item.name,
+            "ending": type(ending).__name__,
+            "text": str(ending),
+            "cpu": usage and usage.cpu,
+            "memory": usage and usage.peak_memory,
+            "left": None if left is None else [str(one) for one in left],
+        }
+        print(json.dumps(row), file=stream)
+"""
+
+ENDS = """
+import os
+import subprocess
+import sys
+import time
+import pytest
+
+pytestmark = pytest.mark.isolated
+
+def test_passes():
+    pass
+
+def test_spins():
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+
+def test_waits_for_another():
+    spin = "import time\\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-S", "-c", spin], check=True)
+
+def test_allocates():
+    assert len(bytearray(b"x") * 100_000_000) == 100_000_000
+
+def test_leaves():
+    subprocess.Popen(["sleep", "1000"])
+
+@pytest.mark.isolated(leaks="ignore")
+def test_crashes():
+    os._exit(3)
+
+def test_is_killed():
+    os.kill(os.getpid(), 9)
+
+@pytest.mark.isolated(timeout=0.3)
+def test_hangs():
+    time.sleep(1000)
+
+@pytest.mark.isolated(nofile=1)
+def test_is_refused():
+    pass
+"""
+
+
+def stories(directory: Path) -> list[dict[str, object]]:
+    """
+    Return what the hook was told, in order.
+    """
+    story = (directory / "story").read_text()
+    return [json.loads(line) for line in story.splitlines()]
+
+
+def figure(row: dict[str, object], name: str) -> float:
+    """
+    Return the number *name* of *row*; 0 where none was told.
+    """
+    value = row[name]
+    return value if isinstance(value, int | float) else 0
+
+
+def test_told_of_each_ending(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    The hook is called once for each guest, with its ending, usage and leaks.
+    """
+    pytester.makeconftest(TELLS)
+    pytester.makepyfile(test_ends=ENDS)
+
+    result = run_both_ways("test_ends.py", "--nsisolate-leaks=warn")
+
+    result.assert_outcomes(passed=5, failed=3, errors=1, warnings=1)
+    rows = stories(pytester.path)
+    told = {str(row["test"]): row for row in rows}
+    assert len(rows) == len(told)
+    assert {name: row["ending"] for name, row in told.items()} == {
+        "test_passes": "Finished",
+        "test_spins": "Finished",
+        "test_waits_for_another": "Finished",
+        "test_allocates": "Finished",
+        "test_leaves": "Finished",
+        "test_crashes": "Exited",
+        "test_is_killed": "Killed",
+        "test_hangs": "TimedOut",
+        "test_is_refused": "NeverStarted",
+    }
+    assert told["test_crashes"]["text"] == "exited with code 3"
+    assert told["test_crashes"]["left"] is None
+    assert told["test_is_refused"]["cpu"] is told["test_is_refused"]["left"] is None
+    assert told["test_passes"]["left"] == []
+    assert "1 process (sleep 1000" in str(told["test_leaves"]["left"])
+    assert figure(told["test_spins"], "cpu") >= 0.3
+    assert figure(told["test_waits_for_another"], "cpu") >= 0.3
+    assert figure(told["test_hangs"], "cpu") > 0
+    most = max(rows, key=lambda row: figure(row, "memory"))
+    assert most["test"] == "test_allocates"
+    assert figure(most, "memory") > 100_000_000
+
+
+def test_hook_that_raises(pytester: pytest.Pytester) -> None:
+    """
+    It fails the teardown of its test, expected or not, and nothing else is lost.
+    """
+    pytester.makeconftest(
+        """
+        def pytest_nsisolate_ended(item, ending):
+            raise KeyError(item.name)
+        """
+    )
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        pytestmark = pytest.mark.isolated
+
+        def test_passes(): print("printed")
+        def test_crashes(): os._exit(3)
+        @pytest.mark.xfail
+        def test_is_expected(): assert 0
+        @pytest.mark.isolated(nofile=1)
+        def test_is_refused(): pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-rA", timeout=60)
+
+    result.assert_outcomes(passed=1, failed=1, xfailed=1, errors=5)
+    result.stdout.fnmatch_lines(
+        ["*_ ERROR at teardown of test_passes _*", "E * KeyError: 'test_passes'"]
+    )
+    assert "INTERNALERROR" not in str(result.stdout) + str(result.stderr)
+
+
+def test_hook_that_ends_the_session(pytester: pytest.Pytester) -> None:
+    """
+    `pytest.exit` in the hook ends the session, and its test is reported all the same.
+    """
+    pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_nsisolate_ended():
+            pytest.exit("enough", returncode=7)
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.isolated
+        @pytest.mark.parametrize("number", range(2))
+        def test_one(number): pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-v", timeout=60)
+
+    assert result.ret == 7
+    result.stdout.fnmatch_lines(["*::test_one[[]0[]] PASSED*", "*Exit: enough*"])
+
+
+USES = """
+import pytest
+
+@pytest.mark.isolated
+def test_spins():
+    import time
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        pass
+
+@pytest.mark.isolated
+def test_allocates():
+    assert len(bytearray(b"x") * 100_000_000) == 100_000_000
+
+@pytest.mark.isolated
+def test_crashes(record_property):
+    record_property("own", "value")
+    import os
+    os._exit(3)
+
+def test_on_host():
+    pass
+"""
+
+
+def test_heaviest(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    The heaviest tests are shown, once by processor time and once by memory.
+    """
+    pytester.makepyfile(test_uses=USES)
+
+    result = run_both_ways("test_uses.py", "--nsisolate-usage=1", "--junitxml=out.xml")
+
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.re_match_lines_random(
+        [
+            "=+ 1 heaviest isolated tests, by processor time =+",
+            "=+ 1 heaviest isolated tests, by peak memory =+",
+        ]
+    )
+    shown = [
+        found.groups()
+        for line in result.outlines
+        if (
+            found := re.fullmatch(r" +([\d.]+)s +([\d.]+) MiB test_uses.py::(.*)", line)
+        )
+    ]
+    assert [name for _, _, name in shown] == ["test_spins", "test_allocates"]
+    assert float(shown[0][0]) >= 0.2
+    assert float(shown[1][1]) >= 100
+    names = {
+        str(case.get("name")): [one.get("name") for one in case.iter("property")]
+        for case in ET.parse(pytester.path / "out.xml").iter("testcase")
+    }
+    figures = ["nsisolate_cpu", "nsisolate_peak_memory"]
+    assert names == {
+        "test_spins": figures,
+        "test_allocates": figures,
+        "test_crashes": figures,
+        "test_on_host": [],
+    }
+
+
+def test_all_by_ini_option(pytester: pytest.Pytester) -> None:
+    """
+    With 0 all isolated tests are shown; without the option there is nothing to see.
+    """
+    pytester.makepyfile(test_uses=USES)
+
+    ini = ("-o", "nsisolate_usage=0", "-k", "spins or host")
+    result = pytester.runpytest_subprocess(*ini, timeout=60)
+    plain = pytester.runpytest_subprocess(*ini[2:], "--junitxml=out.xml", timeout=60)
+
+    text = str(result.stdout)
+    assert "= usage of isolated tests, by processor time =" in text
+    assert text.count(" MiB test_uses.py::test_spins\n") == 2
+    assert "test_on_host" not in text
+    assert "MiB" not in str(plain.stdout)
+    assert "property" not in (pytester.path / "out.xml").read_text()
+
+
+@pytest.mark.parametrize("value", ["-1", "two", "1.5", "²"])
+def test_wrong_number(pytester: pytest.Pytester, value: str) -> None:
+    """
+    What is no number of tests is refused in three lines.
+    """
+    result = pytester.runpytest(f"--nsisolate-usage={value}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            f"ERROR: cannot use --nsisolate-usage={value}",
+            "why: the option --nsisolate-usage takes a number of tests from 0 up",
+            "fix: write --nsisolate-usage=10 on the command line",
+        ]
+    )

@@ -1,0 +1,247 @@
+"""
+Hooks that alter what a test asks for, and that run code in its guest.
+"""
+
+from __future__ import annotations
+
+import pytest
+from conftest import RunPytest
+
+ALTERS = """
+import dataclasses
+from pytest_nsisolate.spec import Spec
+
+def pytest_nsisolate_spec(item, spec):
+    with open("story", "a") as stream:
+        print(item.name, spec and spec.hostname, file=stream)
+    if "is_isolated" in item.name:
+        return Spec(hostname="of-hook")
+    if spec is not None and spec.hostname is None:
+        return dataclasses.replace(spec, hostname="of-hook")
+"""
+
+SEES = """
+import socket
+import pytest
+
+@pytest.mark.isolated
+def test_is_altered(): assert socket.gethostname() == "of-hook"
+
+@pytest.mark.isolated(hostname="own")
+def test_has_its_own(): assert socket.gethostname() == "own"
+
+def test_is_isolated(): assert socket.gethostname() == "of-hook"
+
+def test_on_host(): assert socket.gethostname() not in {"of-hook", "own"}
+"""
+
+
+def test_altered(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    What the hook returns is what the test gets, and an unmarked one is isolated by it.
+    """
+    pytester.makeconftest(ALTERS)
+    pytester.makepyfile(test_sees=SEES)
+
+    run_both_ways("test_sees.py").assert_outcomes(passed=4)
+
+    assert (pytester.path / "story").read_text().splitlines() == [
+        "test_is_altered None",
+        "test_has_its_own own",
+        "test_is_isolated None",
+        "test_on_host None",
+    ]
+
+
+def test_not_asked_without_isolation(pytester: pytest.Pytester) -> None:
+    """
+    With ``--no-nsisolate`` no test is isolated, whatever a hook would say.
+    """
+    pytester.makeconftest("def pytest_nsisolate_spec(): raise KeyError")
+    pytester.makepyfile("def test_one(): pass")
+
+    result = pytester.runpytest_subprocess("--no-nsisolate", timeout=60)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_conftest_of_a_directory(pytester: pytest.Pytester) -> None:
+    """
+    Hooks in a conftest file are for the tests of its directory only.
+    """
+    inner = pytester.mkdir("inner")
+    (inner / "conftest.py").write_text(
+        "import socket\n"
+        "from pytest_nsisolate.spec import Spec\n"
+        "def pytest_nsisolate_spec(item):\n    return Spec(hostname=item.name[5:])\n"
+        "def pytest_nsisolate_enter(item, spec):\n"
+        "    item.seen = [spec.hostname, socket.gethostname()]\n"
+        "def pytest_nsisolate_ended(item):\n    print('told of', item.name)\n"
+    )
+    (inner / "test_inner.py").write_text(
+        "def test_inner(request):\n    assert request.node.seen == ['inner'] * 2\n"
+    )
+    pytester.makepyfile(
+        test_outer="""
+        import pytest
+
+        @pytest.mark.isolated
+        def test_outer(request): assert not hasattr(request.node, "seen")
+        def test_on_host(isolation=None): assert isolation is None
+        """
+    )
+    result = pytester.runpytest_subprocess("-s", timeout=60)
+
+    result.assert_outcomes(passed=3)
+    assert str(result.stdout).count("told of") == 1
+    result.stdout.fnmatch_lines(["*told of test_inner*"])
+
+
+WRONG = [
+    (
+        "return 42",
+        "it returned 42, which is neither a Spec nor None",
+        'return dataclasses.replace(spec, hostname="t1"), or None',
+    ),
+    (
+        'return dataclasses.replace(spec, hostname="")',
+        "hostname is empty",
+        'write hostname="t1", or leave hostname= out',
+    ),
+    (
+        'raise KeyError("so")',
+        "it raised KeyError: 'so' in *conftest.py:4",
+        "mend *conftest.py:4",
+    ),
+    (
+        'pytest.skip("so")',
+        "it raised Skipped: so in *",
+        "mend *",
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "why", "fix"), WRONG)
+def test_wrong(pytester: pytest.Pytester, line: str, why: str, fix: str) -> None:
+    """
+    A wrong answer is an error of that test, in three lines, expected or not.
+    """
+    pytester.makeconftest(
+        "import dataclasses, pytest\n"
+        "def pytest_nsisolate_spec(item, spec):\n"
+        "    if spec is not None:\n"
+        f"        {line}\n"
+    )
+    pytester.makepyfile(
+        test_wrong="""
+        import pytest
+
+        def test_on_host(): pass
+        @pytest.mark.xfail
+        @pytest.mark.isolated
+        def test_isolated(): pass
+        def test_after(): pass
+        """
+    )
+    result = pytester.runpytest_inprocess()
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "test_wrong.py:4: cannot isolate test_isolated: bad pytest_nsisolate_spec()",
+            f"why: {why}",
+            f"fix: {fix}",
+        ]
+    )
+
+
+def test_time_limit_of_hook(pytester: pytest.Pytester) -> None:
+    """
+    A test whose time is over says who has set the limit.
+    """
+    pytester.makeconftest(
+        """
+        from pytest_nsisolate.spec import Spec
+
+        def pytest_nsisolate_spec(): return Spec(timeout=0.3)
+        """
+    )
+    pytester.makepyfile("def test_one():\n    import time; time.sleep(1000)")
+
+    result = pytester.runpytest_subprocess(timeout=60)
+
+    result.stdout.fnmatch_lines(
+        ["*why: pytest_nsisolate_spec() of a plugin says timeout=0.3"]
+    )
+
+
+def test_entered(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    What a hook does in the guest is done inside, before the setup of the test.
+    """
+    pytester.makeconftest(
+        """
+        import os
+        import pytest
+
+        def pytest_nsisolate_enter(item, spec):
+            with open("/dev/shm/made-inside", "w") as stream:
+                print(os.getpid(), spec.hostname, file=stream)
+            os.environ["ENTERED"] = item.name
+
+        def pytest_runtest_setup(item):
+            if item.get_closest_marker("isolated") and os.getpid() < 9:
+                assert os.environ["ENTERED"] == item.name
+        """
+    )
+    pytester.makepyfile(
+        test_entered="""
+        import os
+        import pytest
+
+        @pytest.mark.isolated(hostname="t1", leaks="ignore")
+        def test_inside():
+            with open("/dev/shm/made-inside") as stream:
+                assert stream.read().split() == [str(os.getpid()), "t1"]
+            assert os.environ["ENTERED"] == "test_inside"
+
+        def test_on_host():
+            assert not os.path.exists("/dev/shm/made-inside")
+            assert "ENTERED" not in os.environ
+        """
+    )
+    run_both_ways("test_entered.py").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("what", ['KeyError("so")', "SystemExit(0)"])
+def test_hook_in_guest_that_raises(pytester: pytest.Pytester, what: str) -> None:
+    """
+    It fails its test, with its traceback, and the session goes on.
+    """
+    pytester.makeconftest(
+        f"""
+        def pytest_nsisolate_enter(item):
+            if item.name == "test_one": raise {what}
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.isolated
+        def test_one(): pass
+        @pytest.mark.isolated
+        def test_two(): pass
+        """
+    )
+    result = pytester.runpytest_subprocess(timeout=60)
+
+    result.assert_outcomes(passed=1, errors=1)
+    name = what.partition("(")[0]
+    result.stdout.fnmatch_lines(
+        [
+            "test_one did not finish: no report of setup came from its guest",
+            "why: a hook raised outside of the test's phases, see below",
+            f"{name}*",
+        ]
+    )

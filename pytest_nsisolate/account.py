@@ -121,9 +121,10 @@ class Table:
         if not number:
             return
         shown = min(self._number, number) or number
-        title = f"{shown} heaviest" if shown < number else "usage of"
         for index, what in enumerate(("processor time", "peak memory")):
-            terminalreporter.section(f"{title} isolated tests, by {what}")
+            terminalreporter.section(
+                f"heaviest {shown} of {number} isolated tests, by {what}"
+            )
             rows = sorted(self._rows.items(), key=lambda row: -row[1][index])
             for nodeid, (cpu, memory) in rows[:shown]:
                 mebibytes = memory / 2**20

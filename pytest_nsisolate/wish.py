@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
+from typing import TypeAlias
 
 import pytest
 
@@ -15,10 +16,13 @@ from pytest_nsisolate.marker import BadMarker, place_of, spec_of
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.spec import Spec
 
-_wish = pytest.StashKey["Spec | BadMarker | None"]()
+#: What is to be done with a test: the spec of its sandbox; None: it runs on the host.
+Wish: TypeAlias = "Spec | BadMarker | None"
+
+_wish = pytest.StashKey[Wish]()
 
 
-def wish_of(item: pytest.Item) -> Spec | BadMarker | None:
+def wish_of(item: pytest.Item) -> Wish:
     """
     Return the spec of *item*, or None where it runs on the host.
     """
@@ -27,7 +31,7 @@ def wish_of(item: pytest.Item) -> Spec | BadMarker | None:
     return item.stash[_wish]
 
 
-def _work_out(item: pytest.Item) -> Spec | BadMarker | None:
+def _work_out(item: pytest.Item) -> Wish:
     chosen = item.config.stash[options.key]
     found = spec_of(item)
     if isinstance(found, BadMarker):
@@ -41,7 +45,7 @@ def _work_out(item: pytest.Item) -> Spec | BadMarker | None:
     return _complete(altered, chosen) if isinstance(altered, Spec) else altered
 
 
-def _alter(item: pytest.Item, spec: Spec | None) -> Spec | BadMarker | None:
+def _alter(item: pytest.Item, spec: Spec | None) -> Wish:
     """
     Return what plugins make of *spec*, which their hook gets to see.
     """

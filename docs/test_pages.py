@@ -43,6 +43,7 @@ _DIFFERS = [
     (r"0x[0-9a-f]{8,}", "0x0"),
     (r"\b\d+\.\d\ds\b", "0.00s"),
     (r"\b\d+\.\d s\b", "0.0 s"),
+    (r"\b\d+\.\d MiB\b", "0.0 MiB"),
     (r"\buid \d+\b", "uid 0"),
     # Widths that depend on those.
     (r"([=_-])\1{3,}", r"\1\1\1"),

@@ -15,7 +15,7 @@ import pytest
 import refusals
 
 import pytest_nsisolate
-from pytest_nsisolate import hookspecs, remedies
+from pytest_nsisolate import ending, hookspecs, remedies
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.marker import NAMES, isolated
 
@@ -35,6 +35,7 @@ SPEAKING = (
     "marker",
     "options",
     "spec",
+    "wish",
 )
 
 
@@ -148,6 +149,24 @@ def test_hooks_page_has_the_hooks() -> None:
         f"{name}({', '.join(arguments)})" for name, arguments in hooks.items()
     ]
     assert explained == hooks
+
+
+def test_endings_page_has_the_classes() -> None:
+    """
+    The page on the endings has each class of the set, with its fields, in order.
+    """
+    page = (REFERENCE / "endings.md").read_text()
+    table = page.partition("| Class |")[2].partition("\n\n")[0]
+    rows = {
+        (cells := line.split("|"))[1].strip(" `"): re.findall(r"`(\w+)`", cells[2])
+        for line in table.splitlines()[2:]
+    }
+
+    for name, fields in rows.items():
+        kind = getattr(ending, name)
+        found = [field.name for field in dataclasses.fields(kind)]
+        assert [one for one in fields if not one[0].isupper()][: len(found)] == found
+    assert " | ".join(rows) == str(ending.Ending)
 
 
 def is_for_no_person(node: ast.AST) -> bool:

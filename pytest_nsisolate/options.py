@@ -18,6 +18,9 @@ key = pytest.StashKey["Options"]()
 #: What becomes of a test whose sandbox cannot be had.
 Unavailable: TypeAlias = Literal["fail", "skip"]
 
+#: What a test that asks for isolation is run as.
+Flavour: TypeAlias = Literal["host", "isolated"]
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -39,6 +42,8 @@ class Options:
     """Seconds that processes have to end when their test is over."""
     leaks_asked: bool
     """Whether the command line says `leaks`."""
+    flavours: tuple[Flavour, ...]
+    """What each isolated test is run as; none: once, and isolated."""
     usage: int | None
     """How many of the heaviest tests are shown; 0: all; None: no one asks."""
 
@@ -62,6 +67,7 @@ class Options:
             leaks=cast("Leaks", _choice(config, "leaks", get_args(Leaks), "warn")),
             grace=_seconds(config, "leak_grace", DEFAULT_GRACE, "0.5"),
             leaks_asked=config.getoption("nsisolate_leaks") is not None,
+            flavours=_flavours(config, off=given is False),
             usage=_number(config, "usage", "10"),
         )
 
@@ -93,6 +99,27 @@ def _seconds(config: pytest.Config, name: str, default: float, example: str) -> 
     if not is_duration(seconds):
         _refuse(source, value, "takes a number of seconds from 0 up", example)
     return seconds
+
+
+def _flavours(config: pytest.Config, *, off: bool) -> tuple[Flavour, ...]:
+    value, source = _value(config, "flavours")
+    if value is None:
+        return ()
+    names = [name.strip() for name in value.split(",")]
+    if len({*names}) < len(names) or not {*names} <= {*get_args(Flavour)}:
+        takes = "takes host, isolated, or both with a comma between"
+        _refuse(source, value, takes, "host,isolated")
+    if not off:
+        return cast("tuple[Flavour, ...]", tuple(names))
+    if source.startswith("-"):
+        raise pytest.UsageError(
+            Explanation(
+                what=f"cannot use {source}{value}",
+                why="--no-nsisolate is given too, by which no test is isolated",
+                fix="leave one of the two out",
+            )
+        )
+    return ()
 
 
 def _number(config: pytest.Config, name: str, example: str) -> int | None:
@@ -183,6 +210,10 @@ _WITH_VALUE = {
     "leak_grace": (
         "SECONDS",
         f"How long its processes may take to end after it (default: {DEFAULT_GRACE})",
+    ),
+    "flavours": (
+        "FLAVOURS",
+        "Run each isolated test as host, isolated, or host,isolated: as both",
     ),
     "usage": (
         "N",

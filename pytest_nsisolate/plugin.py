@@ -5,7 +5,7 @@ The pytest plugin: hooks only, in the order in which pytest calls them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 import pytest
 
@@ -14,6 +14,7 @@ from pytest_nsisolate import (
     carrier,
     clash,
     doctor,
+    flavours,
     header,
     hookspecs,
     leak_policy,
@@ -24,7 +25,7 @@ from pytest_nsisolate.isolation import Isolation, came_too_late
 from pytest_nsisolate.marker import BadMarker, isolated
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.supervisor import Supervisor
-from pytest_nsisolate.wish import wish_of
+from pytest_nsisolate.wish import is_host_flavour, wish_of
 
 _supervisor = pytest.StashKey[Supervisor]()
 
@@ -66,6 +67,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     supervisor = config.stash[_supervisor]
     return header.line(config.stash[options.key], supervisor.succession.pool)
+
+
+# The innermost wrapper: others, as that of --lf, choose among what comes from here.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    report.result = flavours.multiply(collector.config, report.result)
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -115,7 +126,8 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     Isolate the test, and tell by what: an `Isolation`.
     """
     supervisor = request.config.stash[_supervisor]
-    if supervisor.outlet is None and not request.config.stash[options.key].off:
+    on_host = request.config.stash[options.key].off or is_host_flavour(request.node)
+    if supervisor.outlet is None and not on_host:
         pytest.fail(str(came_too_late(request.node.name)), pytrace=False)
     return supervisor.facts()
 

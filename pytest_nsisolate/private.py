@@ -7,6 +7,7 @@ would take its place.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -236,3 +237,58 @@ def keep_sections(item: pytest.Item, reports: Sequence[pytest.TestReport]) -> No
         for title, content in reports[-1].sections
         if (match := _CAPTURED.fullmatch(title))
     ]
+
+
+def copy_of(item: pytest.Item, name: str) -> pytest.Item:
+    """
+    Return a copy of *item*, which has not run, that is a test of its own.
+
+    Args:
+        item: Of any kind.
+        name: What the copy is called. A method of a `unittest.TestCase` is looked up by
+            its name, and keeps it: the new one is in its id only.
+    """
+    one = copy.copy(item)
+    # Since 3.5, kept in the stash since 7.0. Public would be: Item.copy(name).
+    stash = pytest.Stash()
+    stash._storage.update(item.stash._storage)
+    one.stash = one._store = stash
+    one.own_markers = item.own_markers[:]
+    one.extra_keyword_matches = {*item.extra_keyword_matches}
+    one.user_properties = item.user_properties[:]
+    one._report_sections = item._report_sections[:]
+    state: dict[str, Any] = vars(one)
+    # Made anew where they are asked for: an instance of the class, and a place.
+    for cached in ("_instance", "_obj", "location"):
+        state.pop(cached, None)
+    _give_id(one, item, name)
+    if "dtest" in state:
+        # A doctest clears its globals when it has run.
+        state["dtest"] = copy.copy(state["dtest"])
+        if state["dtest"] is not None:
+            state["dtest"].globs = state["dtest"].globs.copy()
+    if hasattr(one, "_request"):
+        one._initrequest()  # type: ignore[attr-defined]
+    return one
+
+
+def _give_id(one: pytest.Item, item: pytest.Item, name: str) -> None:
+    """
+    Call *one*, a copy of *item*, *name*, in its id and where it is looked up by it.
+    """
+    nodeid = item.nodeid.removesuffix(item.name) + name
+    loose: Any = one
+    if hasattr(item, "_id"):
+        # Since 9.2.
+        loose._id = type(loose._id).parse(nodeid)
+    else:
+        loose._nodeid = nodeid
+    if all(kind.__module__ != "_pytest.unittest" for kind in type(item).__mro__):
+        one.name = name
+    # Since 2.2.
+    loose.keywords = type(item.keywords)(one)  # type: ignore[call-arg]
+    old: Any = item.keywords
+    loose.keywords.update(
+        {key: value for key, value in old._markers.items() if key != item.name}
+    )
+    loose.keywords.update({name: True})

@@ -13,8 +13,11 @@ import pytest
 from pytest_nsisolate import options
 from pytest_nsisolate.errors import Explanation, SpecError, safe_repr
 from pytest_nsisolate.marker import BadMarker, place_of, spec_of
-from pytest_nsisolate.options import Options
+from pytest_nsisolate.options import Flavour, Options
 from pytest_nsisolate.spec import Spec
+
+#: Which flavour an item is, where its test is run in several.
+flavour_key = pytest.StashKey[Flavour]()
 
 #: What is to be done with a test: the spec of its sandbox; None: it runs on the host.
 Wish: TypeAlias = "Spec | BadMarker | None"
@@ -33,6 +36,8 @@ def wish_of(item: pytest.Item) -> Wish:
 
 def _work_out(item: pytest.Item) -> Wish:
     chosen = item.config.stash[options.key]
+    if is_host_flavour(item):
+        return None
     found = spec_of(item)
     if isinstance(found, BadMarker):
         return found
@@ -74,6 +79,27 @@ def _alter(item: pytest.Item, spec: Spec | None) -> Wish:
 def _bad(item: pytest.Item, why: str, fix: str) -> BadMarker:
     what = f"{place_of(item)}: cannot isolate {item.name}: bad pytest_nsisolate_spec()"
     return BadMarker(Explanation(what=what, why=why, fix=fix))
+
+
+def is_host_flavour(item: pytest.Item) -> bool:
+    """
+    Say whether *item* is the one that runs on the host, of the flavours of a test.
+    """
+    return item.stash.get(flavour_key, None) == "host"
+
+
+def asks(item: pytest.Item) -> bool:
+    """
+    Say whether *item* asks, as it was collected, for a sandbox that can be.
+
+    What a hook may answer is left out, and so is what is not known yet: `wish_of` is
+    for when all markers are there.
+    """
+    chosen = item.config.stash[options.key]
+    found = spec_of(item)
+    if found is None:
+        return chosen.every or _has_fixture(item)
+    return isinstance(found, Spec)
 
 
 def _complete(spec: Spec, chosen: Options) -> Spec:

@@ -64,6 +64,7 @@ LAYER = {
     "clash": PYTEST_SIDE,
     "conversation": PYTEST_SIDE,
     "crash": PYTEST_SIDE,
+    "flavours": PYTEST_SIDE,
     "grammar": PYTEST_SIDE,
     "header": PYTEST_SIDE,
     "hookspecs": PYTEST_SIDE,

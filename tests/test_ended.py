@@ -198,7 +198,7 @@ import pytest
 @pytest.mark.isolated
 def test_spins():
     import time
-    until = time.process_time() + 0.2
+    until = time.process_time() + 1.5
     while time.process_time() < until:
         pass
 
@@ -236,7 +236,7 @@ def test_heaviest(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
         found.groups() for line in result.outlines if (found := ROW.fullmatch(line))
     ]
     assert [name for _, _, name in shown] == ["test_spins", "test_allocates"]
-    assert float(shown[0][0]) >= 0.2
+    assert float(shown[0][0]) >= 1.5
     assert float(shown[1][1]) >= 100
     names = {
         str(case.get("name")): [one.get("name") for one in case.iter("property")]

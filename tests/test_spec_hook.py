@@ -182,22 +182,21 @@ def test_entered(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     pytester.makeconftest(
         """
         import os
-        import pytest
 
         def pytest_nsisolate_enter(item, spec):
             with open("/dev/shm/made-inside", "w") as stream:
                 print(os.getpid(), spec.hostname, file=stream)
             os.environ["ENTERED"] = item.name
-
-        def pytest_runtest_setup(item):
-            if item.get_closest_marker("isolated") and os.getpid() < 9:
-                assert os.environ["ENTERED"] == item.name
         """
     )
     pytester.makepyfile(
         test_entered="""
         import os
         import pytest
+
+        @pytest.fixture(autouse=True)
+        def entered(request):
+            assert os.environ.get("ENTERED", "test_on_host") == request.node.name
 
         @pytest.mark.isolated(hostname="t1", leaks="ignore")
         def test_inside():

@@ -257,3 +257,26 @@ def test_leaks(pytester: pytest.Pytester) -> None:
             f"::test_it[{number}]\n    1 file in /dev/shm (left, 0 bytes)" in run.stdout
         )
     assert "4 tests left something" in run.stdout
+
+
+def test_flavours_and_usage(pytester: pytest.Pytester) -> None:
+    """
+    Processes share out tests by flavour, and the table of usage has those of all.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(number): pass
+        """
+    )
+    arguments = [*NAMED, "-n", "2", "--nsisolate", "--nsisolate-usage=0"]
+    arguments += ["--nsisolate-flavours=host,isolated"]
+    run = run_once(pytester, arguments, apart=True)
+    run.result.assert_outcomes(passed=4)
+    assert sorted(run.places) == [False] * 2 + [True] * 2
+    assert "heaviest 2 of 2 isolated tests, by processor time" in run.stdout
+    for number in range(2):
+        assert run.stdout.count(f"::test_it[{number}-isolated]\n") == 2
+        assert f"::test_it[{number}-host]\n" not in run.stdout

@@ -7,19 +7,26 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import stat
 import sys
 from collections.abc import Callable
 from typing import TypeAlias
 
 from pytest_nsisolate import facts
 from pytest_nsisolate.cause import ANY, Cause
-from pytest_nsisolate.errors import Explanation, Refused, Unlimited
+from pytest_nsisolate.errors import Explanation, Known, Refused, errno_name
 from pytest_nsisolate.remedies import CAUSES
 
 #: The facts of a reason, by their names in its texts; None where it is not the one.
 _Finding: TypeAlias = "dict[str, str] | None"
 
 _DENIED = (errno.EPERM, errno.EACCES)
+_TMPFS = "mount(tmpfs, "
+_STATES = {
+    errno.ENOENT: "is not there",
+    errno.ENOTDIR: "is below what is no directory",
+    errno.EACCES: "cannot be reached by this user",
+}
 _MAKE_USER = "unshare(CLONE_NEWUSER)"
 
 
@@ -32,7 +39,7 @@ def explain(action: str, refused: Refused, *, plain: bool = False) -> Explanatio
         refused: The call and its errno.
         plain: Whether it is known that no user namespace was made for the call.
     """
-    if isinstance(refused, Unlimited):
+    if isinstance(refused, Known):
         what = f"cannot {action}: {refused}"
         return Explanation(what=what, why=refused.why, fix=refused.fix)
     cause, values = choose(refused, plain=plain)
@@ -64,6 +71,32 @@ def _not_linux(refused: Refused) -> _Finding:
 
 def _lost_directory(refused: Refused) -> _Finding:
     return {} if refused.call.startswith("chdir(") else None
+
+
+def _no_directory(refused: Refused) -> _Finding:
+    numbers = {errno.ENOENT, errno.ENOTDIR, errno.EACCES}
+    if refused.number not in numbers or not refused.call.startswith(_TMPFS):
+        return None
+    path = refused.call[len(_TMPFS) : -1]
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        if error.errno not in numbers:
+            return None
+        state = f"{_STATES[error.errno]} (stat() says {errno_name(error.errno)})"
+        lost = error.errno == errno.ENOENT
+    else:
+        if stat.S_ISDIR(found.st_mode):
+            return None
+        state, lost = "is no directory", False
+    remedy = f"mkdir -p {path}" if lost else "name another directory"
+    return {"path": path, "state": state, "remedy": remedy}
+
+
+def _mount_limit(refused: Refused) -> _Finding:
+    if refused.number != errno.ENOSPC or not refused.call.startswith("mount("):
+        return None
+    return {"limit": facts.sysctl("fs.mount-max") or "not to be read"}
 
 
 def _gvisor(refused: Refused) -> _Finding:
@@ -233,6 +266,8 @@ def _signed() -> dict[str, str]:
 CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "not-linux": _not_linux,
     "lost-directory": _lost_directory,
+    "no-directory": _no_directory,
+    "mount-limit": _mount_limit,
     "gvisor": _gvisor,
     "wsl1": _wsl1,
     "old-kernel": _old_kernel,

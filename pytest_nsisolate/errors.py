@@ -81,9 +81,9 @@ class Refused(NsIsolateError):
         return f"{self.call} failed: {errno_name(self.number)}"
 
 
-class Unlimited(Refused):
+class Known(Refused):
     """
-    A limit that a test asked for cannot hold.
+    What is refused, together with the reason: no errno, which would have to be read.
 
     .. versionadded:: 0.1.0
     """
@@ -95,6 +95,22 @@ class Unlimited(Refused):
 
     def __str__(self) -> str:
         return self.call
+
+
+class Unlimited(Known):
+    """
+    A limit that a test asked for cannot hold.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class Hidden(Known):
+    """
+    A fresh directory that a test asked for would hide what it needs.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 def safe_repr(value: object) -> str:

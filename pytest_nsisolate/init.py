@@ -1,7 +1,8 @@
 """
 PID 1 of a sandbox: makes it, reaps orphans, audits, and takes it down by dying.
 
-Runs in a fork of the launcher. Imports `linux`, `audit` and what the launcher has.
+Runs in a fork of the launcher. Imports `linux`, `fresh`, `audit` and what the launcher
+has.
 
 Source for all of it: pid_namespaces(7), "The namespace init process".
 """
@@ -17,7 +18,7 @@ import signal
 import struct
 from array import array
 
-from pytest_nsisolate import linux
+from pytest_nsisolate import fresh, linux
 from pytest_nsisolate.audit import Audit
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         hostname: str | None
         domainname: str | None
         proc: bool | None
+        tmpfs: tuple[str, ...] | None
 
 
 #: What init sends: its pidfd, its root directory, and a socket to ask for an audit.
@@ -129,6 +131,8 @@ def _build(request: Request) -> None:
         linux.sethostname(request["hostname"])
     if request["domainname"] is not None:
         linux.setdomainname(request["domainname"])
+    if request["tmpfs"] is not None:
+        fresh.cover(request["tmpfs"])
 
 
 def detach_mounts() -> None:

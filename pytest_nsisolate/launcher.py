@@ -2,11 +2,11 @@
 The launcher: a small process that makes sandboxes, for a fork costs what forks.
 
 Runs in a bare interpreter (``python -I -S``) of its own, started by the supervisor, and
-imports nothing but `linux` and `init`. It is two processes. The outer one makes the
-user namespace, if one is needed, and waits; the inner one is PID 1 of a PID namespace
-that holds every sandbox of the session, so that its death, whatever the cause, is the
-death of all of them and of all guests. Source: pid_namespaces(7), "The namespace init
-process".
+imports nothing but `linux` and what init does. It is two processes. The outer one makes
+the user namespace, if one is needed, and waits; the inner one is PID 1 of a PID
+namespace that holds every sandbox of the session, so that its death, whatever the
+cause, is the death of all of them and of all guests. Source: pid_namespaces(7), "The
+namespace init process".
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ _functions = {
     for name in (
         "capget",
         "capset",
+        "clearenv",
         "mount",
         "prctl",
         "setdomainname",
@@ -218,6 +219,15 @@ def setdomainname(name: str) -> None:
     """
     raw = os.fsencode(name)
     _call("setdomainname", "setdomainname()", raw, ctypes.c_size_t(len(raw)))
+
+
+def clearenv() -> None:
+    """
+    Clear the environment of this process as C has it, which is not all `os.environ`.
+
+    Source: clearenv(3); readline(3) sets LINES and COLUMNS past Python.
+    """
+    _call("clearenv", "clearenv()")
 
 
 def set_parent_death_signal(number: int) -> None:

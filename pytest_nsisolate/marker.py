@@ -7,7 +7,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
@@ -30,6 +31,9 @@ def isolated(  # noqa: PLR0913 - the grammar
     cpu: float | None = None,
     nofile: int | None = None,
     nproc: int | None = None,
+    tmpfs: Sequence[str | os.PathLike[str]] | None = None,
+    env: Mapping[str, str | None] | None = None,
+    clear_env: bool | None = None,
 ) -> None:
     """
     Run the test in IPC, UTS and PID namespaces of its own.
@@ -51,6 +55,9 @@ def isolated(  # noqa: PLR0913 - the grammar
         cpu: Processor time of each process, in seconds, rounded up.
         nofile: Above every number that a descriptor may have inside.
         nproc: Processes and threads of the test, itself included.
+        tmpfs: Absolute paths of directories that are fresh and empty inside.
+        env: Environment variables inside; None for one that is to be unset.
+        clear_env: True for no environment variables inside but those in *env*.
 
     .. versionadded:: 0.1.0
     """

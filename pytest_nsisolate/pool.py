@@ -5,6 +5,7 @@ Where the supervisor gets sandboxes: its launchers, and the probe that comes fir
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import sys
 from typing import TypeAlias
@@ -48,6 +49,8 @@ class Pool:
         Say whether a sandbox for *spec* can be had, by trying it once per session.
 
         A throw-away guest goes through every call that a test's guest goes through.
+        It has no fresh directories: what stands in the way of one is a matter of that
+        path, and of that moment. So it is told by `take`.
 
         Returns:
             None if it can be had, else what was refused.
@@ -58,6 +61,8 @@ class Pool:
             spec.domainname is not None,
             spec.proc is False,
         )
+        if spec.tmpfs is not None:
+            spec = dataclasses.replace(spec, tmpfs=None)
         if key not in self._probed:
             try:
                 self._probed[key] = self._try(spec)

@@ -18,7 +18,15 @@ from types import TracebackType
 import pluggy
 import pytest
 
-from pytest_nsisolate import ahead, breach, builtin, helpers, private, terminal
+from pytest_nsisolate import (
+    ahead,
+    breach,
+    builtin,
+    helpers,
+    private,
+    terminal,
+    variables,
+)
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.errors import Unlimited
@@ -108,6 +116,7 @@ class Relay:
         # What wraps the protocol has begun outside, and begins again inside.
         properties = item.user_properties
         del properties[item.stash.get(_properties, len(properties)) :]
+        variables.set_for(item)
         item.ihook.pytest_nsisolate_enter(
             item=item,
             send=lambda: send_payload(item, outlet, None),

@@ -33,6 +33,31 @@ CAUSES = (
         source="shm_overview(7)",
     ),
     Cause(
+        name="no-directory",
+        title="No directory for a fresh one",
+        told_by="`mount()` of a tmpfs says ENOENT, ENOTDIR or EACCES; so does `stat()` "
+        "of its path, or what is there is no directory",
+        why="{path} {state}, and tmpfs= makes a directory fresh that is there",
+        fix="{remedy}, or leave {path} out of tmpfs=",
+        environments="paths that one machine has and another has not",
+        source="mount(2)",
+        example={
+            "path": "/run/db",
+            "state": "is not there (stat() says ENOENT)",
+            "remedy": "mkdir -p /run/db",
+        },
+    ),
+    Cause(
+        name="mount-limit",
+        title="No more mounts",
+        told_by="`mount()` says ENOSPC",
+        why="no more can be mounted in a mount namespace (fs.mount-max is {limit})",
+        fix="sudo sysctl -w fs.mount-max=200000, or unmount what no one needs",
+        environments="machines with very many mounts, which each sandbox has too",
+        source="proc_sys_fs(5), mount-max",
+        example={"limit": "100000"},
+    ),
+    Cause(
         name="gvisor",
         title="gVisor",
         told_by="`uname -r` has `gvisor`, or `uname -v` is the one that gVisor always "

@@ -190,7 +190,7 @@ class Launcher:
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
-        self._asked: dict[str, str | bool | None] | None = None
+        self._asked: dict[str, object] | None = None
         with contextlib.ExitStack() as stack:
             try:
                 ours, theirs = linux.named("socketpair()", _socketpair)
@@ -212,11 +212,7 @@ class Launcher:
         Raises:
             LauncherGone: The launcher is gone.
         """
-        request = {
-            "hostname": spec.hostname,
-            "domainname": spec.domainname,
-            "proc": spec.proc,
-        }
+        request = _request(spec)
         if self._asked == request:
             return
         self._drop_asked()
@@ -234,6 +230,16 @@ class Launcher:
             Refused: It could not be made.
             LauncherGone: The launcher is gone.
         """
+        was_prepared = self._asked == _request(spec)
+        self.ask(spec)
+        try:
+            return self._receive()
+        except LauncherGone:
+            raise
+        except Refused:
+            if spec.tmpfs is None or not was_prepared:
+                raise
+        # What stood in the way of a fresh directory then need not be there now.
         self.ask(spec)
         return self._receive()
 
@@ -302,6 +308,14 @@ class Launcher:
         with contextlib.suppress(subprocess.TimeoutExpired):
             # What outlives this ends with the supervisor.
             self._process.wait(ANSWER_TIMEOUT)
+
+
+def _request(spec: Spec) -> dict[str, object]:
+    """
+    Return what of *spec* init needs: its `Request`.
+    """
+    names = ("hostname", "domainname", "proc", "tmpfs")
+    return {name: getattr(spec, name) for name in names}
 
 
 def _start(control: int, supervisor: int, identity: str) -> subprocess.Popen[bytes]:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias, TypeGuard, get_args
 
 from pytest_nsisolate.errors import SpecError, safe_repr
 from pytest_nsisolate.limits import Limit, limits_of
+from pytest_nsisolate.values import Variables, directories_of, variables_of
 
 #: Longest hostname and domain name, in bytes. Source: uname(2), __NEW_UTS_LEN.
 UTS_NAME_MAX = 64
@@ -53,6 +55,13 @@ class Spec:
     nproc: int | None = None
     """Processes and threads of the test, itself included; None: no limit."""
 
+    tmpfs: Sequence[str | os.PathLike[str]] | None = None
+    """Absolute paths of directories that are fresh and empty inside; None: none."""
+    env: Mapping[str, str | None] | Variables | None = None
+    """Environment variables inside, None for one to be unset; None: as outside."""
+    clear_env: bool | None = None
+    """True: no environment variables inside but those in `env`; None: as outside."""
+
     timeout: float | None = None
     """Seconds that the test may take, its own fixtures included; 0: as long as it
     takes; None: what the options say."""
@@ -74,12 +83,22 @@ class Spec:
             msg = f"proc={safe_repr(self.proc)} is neither True, False nor None"
             raise SpecError(msg, "write proc=False, or leave proc= out")
         self.limits()
+        # Values that are equal make specs that are equal, and that can be a key.
+        object.__setattr__(self, "tmpfs", directories_of(self.tmpfs))
+        object.__setattr__(self, "env", variables_of(self.env))
+        _check_switch("clear_env", self.clear_env)
 
     def limits(self) -> tuple[Limit, ...]:
         """
         Return what the processes of the test may use.
         """
         return limits_of(self.memory, self.cpu, self.nofile, self.nproc)
+
+
+def _check_switch(keyword: str, value: object) -> None:
+    if value is not None and not isinstance(value, bool):
+        msg = f"{keyword}={safe_repr(value)} is neither True, False nor None"
+        raise SpecError(msg, f"write {keyword}=True, or leave {keyword}= out")
 
 
 def _check_timeout(seconds: object) -> None:

@@ -14,6 +14,7 @@ from pytest_nsisolate import (
     account,
     ahead,
     builtin,
+    cover,
     crash,
     isolation,
     leak_policy,
@@ -209,6 +210,8 @@ class Supervisor:
         faulthandler.cancel_dump_traceback_later()
         self._get_remains(item.config).clear()
         process = None
+        if spec.tmpfs is not None:
+            cover.check(spec, item)
         try:
             with self._interrupts:
                 process = self.succession.begin(item, spec, number_of(nextitem))

@@ -36,6 +36,7 @@ SPEAKING = (
     "options",
     "spec",
     "wish",
+    "values",
 )
 
 

@@ -9,7 +9,7 @@ from twins import run_once
 
 WORDS = (
     "takes the keywords hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
-    "nofile, nproc"
+    "nofile, nproc, tmpfs, env, clear_env"
 )
 LEAVE = 'write hostname="t1", or leave hostname= out'
 BAD = [

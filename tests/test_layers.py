@@ -56,6 +56,8 @@ LAYER = {
     "usage": CORE,
     "terminal": CORE,
     "account": PYTEST_SIDE,
+    "fresh": CORE,
+    "values": CORE,
     "ahead": PYTEST_SIDE,
     "borrow": PYTEST_SIDE,
     "breach": PYTEST_SIDE,
@@ -63,6 +65,7 @@ LAYER = {
     "carrier": PYTEST_SIDE,
     "clash": PYTEST_SIDE,
     "conversation": PYTEST_SIDE,
+    "cover": PYTEST_SIDE,
     "crash": PYTEST_SIDE,
     "flavours": PYTEST_SIDE,
     "grammar": PYTEST_SIDE,
@@ -77,6 +80,7 @@ LAYER = {
     "reports": PYTEST_SIDE,
     "succession": PYTEST_SIDE,
     "supervisor": PYTEST_SIDE,
+    "variables": PYTEST_SIDE,
     "wish": PYTEST_SIDE,
     "plugin": PLUGIN,
 }
@@ -282,7 +286,7 @@ def test_launcher_is_bare(module: str) -> None:
     outside = {name.partition(".")[0] for name in names} - {NAME}
 
     assert outside <= BARE
-    assert neighbours(module) <= {"linux", "init", "audit"} - {module}
+    assert neighbours(module) <= {"linux", "init", "audit", "fresh"} - {module}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -25,6 +25,9 @@ def test_default() -> None:
         "cpu": None,
         "nofile": None,
         "nproc": None,
+        "tmpfs": None,
+        "env": None,
+        "clear_env": None,
         "timeout": None,
         "leaks": None,
     }

@@ -1,0 +1,368 @@
+"""
+Fresh directories of a test: empty, its own, gone with it; or refused, and why.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_nsisolate import diagnosis
+from pytest_nsisolate.errors import Refused
+
+RunPytest = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def places(pytester: pytest.Pytester) -> Iterator[Path]:
+    """
+    Give a directory in which are some to be made fresh, each with something in it.
+    """
+    base = pytester.path / "places"
+    for name, mode in (("a", 0o1777), ("b", 0o550), ("c", 0o2755)):
+        (base / name / "below").mkdir(parents=True)
+        (base / name / "old").write_text("of the host")
+        (base / name).chmod(mode)
+    (base / "link").symlink_to("a")
+    (base / "c" / "away").symlink_to("../a")
+    (base / "file").touch()
+    (base / "loop").symlink_to("loop")
+    (base / "proc").symlink_to("/proc")
+    (base / "shm").symlink_to("/dev/shm")
+    (base / "here").symlink_to(pytester.path)
+    yield base
+    (base / "b").chmod(0o755)
+
+
+FRESH = """
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+BASE = Path({base!r})
+A, B, C = (str(BASE / name) for name in "abc")
+isolated = pytest.mark.isolated
+
+def is_fresh(path):
+    facts = os.stat(path)
+    assert os.path.ismount(path)
+    assert (facts.st_uid, facts.st_gid) == (os.geteuid(), os.getegid())
+    return not os.listdir(path)
+
+def flags(path):
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    found = [line.split() for line in lines]
+    return [set(row[5].split(",")) for row in found if row[4] == path]
+
+@pytest.fixture(scope="module")
+def borrowed():
+    assert sorted(os.listdir(A)) == ["below", "old"]
+    yield
+    assert sorted(os.listdir(A)) == ["below", "old"]
+
+@pytest.fixture
+def owned(borrowed):
+    assert is_fresh(A)
+    yield
+    assert os.listdir(A) == ["new"]
+
+@isolated(tmpfs=[A, Path(B), C + "/./"], leaks="fail")
+def test_modes_and_flags(owned):
+    modes = [stat.S_IMODE(os.stat(path).st_mode) for path in (A, B, C)]
+    assert modes == [0o1777, 0o750, 0o2755]
+    for path in (A, B, C):
+        assert is_fresh(path)
+        (found,) = flags(path)
+        assert {{"rw", "nosuid", "nodev"}} <= found
+        Path(path, "new").write_text("of the test")
+
+@isolated(tmpfs=[A], leaks="fail")
+class TestAgain:
+    def test_not_what_the_other_left(self, owned):
+        Path(A, "new").touch()
+
+    @isolated(tmpfs=[B])
+    def test_closest_wins(self):
+        assert is_fresh(B)
+        assert sorted(os.listdir(A)) == ["below", "old"]
+
+    @isolated(tmpfs=[])
+    def test_none(self):
+        assert not os.path.ismount(A)
+
+@isolated(tmpfs=[A], user="root", leaks="fail")
+def test_root(owned):
+    Path(A, "new").touch()
+    assert os.getuid() == os.stat(A).st_uid == 0
+
+@isolated(tmpfs=[A + "/made/deep", C + "/away", A, C, A + "/below"])
+def test_nested():
+    assert sorted(os.listdir(A)) == ["below", "made"]
+    assert os.listdir(C) == ["away"]
+    for path in (A + "/made/deep", A + "/below", C + "/away"):
+        assert is_fresh(path)
+
+@isolated(tmpfs=[str(BASE / "link"), A])
+def test_link():
+    assert is_fresh(A) and os.listdir(BASE / "link") == []
+    assert len(flags(A)) == 1
+
+@isolated
+def test_not_asked_for():
+    assert not os.path.ismount(A)
+
+def test_host():
+    for path in (A, B, C):
+        assert not os.path.ismount(path)
+        assert "new" not in os.listdir(path)
+"""
+
+
+def test_fresh(
+    pytester: pytest.Pytester, places: Path, run_both_ways: RunPytest
+) -> None:
+    """
+    Empty, with the mode of what they hide, the test's own, and no leak.
+
+    One below another is made; a link is followed; what is outside stays.
+    """
+    pytester.makepyfile(test_it=FRESH.format(base=str(places)))
+    run_both_ways("-Werror", "test_it.py").assert_outcomes(passed=9)
+
+
+REFUSED = """
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+BASE = Path({base!r})
+isolated = pytest.mark.isolated
+
+@isolated(tmpfs=[str(BASE / "missing")])
+def test_missing(): pass
+
+@isolated(tmpfs=[str(BASE / "file")])
+def test_file(): pass
+
+@isolated(tmpfs=[str(BASE / "file" / "x")])
+def test_below_file(): pass
+
+@isolated(tmpfs=[str(BASE / "loop")])
+def test_loop(): pass
+
+@isolated(tmpfs=[str(BASE / "proc")])
+def test_proc(): pass
+
+@isolated(tmpfs=[str(BASE / "shm")])
+@pytest.mark.xfail
+def test_shm(): pass
+
+@isolated(tmpfs=[str(BASE.parent)])
+def test_working_directory(): pass
+
+@isolated(tmpfs=[str(BASE / "here")])
+def test_by_a_link(): pass
+
+@isolated(tmpfs=[sys.prefix])
+def test_interpreter(): pass
+
+@isolated(tmpfs=[str(BASE / "a")])
+def test_temporary(tmp_path): pass
+
+@isolated(tmpfs=[str(BASE / "a")])
+def test_no_temporary():
+    assert os.listdir(BASE / "a") == []
+
+@isolated(tmpfs=[str(BASE / "a")])
+def test_good():
+    assert os.listdir(BASE / "a") == []
+"""
+
+THERE = "and tmpfs= makes a directory fresh that is there"
+LEAVE = "fix: leave it out of tmpfs=, or name a directory further down"
+
+
+def said(base: Path, prefix: str) -> list[str]:
+    """
+    Return the lines on each test of `REFUSED` that is refused.
+    """
+
+    def call(name: str, path: str, number: str) -> str:
+        return (
+            f"cannot isolate test_{name}: mount(tmpfs, {base}/{path}) failed: {number}"
+        )
+
+    def hides(name: str, path: str, what: str) -> str:
+        return f'cannot isolate test_{name}: a fresh directory at "{path}" would {what}'
+
+    def no(name: str, path: str) -> str:
+        return f'cannot isolate test_{name}: no fresh directory can be at "{path}"'
+
+    here = base.parent
+    where = "hide the working directory"
+    return [
+        call("missing", "missing", "ENOENT"),
+        f"why: {base}/missing is not there (stat() says ENOENT), {THERE}",
+        f"fix: mkdir -p {base}/missing, or leave {base}/missing out of tmpfs=",
+        call("file", "file", "ENOTDIR"),
+        f"why: {base}/file is no directory, {THERE}",
+        f"fix: name another directory, or leave {base}/file out of tmpfs=",
+        call("below_file", "file/x", "ENOTDIR"),
+        (
+            f"why: {base}/file/x is below what is no directory (stat() says ENOTDIR), "
+            f"{THERE}"
+        ),
+        call("loop", "loop", "ELOOP"),
+        "why: not known; looked at *",
+        no("proc", f"{base}/proc"),
+        "why: it leads to /proc, and each sandbox has /proc of its own",
+        no("shm", f"{base}/shm"),
+        "why: it leads to /dev/shm, and each sandbox has /dev/shm of its own",
+        hides("working_directory", str(here), where),
+        f"why: {here} itself is needed by the test",
+        LEAVE,
+        hides("by_a_link", f"{base}/here", where),
+        f"why: {here} itself, to which {base}/here leads, is needed by the test",
+        hides("interpreter", prefix, "hide *"),
+        hides("temporary", f"{base}/a", "hide the directory of tmp_path"),
+        f"why: {base}/a/tmp is in {base}/a and the test needs it",
+        "fix: pytest --basetemp=DIRECTORY, one elsewhere that may be emptied",
+    ]
+
+
+def test_refused(
+    pytester: pytest.Pytester, places: Path, run_both_ways: RunPytest
+) -> None:
+    """
+    What cannot be fresh, or hides what the test runs from, is an error of that test.
+    """
+    pytester.makepyfile(test_it=REFUSED.format(base=str(places)))
+
+    result = run_both_ways(f"--basetemp={places}/a/tmp", "test_it.py")
+
+    result.assert_outcomes(passed=2, errors=10)
+    result.stdout.fnmatch_lines(said(places, sys.prefix))
+
+
+def test_refusal_follows_the_policy(
+    pytester: pytest.Pytester, places: Path, run_both_ways: RunPytest
+) -> None:
+    """
+    Who chose so has such tests skipped, as with any refusal.
+    """
+    pytester.makepyfile(test_it=REFUSED.format(base=str(places)))
+    run_both_ways(
+        f"--basetemp={places}/a/tmp", "--nsisolate-unavailable=skip", "test_it.py"
+    ).assert_outcomes(passed=2, skipped=10)
+
+
+def test_made_in_time(
+    pytester: pytest.Pytester, places: Path, run_both_ways: RunPytest
+) -> None:
+    """
+    A directory that a borrowed fixture makes is there, whenever the sandbox was made.
+    """
+    pytester.makepyfile(
+        test_it=f"""
+        import os
+        import pytest
+
+        PATH = {str(places / "late")!r}
+
+        @pytest.fixture(scope="module")
+        def late():
+            os.mkdir(PATH)
+            open(PATH + "/old", "w").close()
+
+        @pytest.mark.isolated
+        def test_first():
+            # Time enough for the next one's sandbox to be asked for.
+            assert not os.path.exists(PATH)
+
+        @pytest.mark.isolated(tmpfs=[PATH])
+        def test_late(late):
+            assert os.listdir(PATH) == []
+        """
+    )
+    run_both_ways("test_it.py").assert_outcomes(passed=2)
+
+
+def test_unreachable(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    Where a directory cannot be entered, that is the reason.
+
+    Who may enter any directory gets a fresh one.
+    """
+    closed = pytester.mkdir("closed")
+    (closed / "in").mkdir()
+    pytester.makepyfile(
+        test_it=f"""
+        import os, pytest
+
+        @pytest.mark.isolated(tmpfs=[{str(closed / "in")!r}])
+        def test_it():
+            assert os.path.ismount({str(closed / "in")!r})
+        """
+    )
+    closed.chmod(0)
+    # Capabilities pass by the mode: capabilities(7), CAP_DAC_OVERRIDE.
+    entered = os.access(closed, os.X_OK)
+    try:
+        result = run_both_ways("test_it.py")
+    finally:
+        closed.chmod(0o755)
+    if entered:
+        result.assert_outcomes(passed=1)
+        return
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"cannot isolate test_it: mount(tmpfs, {closed}/in) failed: EACCES",
+            (
+                f"why: {closed}/in cannot be reached by this user (stat() says EACCES), "
+                f"{THERE}"
+            ),
+            f"fix: name another directory, or leave {closed}/in out of tmpfs=",
+        ]
+    )
+
+
+def test_no_more_mounts() -> None:
+    """
+    ENOSPC of a mount is no matter of namespaces.
+    """
+    cause, values = diagnosis.choose(Refused("mount(tmpfs, /run)", errno.ENOSPC))
+    assert cause.name == "mount-limit"
+    limit = Path("/proc/sys/fs/mount-max").read_text().strip()
+    assert values == {"limit": limit}
+    assert cause.why.format_map(values) == (
+        f"no more can be mounted in a mount namespace (fs.mount-max is {limit})"
+    )
+
+
+def test_not_on_the_host(pytester: pytest.Pytester, places: Path) -> None:
+    """
+    Without isolation the directories are those of the host.
+    """
+    path = str(places / "a")
+    pytester.makepyfile(
+        test_it=f"""
+        import os, pytest
+
+        @pytest.mark.isolated(tmpfs=[{path!r}])
+        def test_it():
+            assert "old" in os.listdir({path!r})
+        """
+    )
+    pytester.runpytest_subprocess("--no-nsisolate", "test_it.py").assert_outcomes(
+        passed=1
+    )

@@ -1,0 +1,113 @@
+"""
+Fresh directories and environment variables in a spec: what can be and what cannot.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_nsisolate.errors import SpecError
+from pytest_nsisolate.spec import Spec
+
+TMPFS = 'write tmpfs=["/run"], or leave tmpfs= out'
+ENV = 'write env={"NAME": "value"}, or leave env= out'
+
+
+def test_one_key() -> None:
+    """
+    However they are written, equal ones make equal specs that can be a key.
+    """
+    specs = {
+        Spec(tmpfs=["/run", Path("/mnt"), "//run/./"], env={"B": None, "A": "1"}),
+        Spec(tmpfs=("/run", "/mnt"), env=(("A", "1"), ("B", None))),
+    }
+    assert len(specs) == 1
+    (spec,) = specs
+    assert spec.tmpfs == ("/run", "/mnt")
+    assert spec.env == (("A", "1"), ("B", None))
+    assert Spec(tmpfs=[], env={}) == Spec()
+
+
+@pytest.mark.parametrize(
+    ("tmpfs", "why"),
+    [
+        ("/run", "tmpfs='/run' is of type str, not list or tuple"),
+        ({"/run"}, "tmpfs={'/run'} is of type set, not list or tuple"),
+        ([5], "5 in tmpfs= is of type int, not str or Path"),
+        ([b"/run"], "b'/run' in tmpfs= is of type bytes, not str or Path"),
+        ([""], "'' in tmpfs= is empty"),
+        (["run"], "'run' in tmpfs= is no absolute path"),
+        (["/a/../b"], "'/a/../b' in tmpfs= has \"..\" in it"),
+        (["/a\0"], "'/a\\x00' in tmpfs= has a NUL byte"),
+        (
+            ["/\ud800"],
+            "'/\\ud800' in tmpfs= cannot be written in the file system's encoding",
+        ),
+        *(
+            (
+                [path],
+                (
+                    f"{path!r} in tmpfs= and {own}, which each sandbox has of its own, "
+                    "overlap"
+                ),
+            )
+            for path, own in [
+                ("/", "/proc"),
+                ("//", "/proc"),
+                ("/proc/sys", "/proc"),
+                ("/dev", "/dev/shm"),
+                ("/dev/shm", "/dev/shm"),
+                ("/dev/mqueue/", "/dev/mqueue"),
+            ]
+        ),
+    ],
+)
+def test_directories_that_cannot_be(tmpfs: list[str], why: str) -> None:
+    """
+    What is no list of absolute paths is refused, and what a sandbox has already.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(tmpfs=tmpfs)
+    assert (caught.value.why, caught.value.fix) == (why, TMPFS)
+
+
+@pytest.mark.parametrize(
+    ("env", "why"),
+    [
+        (["A"], "env=['A'] is of type list, not dict"),
+        (("A",), "env=('A',) is of type tuple, not dict"),
+        ({5: "a"}, "the name 5 in env= is of type int, not str"),
+        ({"": "a"}, "the name '' in env= is empty"),
+        ({"A=": "a"}, "the name 'A=' in env= has \"=\" in it"),
+        ({"A\0": "a"}, "the name 'A\\x00' in env= has a NUL byte"),
+        ({"A": "a\0"}, "A='a\\x00' in env= has a NUL byte"),
+        ({"A": 1}, "A=1 in env= is of type int, not str or None"),
+        (
+            {"A": "\ud800"},
+            "A='\\ud800' in env= cannot be written in the file system's encoding",
+        ),
+    ],
+)
+def test_variables_that_cannot_be(env: dict[str, str | None], why: str) -> None:
+    """
+    A name or a value that setenv(3) would not take is refused.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(env=env)
+    assert (caught.value.why, caught.value.fix) == (why, ENV)
+
+
+@pytest.mark.parametrize("value", [0, 1, "yes", [], None])
+def test_clear_env(value: bool | None) -> None:
+    """
+    Nothing but a truth value says whether the environment is to be cleared.
+    """
+    if value is None:
+        assert Spec(clear_env=value).clear_env is None
+        return
+    with pytest.raises(SpecError) as caught:
+        Spec(clear_env=value)
+    assert caught.value.why == f"clear_env={value!r} is neither True, False nor None"
+    assert caught.value.fix == "write clear_env=True, or leave clear_env= out"

@@ -296,44 +296,29 @@ def test_made_in_time(
     run_both_ways("test_it.py").assert_outcomes(passed=2)
 
 
-def test_unreachable(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+def test_unreachable(tmp_path: Path) -> None:
     """
-    Where a directory cannot be entered, that is the reason.
-
-    Who may enter any directory gets a fresh one.
+    That a directory cannot be entered is named where this process cannot either.
     """
-    closed = pytester.mkdir("closed")
-    (closed / "in").mkdir()
-    pytester.makepyfile(
-        test_it=f"""
-        import os, pytest
-
-        @pytest.mark.isolated(tmpfs=[{str(closed / "in")!r}])
-        def test_it():
-            assert os.path.ismount({str(closed / "in")!r})
-        """
-    )
+    closed = tmp_path / "closed"
+    (closed / "in").mkdir(parents=True)
     closed.chmod(0)
     # Capabilities pass by the mode: capabilities(7), CAP_DAC_OVERRIDE.
-    entered = os.access(closed, os.X_OK)
+    may_enter = os.access(closed, os.X_OK)
     try:
-        result = run_both_ways("test_it.py")
+        cause, values = diagnosis.choose(
+            Refused(f"mount(tmpfs, {closed}/in)", errno.EACCES)
+        )
     finally:
         closed.chmod(0o755)
-    if entered:
-        result.assert_outcomes(passed=1)
-        return
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [
-            f"cannot isolate test_it: mount(tmpfs, {closed}/in) failed: EACCES",
-            (
-                f"why: {closed}/in cannot be reached by this user (stat() says EACCES), "
-                f"{THERE}"
-            ),
-            f"fix: name another directory, or leave {closed}/in out of tmpfs=",
-        ]
-    )
+    assert (cause.name == "no-directory") is not may_enter
+    if not may_enter:
+        assert cause.why.format_map(values) == (
+            f"{closed}/in cannot be reached by this user (stat() says EACCES), {THERE}"
+        )
+        assert cause.fix.format_map(values) == (
+            f"name another directory, or leave {closed}/in out of tmpfs="
+        )
 
 
 def test_no_more_mounts() -> None:

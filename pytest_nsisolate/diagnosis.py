@@ -124,7 +124,7 @@ def _has_no_room(refused: Refused) -> bool:
 
 def _limit_zero(refused: Refused) -> _Finding:
     if _has_no_room(refused):
-        for name, value in limits().items():
+        for name, value in limits(refused.call).items():
             if value == "0":
                 return {"setting": name}
     return None
@@ -140,15 +140,18 @@ def _nested(refused: Refused) -> _Finding:
 def _limit_reached(refused: Refused) -> _Finding:
     if not _has_no_room(refused):
         return None
-    values = ", ".join(f"{name} is {value}" for name, value in limits().items())
+    found = limits(refused.call)
+    values = ", ".join(f"{name} is {value}" for name, value in found.items())
     return {"values": values}
 
 
-def limits() -> dict[str, str | None]:
+def limits(call: str) -> dict[str, str | None]:
     """
-    Return how many namespaces of each kind there may be.
+    Return how many namespaces there may be of each kind that *call* may be about.
     """
-    names = [f"user.max_{kind}_namespaces" for kind in facts.KINDS]
+    # No other call makes that of the network, which most sandboxes have not.
+    kinds = [kind for kind in facts.KINDS if kind != "net" or "NEWNET" in call]
+    names = [f"user.max_{kind}_namespaces" for kind in kinds]
     return {name: facts.sysctl(name) for name in names}
 
 

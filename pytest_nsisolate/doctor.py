@@ -30,6 +30,7 @@ SPECS = {
     'domainname="lab"': Spec(domainname="lab"),
     'user="root"': Spec(user="root"),
     "proc=False": Spec(proc=False),
+    "net=True": Spec(net=True),
 }
 
 _SETTINGS = (

@@ -240,7 +240,7 @@ class Entry:
         """
         before = os.stat("/")
         directory = Directory.now()
-        linux.setns(self.sandbox.init, _WITHIN)
+        linux.setns(self.sandbox.init, _WITHIN | linux.CLONE_NEWNET * self.sandbox.net)
         # setns() into a mount namespace goes to its root. Source: setns(2). That of a
         # supervisor in a chroot is elsewhere.
         if not os.path.samestat(before, os.stat("/")):

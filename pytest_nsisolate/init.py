@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         domainname: str | None
         proc: bool | None
         tmpfs: tuple[str, ...] | None
+        net: bool
 
 
 #: What init sends: its pidfd, its root directory, and a socket to ask for an audit.
@@ -121,7 +122,10 @@ def _build(request: Request) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # SIGCHLD stays ignored, as in the launcher: the kernel then reaps by itself all
     # orphans that come to this process. Source: wait(2), "Linux notes".
-    linux.unshare(linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNS)
+    kinds = linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNS
+    linux.unshare(kinds | linux.CLONE_NEWNET * request["net"])
+    if request["net"]:
+        bring_up_loopback()
     detach_mounts()
     if request["proc"] is not False:
         mount_proc()
@@ -133,6 +137,20 @@ def _build(request: Request) -> None:
         linux.setdomainname(request["domainname"])
     if request["tmpfs"] is not None:
         fresh.cover(request["tmpfs"])
+
+
+def bring_up_loopback() -> None:
+    """
+    Bring up the loopback interface of a new network namespace, where it is down.
+
+    Source: network_namespaces(7); its addresses are in `linux.set_link_up`.
+    """
+    # One of a family that every kernel has: IPv4 and IPv6 may be missing.
+    made = linux.named("socket()", _socket.socket, _socket.AF_UNIX, _socket.SOCK_DGRAM)
+    try:
+        linux.set_link_up(made.fileno(), "lo")
+    finally:
+        made.close()
 
 
 def detach_mounts() -> None:

@@ -46,15 +46,18 @@ def came_too_late(test: str) -> Explanation:
     )
 
 
-def facts(identity: str | None, pid_on_host: int) -> Isolation:
+def facts(identity: str | None, pid_on_host: int, *, net: bool = False) -> Isolation:
     """
     Return the facts of this process.
 
     Args:
         identity: What user namespace the sandbox is in; None on the host.
         pid_on_host: Process id outside.
+        net: Whether the sandbox has a network of its own.
     """
     namespaces: tuple[str, ...] = () if identity is None else NAMESPACES
+    if net:
+        namespaces += ("net",)
     if identity not in {None, launcher.PLAIN}:
         namespaces += ("user",)
     return Isolation(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # linux/capability.h
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
+# linux/if.h
+IFF_UP = 0x1
+
 # linux/mount.h
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
@@ -41,6 +44,11 @@ CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+# linux/sockios.h
+SIOCGIFFLAGS = 0x8913
+SIOCSIFFLAGS = 0x8914
 
 _CLONE_NAMES = {
     CLONE_NEWUSER: "CLONE_NEWUSER",
@@ -48,6 +56,7 @@ _CLONE_NAMES = {
     CLONE_NEWUTS: "CLONE_NEWUTS",
     CLONE_NEWPID: "CLONE_NEWPID",
     CLONE_NEWNS: "CLONE_NEWNS",
+    CLONE_NEWNET: "CLONE_NEWNET",
 }
 
 
@@ -64,6 +73,16 @@ class _CapData(ctypes.Structure):
         ("effective", ctypes.c_uint32),
         ("permitted", ctypes.c_uint32),
         ("inheritable", ctypes.c_uint32),
+    )
+
+
+class _InterfaceRequest(ctypes.Structure):
+    """``struct ifreq``, netdevice(7), for flags; its union is larger."""
+
+    _fields_ = (
+        ("name", ctypes.c_char * 16),
+        ("flags", ctypes.c_short),
+        ("rest", ctypes.c_char * 22),
     )
 
 
@@ -84,6 +103,7 @@ _functions = {
         "capget",
         "capset",
         "clearenv",
+        "ioctl",
         "mount",
         "prctl",
         "setdomainname",
@@ -228,6 +248,36 @@ def clearenv() -> None:
     Source: clearenv(3); readline(3) sets LINES and COLUMNS past Python.
     """
     _call("clearenv", "clearenv()")
+
+
+def set_link_up(fd: int, name: str) -> None:
+    """
+    Bring up the network interface *name* of the network namespace that *fd* is of.
+
+    Args:
+        fd: Descriptor of any socket.
+        name: The interface, ``lo``, which then has its addresses as well.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: netdevice(7), SIOCSIFFLAGS, which takes CAP_NET_ADMIN. The addresses:
+    inetdev_event() in Linux, net/ipv4/devinet.c, and init_loopback() in
+    net/ipv6/addrconf.c, both before the call returns.
+    """
+    request = _InterfaceRequest(name=os.fsencode(name))
+    for code, text in (
+        (SIOCGIFFLAGS, "SIOCGIFFLAGS"),
+        (SIOCSIFFLAGS, "SIOCSIFFLAGS"),
+    ):
+        _call(
+            "ioctl",
+            f"ioctl({text}, {name})",
+            ctypes.c_int(fd),
+            ctypes.c_ulong(code),
+            ctypes.byref(request),
+        )
+        request.flags |= IFF_UP
 
 
 def set_parent_death_signal(number: int) -> None:

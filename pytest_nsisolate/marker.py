@@ -34,6 +34,7 @@ def isolated(  # noqa: PLR0913 - the grammar
     tmpfs: Sequence[str | os.PathLike[str]] | None = None,
     env: Mapping[str, str | None] | None = None,
     clear_env: bool | None = None,
+    net: bool | None = None,
 ) -> None:
     """
     Run the test in IPC, UTS and PID namespaces of its own.
@@ -58,6 +59,8 @@ def isolated(  # noqa: PLR0913 - the grammar
         tmpfs: Absolute paths of directories that are fresh and empty inside.
         env: Environment variables inside; None for one that is to be unset.
         clear_env: True for no environment variables inside but those in *env*.
+        net: True for a network of its own, with nothing but a loopback interface,
+            which is up.
 
     .. versionadded:: 0.1.0
     """

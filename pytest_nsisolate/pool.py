@@ -25,9 +25,9 @@ from pytest_nsisolate.sandbox import (
 )
 from pytest_nsisolate.spec import Spec
 
-#: What decides which calls a sandbox takes: user, hostname and domain name given, and
-#: no fresh /proc.
-_Sequence: TypeAlias = tuple[str | None, bool, bool, bool]
+#: What decides which calls a sandbox takes: user, hostname and domain name given, no
+#: fresh /proc, and a network.
+_Sequence: TypeAlias = tuple[str | None, bool, bool, bool, bool]
 
 #: How often one is asked for: a dead sandbox may be followed by a dead launcher.
 _TRIES = 3
@@ -60,6 +60,7 @@ class Pool:
             spec.hostname is not None,
             spec.domainname is not None,
             spec.proc is False,
+            bool(spec.net),
         )
         if spec.tmpfs is not None:
             spec = dataclasses.replace(spec, tmpfs=None)

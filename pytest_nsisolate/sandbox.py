@@ -94,6 +94,8 @@ class Sandbox:
     """Socket on which init is asked for an audit."""
     identity: str
     """Which user namespace it is in: see `identity_for`."""
+    net: bool = False
+    """Whether it has a network namespace of its own."""
 
     def is_alive(self) -> bool:
         """
@@ -233,7 +235,7 @@ class Launcher:
         was_prepared = self._asked == _request(spec)
         self.ask(spec)
         try:
-            return self._receive()
+            return dataclasses.replace(self._receive(), net=bool(spec.net))
         except LauncherGone:
             raise
         except Refused:
@@ -241,7 +243,7 @@ class Launcher:
                 raise
         # What stood in the way of a fresh directory then need not be there now.
         self.ask(spec)
-        return self._receive()
+        return dataclasses.replace(self._receive(), net=bool(spec.net))
 
     def _drop_asked(self) -> None:
         """
@@ -315,7 +317,8 @@ def _request(spec: Spec) -> dict[str, object]:
     Return what of *spec* init needs: its `Request`.
     """
     names = ("hostname", "domainname", "proc", "tmpfs")
-    return {name: getattr(spec, name) for name in names}
+    request = {name: getattr(spec, name) for name in names}
+    return {**request, "net": bool(spec.net)}
 
 
 def _start(control: int, supervisor: int, identity: str) -> subprocess.Popen[bytes]:

@@ -67,6 +67,9 @@ class Spec:
     takes; None: what the options say."""
     leaks: Leaks | None = None
     """What becomes of a test that leaves something; None: what the options say."""
+    net: bool | None = None
+    """True: a network of its own, with nothing but a loopback interface, which is up;
+    None: as False, the host's."""
 
     def __post_init__(self) -> None:
         _check_timeout(self.timeout)
@@ -82,6 +85,9 @@ class Spec:
         if self.proc is not None and not isinstance(self.proc, bool):
             msg = f"proc={safe_repr(self.proc)} is neither True, False nor None"
             raise SpecError(msg, "write proc=False, or leave proc= out")
+        if self.net is not None and not isinstance(self.net, bool):
+            msg = f"net={safe_repr(self.net)} is neither True, False nor None"
+            raise SpecError(msg, "write net=True, or leave net= out")
         self.limits()
         # Values that are equal make specs that are equal, and that can be a key.
         object.__setattr__(self, "tmpfs", directories_of(self.tmpfs))

@@ -67,6 +67,7 @@ class Supervisor:
         #: In a guest, its end of the channel; None in the supervisor.
         self.outlet: Outlet | None = None
         self._identity: str | None = None
+        self._has_net = False
         self._options = options
         self._account = account.Account(options)
         self._remains: Remains | None = None
@@ -165,7 +166,7 @@ class Supervisor:
         Return what this process is isolated by.
         """
         pid = os.getpid() if self.outlet is None else self.outlet.pid_on_host
-        return isolation.facts(self._identity, pid)
+        return isolation.facts(self._identity, pid, net=self._has_net)
 
     def close(self) -> None:
         """
@@ -284,7 +285,7 @@ class Supervisor:
         except Entered as entered:
             self._interrupts.close()
             self.outlet = entered.outlet
-            self._identity = sandbox.identity
+            self._identity, self._has_net = sandbox.identity, sandbox.net
             self.succession.forget()
             remains.take_over()
             self._relay.take_over(item, entered.outlet, remains)

@@ -38,7 +38,7 @@ class Step:
     """
 
     group: str
-    """What the step is about: namespaces, mounts, names or entering."""
+    """What the step is about: namespaces, mounts, names, network or entering."""
     name: str
     """The namespace, mount or call."""
     action: Action
@@ -200,6 +200,9 @@ STEPS = (
         group="namespaces", name="mnt", action=lambda: linux.unshare(linux.CLONE_NEWNS)
     ),
     Step(
+        group="namespaces", name="net", action=lambda: linux.unshare(linux.CLONE_NEWNET)
+    ),
+    Step(
         group="mounts",
         name="/ as slave",
         action=_within(linux.CLONE_NEWNS, _nothing),
@@ -236,6 +239,12 @@ STEPS = (
         name="setdomainname()",
         action=_within(linux.CLONE_NEWUTS, lambda: linux.setdomainname("nsisolate")),
         needs=("uts",),
+    ),
+    Step(
+        group="network",
+        name="lo up",
+        action=_within(linux.CLONE_NEWNET, init.bring_up_loopback),
+        needs=("net",),
     ),
     Step(
         group="entering",

@@ -9,8 +9,9 @@ from twins import run_once
 
 WORDS = (
     "takes the keywords hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
-    "nofile, nproc, tmpfs, env, clear_env"
+    "nofile, nproc, tmpfs, env, clear_env, net"
 )
+NET = "write net=True, or leave net= out"
 LEAVE = 'write hostname="t1", or leave hostname= out'
 BAD = [
     (
@@ -55,6 +56,8 @@ BAD = [
         'write memory="512M" (or K, G), or leave memory= out',
     ),
     ("nproc=0", "nproc=0 is not above 0", "write nproc=20, or leave nproc= out"),
+    ("net=1", "net=1 is neither True, False nor None", NET),
+    ("net='lo'", "net='lo' is neither True, False nor None", NET),
     (
         "user='bob'",
         "user='bob' is neither \"root\" nor None",

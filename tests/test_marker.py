@@ -243,6 +243,7 @@ def test_markers_are_listed(pytester: pytest.Pytester) -> None:
     """
     first = ["hostname", "domainname", "user", "proc", "timeout", "leaks"]
     keywords = [*first, "memory", "cpu", "nofile", "nproc", "tmpfs", "env", "clear_env"]
+    keywords.append("net")
     arguments = ", ".join(f"{name}=None" for name in keywords)
     text = f"({arguments}): run the test in Linux "
     result = pytester.runpytest_inprocess(*WITHOUT, "--markers")

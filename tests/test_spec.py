@@ -30,6 +30,7 @@ def test_default() -> None:
         "clear_env": None,
         "timeout": None,
         "leaks": None,
+        "net": None,
     }
 
 
@@ -161,6 +162,17 @@ def test_proc_that_cannot_be(proc: object) -> None:
         Spec(proc=proc)  # type: ignore[arg-type]
     assert caught.value.why == f"proc={proc!r} is neither True, False nor None"
     assert caught.value.fix == "write proc=False, or leave proc= out"
+
+
+@pytest.mark.parametrize("net", [0, 1, "yes", "", [], "lo"])
+def test_net_that_cannot_be(net: object) -> None:
+    """
+    Nothing but a truth value says whether there is to be a network.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(net=net)  # type: ignore[arg-type]
+    assert caught.value.why == f"net={net!r} is neither True, False nor None"
+    assert caught.value.fix == "write net=True, or leave net= out"
 
 
 def test_error_is_a_value_error() -> None:

@@ -8,7 +8,7 @@ SYSTEM_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LANES=(build lint type docs
     newcomer-root tests-root newcomer-rootless tests-rootless
     oldest-root oldest-rootless newest-root newest-rootless
-    plugins-root plugins-rootless)
+    plugins-root plugins-rootless servers)
 
 stop() {
     printf 'ci: %s\n0 passed, 1 failed\n' "$1"
@@ -19,14 +19,20 @@ stop() {
 install_packages() {
     local package missing=()
     for package in gcc git hostname libc6-dev passwd patchelf python3 python3-dev \
-        python3-venv strace util-linux; do
+        python3-venv strace util-linux postgresql redis-server; do
         dpkg --status "$package" >/dev/null 2>&1 || missing+=("$package")
     done
     ((${#missing[@]})) || return 0
     export DEBIAN_FRONTEND=noninteractive
     apt-get update --quiet </dev/null
+    # A service that is installed here is not to be started.
+    local policy=/usr/sbin/policy-rc.d
+    if [[ -e $policy ]]; then policy=; else
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+    fi
     apt-get install --quiet --yes --no-install-recommends "${missing[@]}" </dev/null ||
         echo "ci: could not install ${missing[*]}" >&2
+    [[ -z $policy ]] || rm -f "$policy"
 }
 
 # Print the two one-line commands that README.md gives to a newcomer.

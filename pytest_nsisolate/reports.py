@@ -114,7 +114,13 @@ def append_section(sections: list[tuple[str, str]], title: str, content: str) ->
             between = "\n" if title.startswith("Captured log") else ""
             sections[number] = (title, before + between + content)
             return
-    sections.append((title, content))
+    # pytest has them in this order: what was captured of a phase, and then its log.
+    last = sections[-1][0] if sections else ""
+    kind, _, phase = title.removeprefix("Captured ").partition(" ")
+    if kind != "log" and last == f"Captured log {phase}":
+        sections.insert(len(sections) - 1, (title, content))
+    else:
+        sections.append((title, content))
 
 
 def warning_to_message(warning: warnings.WarningMessage) -> Message:

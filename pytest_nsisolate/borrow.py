@@ -5,11 +5,13 @@ Borrowed fixtures: set up and finalised in the supervisor, seen by the guest.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 import pytest
 
 from pytest_nsisolate import builtin, private
+from pytest_nsisolate.scopes import Node, node_of
 
 
 class Borrowing:
@@ -22,8 +24,11 @@ class Borrowing:
     """
 
     def __init__(self) -> None:
-        #: Whether fixtures of function scope are to be passed over now.
-        self.active = False
+        #: Whose fixtures, and those below, are to be passed over now.
+        self._within: Node | None = None
+        #: What each fixture that has been set up hangs on.
+        self._nodes: weakref.WeakKeyDictionary[pytest.FixtureDef[object], Node]
+        self._nodes = weakref.WeakKeyDictionary()
         self._passed_over: list[pytest.FixtureDef[object]] = []
         self._log: Callable[[pytest.TestReport], None] | None = None
 
@@ -33,33 +38,49 @@ class Borrowing:
         error: BaseException | None = None,
         *,
         log: Callable[[pytest.TestReport], None] | None = None,
+        others: Iterable[pytest.Item] = (),
     ) -> pytest.TestReport:
         """
-        Set up the collectors of *item* and its fixtures of wider than function scope.
+        Set up what *item* borrows: its fixtures and collectors wider than its sandbox.
 
         Args:
             item: The test.
             error: Raised in place of setting up the fixtures, if given.
             log: Called with the report before a debugger opens on its failure.
+            others: Tests whose turn comes later, in the same guest.
 
         Returns:
             The report of that. If it passed, *item* is not on the setup stack.
         """
         self._passed_over.clear()
         properties = item.user_properties[:]
-        state = vars(item)
-        state["setup"] = lambda: self._fill(item, error)
-        state["teardown"] = lambda: None
-        try:
-            with self.telling(log):
-                report = private.run_phase(item, "setup")
-        finally:
-            del state["setup"], state["teardown"]
+        node = node_of(item)
+        before = private.finalizers_within(node)
+        with contextlib.ExitStack() as stack:
+            for one in item.listchain()[:-1]:
+                if node in one.listchain():
+                    stack.enter_context(_replaced(one, lambda: None))
+            fill = lambda: self._fill(item, error, others)  # noqa: E731 - a closure
+            stack.enter_context(_replaced(item, fill))
+            stack.enter_context(self.telling(log))
+            report = private.run_phase(item, "setup")
         if report.passed:
-            private.unwind_item(item, self._passed_over)
             # The hooks that came before the fixtures are called again, inside.
             item.user_properties[:] = properties
+        if report.passed or node is not item:
+            private.unwind_within(node, before)
+            private.forget_passed_over(self._passed_over)
         return report
+
+    def set_up_within(self, node: Node) -> list[pytest.FixtureDef[object]]:
+        """
+        Return the fixtures that are set up and hang on *node* or below.
+        """
+        return [
+            fixturedef
+            for fixturedef, one in self._nodes.items()
+            if fixturedef.cached_result is not None and node in one.listchain()
+        ]
 
     @contextlib.contextmanager
     def telling(
@@ -83,8 +104,8 @@ class Borrowing:
         """
         Say whether the fixture of *request* is one for the guest to set up.
         """
-        # Of function scope, or of class scope where there is no class.
-        return self.active and isinstance(request.node, pytest.Item)
+        # On the item hang those of function scope, or class scope where there is none.
+        return self._within is not None and self._within in request.node.listchain()
 
     def pass_over(
         self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
@@ -97,23 +118,59 @@ class Borrowing:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
-        self, request: pytest.FixtureRequest
+        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
         if not self.passes_over(request):
+            self._nodes[fixturedef] = request.node
             return (yield)
         with _not_shown(request.config):
             return (yield)
 
-    def _fill(self, item: pytest.Item, error: BaseException | None) -> None:
+    def _fill(
+        self,
+        item: pytest.Item,
+        error: BaseException | None,
+        others: Iterable[pytest.Item],
+    ) -> None:
         __tracebackhide__ = True
         if error is not None:
             raise error
         builtin.forget_captured(item.config)
-        self.active = True
+        self._within = node_of(item)
         try:
             private.fill_wide_fixtures(item)
+            for one in others:
+                self._fill_later(one)
         finally:
-            self.active = False
+            self._within = None
+
+    def _fill_later(self, item: pytest.Item) -> None:
+        """
+        Set up what *item* borrows, which its guest must have from the start.
+
+        What fails is kept by pytest, and fails *item* when its turn comes.
+        """
+        if builtin.is_skipped(item):
+            return
+        try:
+            private.walk_through(item)
+        except pytest.exit.Exception:
+            raise
+        except (Exception, pytest.skip.Exception, pytest.fail.Exception):  # noqa: BLE001
+            return
+
+
+@contextlib.contextmanager
+def _replaced(node: object, setup: Callable[[], None]) -> Iterator[None]:
+    """
+    Have *setup* called for that of *node*, and nothing for its teardown.
+    """
+    state = vars(node)
+    state["setup"], state["teardown"] = setup, lambda: None
+    try:
+        yield
+    finally:
+        del state["setup"], state["teardown"]
 
 
 @contextlib.contextmanager

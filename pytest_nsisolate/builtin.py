@@ -175,6 +175,17 @@ def may_fail(item: pytest.Item) -> bool:
     return expected is not None and bool(expected.run)
 
 
+def is_skipped(item: pytest.Item) -> bool:
+    """
+    Say whether a mark of *item* has it skipped, or cannot be made out.
+    """
+    try:
+        plugin = _skipping(item.config)
+        return plugin is not None and plugin.evaluate_skip_marks(item) is not None
+    except (Exception, pytest.fail.Exception):  # noqa: BLE001 - a user's condition
+        return True
+
+
 def stash_of_xfail(config: pytest.Config, *, expected: bool) -> pytest.Stash:
     """
     Return what a test has as its stash that is *expected* to fail, or is not.

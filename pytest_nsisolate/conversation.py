@@ -11,7 +11,7 @@ from typing import NoReturn, cast
 
 import pytest
 
-from pytest_nsisolate import builtin, grammar
+from pytest_nsisolate import builtin, grammar, private
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.leaks import ATTRIBUTE, Leaks
@@ -64,6 +64,8 @@ class Conversation:
     """The report that was logged last."""
     torn_down: bool = False
     """Whether teardown is reported."""
+    apart: bool = False
+    """Whether the guest was forked before what is borrowed was looked at."""
     broken: str | None = None
     """Traceback of an error outside of the test's own phases."""
 
@@ -199,6 +201,10 @@ class Conversation:
                 report.duration += self.borrowed.duration
             old, new = report.sections[: self.before], report.sections[self.before :]
             number = len(self.borrowed.sections) - self.before
+            if self.apart:
+                # Its copy of the test has none of what was captured here.
+                outside = private.captured_sections(self.item)[self.before :]
+                number, new = len(outside), outside + new
             report.sections = old + join_sections(new, number)
         self.last, self.since = report, time.time()
         self.item.user_properties[:] = report.user_properties

@@ -68,6 +68,10 @@ class Guest:
     """Whether it has been let go."""
     was_heard: bool = False
     """Whether it has said anything of its test."""
+    lent: bool = False
+    """Whether its sandbox outlives it, if it finishes."""
+    waits: bool = False
+    """Whether it stands at its gate between two of its tests."""
     garbled: str = ""
     """What came over the channel and is not a message, if anything did."""
 
@@ -99,6 +103,13 @@ class Guest:
         except BlockingIOError:
             raise Garbled("many questions whose answers no one reads") from None
 
+    def go_on(self, word: str) -> None:
+        """
+        Have the guest, which waits between two tests, go on with *word*.
+        """
+        self.waits = self.was_heard = self.was_told = self.interrupted = False
+        self.let_go(word)
+
     def talk(
         self,
         hear: Callable[[Message], str | None],
@@ -118,7 +129,9 @@ class Guest:
         The first of *interrupts* goes to the guest, for the test to make of it what it
         would; a second one is for the supervisor.
 
-        Everything in the sandbox has then been sent SIGKILL; `settle` waits for it.
+        Everything in the sandbox has then been sent SIGKILL; `settle` waits for it. But
+        a guest that waits for another test lives on, and so does a sandbox that is
+        lent, if the guest has finished.
         """
         try:
             said = self._listen(hear, interrupts, deadline or Deadline(None))
@@ -126,6 +139,11 @@ class Guest:
             self.settle()
             self.reap()
             raise
+        if self.waits:
+            return ending.Finished()
+        if self.lent and said == ending.Finished():
+            self._end_alone()
+            return said
         if isinstance(said, ending.NeverStarted):
             said = ending.NeverStarted(self.sandbox.judge(said.refused))
         elif grace is not None:
@@ -165,6 +183,15 @@ class Guest:
             # pid_namespaces(7), "The namespace init process".
             self.reap()
         self.sandbox.close()
+
+    def _end_alone(self) -> None:
+        """
+        End the guest, which is done, and leave the sandbox to who has lent it.
+        """
+        self.settled = True
+        self._signal(signal.SIGKILL)
+        self.reap()
+        self.sandbox.forget()
 
     def reap(self) -> Exited | Killed:
         """
@@ -285,6 +312,9 @@ class Guest:
             message = self.inlet.ready.popleft()
             match message.get("kind"):
                 case "done":
+                    return ending.Finished()
+                case "over":
+                    self.waits = True
                     return ending.Finished()
                 case "refused":
                     if self.was_heard:

@@ -51,10 +51,10 @@ def pytest_nsisolate_enter(
     Get ready, in a guest, before anything of its test is run there.
 
     It is inside: what is done here is done to the sandbox and the process of the test.
-    If this raises, the test has failed.
+    If this raises, the test has failed. Where tests share a guest this is called once.
 
     Args:
-        item: The test.
+        item: The test, or the first of them.
         send: What is called where the guest may end at once: it has what is to be
             carried over collected and sent.
         spec: What the test asks for.

@@ -16,7 +16,13 @@ from pytest_nsisolate.errors import Explanation, LeakWarning
 from pytest_nsisolate.leaks import ATTRIBUTE, Leaks, details, leaks_in, sentence, unseen
 
 
-def judge(talk: Conversation, facts: Facts | None, *, fails: bool) -> None:
+def judge(
+    talk: Conversation,
+    facts: Facts | None,
+    *,
+    fails: bool,
+    sharers: str | None = None,
+) -> None:
     """
     Warn of what a test has left, or fail its teardown.
 
@@ -24,26 +30,29 @@ def judge(talk: Conversation, facts: Facts | None, *, fails: bool) -> None:
         talk: What its guest has said.
         facts: What was in its sandbox when it was over; None if that is not known.
         fails: Whether the policy is to fail.
+        sharers: Whose tests shared the sandbox, if others than this one did.
     """
     name = talk.item.name
     texts = [explain_unseen(name, facts)]
     if facts is not None:
         talk.leaks = leaks_in(facts)
-        texts += [explain(name, talk.leaks)] if talk.leaks else []
+        texts += [explain(name, talk.leaks, sharers)] if talk.leaks else []
     for text in filter(None, texts):
         error = pytest.fail.Exception(text, pytrace=False)
         if fails or _is_error(talk.item, text):
             talk.fail_teardown(failed_report(talk.item, "teardown", error))
 
 
-def explain(name: str, leaks: Leaks) -> str:
+def explain(name: str, leaks: Leaks, sharers: str | None = None) -> str:
     """
-    Return the three lines on what the test *name* has left.
+    Return the three lines on what the test *name* has left, or *sharers* by then.
     """
+    whose = f"{name}, the last of {sharers}," if sharers else name
+    where = "the sandbox that they share" if sharers else "its sandbox"
     return str(
         Explanation(
-            what=f"{name} left {sentence(leaks)}",
-            why=f"found in its sandbox when it was over: {'; '.join(details(leaks))}",
+            what=f"{whose} left {sentence(leaks)}",
+            why=f"found in {where} when it was over: {'; '.join(details(leaks))}",
             fix="end or remove it in the test or a fixture of it, or accept it with "
             '@pytest.mark.isolated(leaks="ignore")',
         )

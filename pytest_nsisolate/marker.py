@@ -35,6 +35,8 @@ def isolated(  # noqa: PLR0913 - the grammar
     env: Mapping[str, str | None] | None = None,
     clear_env: bool | None = None,
     net: bool | None = None,
+    scope: str | None = None,
+    fork: bool | None = None,
 ) -> None:
     """
     Run the test in IPC, UTS and PID namespaces of its own.
@@ -61,6 +63,10 @@ def isolated(  # noqa: PLR0913 - the grammar
         clear_env: True for no environment variables inside but those in *env*.
         net: True for a network of its own, with nothing but a loopback interface,
             which is up.
+        scope: ``"class"``, ``"module"``, ``"package"`` or ``"session"``, whose tests
+            share a sandbox; ``"function"`` for one of the test's own; None for what the
+            options say.
+        fork: True to run each test that shares a sandbox in a process of its own.
 
     .. versionadded:: 0.1.0
     """

@@ -10,7 +10,7 @@ from typing import Literal, NoReturn, TypeAlias, cast, get_args
 import pytest
 
 from pytest_nsisolate.errors import Explanation
-from pytest_nsisolate.spec import Leaks, is_duration
+from pytest_nsisolate.spec import Leaks, Scope, is_duration
 
 #: Where a session keeps its `Options`.
 key = pytest.StashKey["Options"]()
@@ -40,6 +40,8 @@ class Options:
     """What becomes of a test that leaves something in its sandbox."""
     grace: float
     """Seconds that processes have to end when their test is over."""
+    scope: Scope
+    """Whose tests share a sandbox."""
     leaks_asked: bool
     """Whether the command line says `leaks`."""
     flavours: tuple[Flavour, ...]
@@ -66,6 +68,7 @@ class Options:
             timeout=_seconds(config, "timeout", 0.0, "60"),
             leaks=cast("Leaks", _choice(config, "leaks", get_args(Leaks), "warn")),
             grace=_seconds(config, "leak_grace", DEFAULT_GRACE, "0.5"),
+            scope=cast("Scope", _choice(config, "scope", get_args(Scope), "function")),
             leaks_asked=config.getoption("nsisolate_leaks") is not None,
             flavours=_flavours(config, off=given is False),
             usage=_number(config, "usage", "10"),
@@ -218,5 +221,9 @@ _WITH_VALUE = {
     "usage": (
         "N",
         "Show the N isolated tests that used most processor time and memory (0: all)",
+    ),
+    "scope": (
+        "{function,class,module,package,session}",
+        "Whose tests share a sandbox (default: function, each has its own)",
     ),
 }

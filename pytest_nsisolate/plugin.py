@@ -92,6 +92,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if supervisor.outlet is not None:
         # This is the guest, and the protocol inside is the usual one.
         return None
+    supervisor.groups.leave(item)
     wish = wish_of(item)
     if wish is None:
         supervisor.succession.leave_to_host()
@@ -130,6 +131,13 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     if supervisor.outlet is None and not on_host:
         pytest.fail(str(came_too_late(request.node.name)), pytrace=False)
     return supervisor.facts()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    supervisor = session.config.stash[_supervisor]
+    if supervisor.outlet is None:
+        supervisor.groups.leave(None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

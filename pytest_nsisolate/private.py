@@ -7,10 +7,11 @@ would take its place.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -126,18 +127,92 @@ def pass_over(
     return True
 
 
-def unwind_item(
-    item: pytest.Item, passed_over: Iterable[pytest.FixtureDef[object]]
-) -> None:
+def forget_passed_over(passed_over: Iterable[pytest.FixtureDef[object]]) -> None:
     """
-    Take *item* off the stack of what is set up; its collectors stay.
+    Have pytest take the fixtures *passed_over* for not set up.
 
-    Its fixtures, which were passed over, are not finished: they have not begun.
+    They are not finished: they have not begun.
     """
-    _stack(item.session).pop(item)
     for fixturedef in passed_over:
         fixturedef.cached_result = None
         fixturedef._finalizers.clear()
+
+
+def finalizers_within(node: pytest.Item | pytest.Collector) -> dict[Any, int]:
+    """
+    Return what of *node* and below it is set up, and how many finalizers that has.
+    """
+    stack = _stack(node.session)
+    return {
+        one: len(finalizers)
+        for one, (finalizers, _) in stack.items()
+        if node in one.listchain()
+    }
+
+
+def unwind_within(node: pytest.Item | pytest.Collector, before: dict[Any, int]) -> None:
+    """
+    Have of *node* and below be set up what was *before*, and finish nothing.
+    """
+    stack = _stack(node.session)
+    for one in finalizers_within(node):
+        if one in before:
+            del stack[one][0][before[one] :]
+        else:
+            del stack[one]
+
+
+def walk_through(item: pytest.Item) -> None:
+    """
+    Set up the fixtures of *item*, whose turn comes later, as `fill_wide_fixtures`.
+
+    What is only needed for that is on the stack then, and is for `unwind_within`.
+    """
+    stack = _stack(item.session)
+    for node in item.listchain():
+        stack.setdefault(node, ([], None))
+    try:
+        fill_wide_fixtures(item)
+    finally:
+        refresh_request(item)
+
+
+def forget_within(
+    node: pytest.Item | pytest.Collector,
+    fixturedefs: Iterable[pytest.FixtureDef[object]],
+) -> None:
+    """
+    In a guest: take *node* and what is below for not set up, and *fixturedefs*, too.
+
+    Their finalizers are kept, as by `forget_borrowed`.
+    """
+    stack = _stack(node.session)
+    kept = node.session.stash.setdefault(_kept, [])
+    for one in finalizers_within(node):
+        kept.append(stack.pop(one))
+    for fixturedef in fixturedefs:
+        kept += [fixturedef.cached_result, *fixturedef._finalizers]
+        fixturedef.cached_result = None
+        fixturedef._finalizers.clear()
+
+
+def wide_parameters(item: pytest.Item, inside: Iterable[str]) -> dict[str, int]:
+    """
+    Return which of its values *item* has of each parameter of a wider scope.
+
+    Args:
+        item: The test.
+        inside: The scopes that are not wider.
+    """
+    # Since 7.0. Public would be: what a parameter's scope is.
+    callspec: Any = getattr(item, "callspec", None)
+    if callspec is None:
+        return {}
+    return {
+        name: index
+        for name, index in callspec.indices.items()
+        if name in callspec._arg2scope and callspec._arg2scope[name].value not in inside
+    }
 
 
 def forget_borrowed(session: pytest.Session) -> None:
@@ -166,6 +241,23 @@ def keep_nothing_for(nextitem: pytest.Item) -> None:
     """
     # Since 6.3, what it needs is looked up by this. Public would be: an argument.
     vars(nextitem)["listchain"] = list
+
+
+@contextlib.contextmanager
+def keeping(nextitem: pytest.Item | None, kept: pytest.Item | None) -> Iterator[None]:
+    """
+    In a guest: keep what *kept* needs, though for hooks *nextitem* is the next.
+    """
+    if nextitem is None or nextitem is kept:
+        yield
+        return
+    keep_nothing_for(nextitem)
+    if kept is not None:
+        vars(nextitem)["listchain"] = kept.listchain
+    try:
+        yield
+    finally:
+        del vars(nextitem)["listchain"]
 
 
 def tear_down_rest(session: pytest.Session) -> None:
@@ -225,6 +317,16 @@ def number_of_sections(item: pytest.Item) -> int:
     Return how many sections of captured output *item* has.
     """
     return len(item._report_sections)
+
+
+def captured_sections(item: pytest.Item) -> list[tuple[str, str]]:
+    """
+    Return the sections of captured output that *item* has, as reports have them.
+    """
+    return [
+        (f"Captured {kind} {when}", content)
+        for when, kind, content in item._report_sections
+    ]
 
 
 def keep_sections(item: pytest.Item, reports: Sequence[pytest.TestReport]) -> None:

@@ -9,11 +9,9 @@ there are four hooks, whose calls go over the channel and are made in the superv
 from __future__ import annotations
 
 import gc
-import os
 import traceback
 import warnings
 from collections.abc import Generator
-from types import TracebackType
 
 import pluggy
 import pytest
@@ -32,7 +30,12 @@ from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.errors import Unlimited
 from pytest_nsisolate.output import flush, flush_output
 from pytest_nsisolate.remains import Remains
-from pytest_nsisolate.reports import report_to_message, warning_to_message
+from pytest_nsisolate.reports import (
+    interruption_to_message,
+    report_to_message,
+    warning_to_message,
+)
+from pytest_nsisolate.turns import END, item_of
 from pytest_nsisolate.wish import wish_of
 
 
@@ -57,6 +60,8 @@ class Relay:
         self._remains: Remains | None = None
         self._others: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
+        #: The filters of warnings around the protocol of a test.
+        self._filters = warnings.filters[:]
 
     def prepare(self, item: pytest.Item) -> None:
         """
@@ -105,37 +110,114 @@ class Relay:
         """
         item = self._item
         assert item is not None
+        self._settle_in(item)
+        nextitem = item_of(item.session, number)
+        if self._enter(item, outlet):
+            self._run(item, nextitem, None, outlet)
+            self._leave(item)
+
+    def run_tests(self, outlet: Outlet, word: str) -> None:
+        """
+        In a guest that tests share: run them one after the other, as it is told.
+
+        Args:
+            outlet: Where to send what they report.
+            word: What `turn` says of the first; `END` ends it early.
+        """
+        item = self._item
+        assert item is not None
+        session, is_first = item.session, True
+        self._settle_in(item)
+        self._waits = True
+        while word != END:
+            item, nextitem, kept = self._take_turn(session, word)
+            # Those around the first were there before the fork.
+            warnings.resetwarnings()
+            warnings.filters[:] = self._filters  # type: ignore[index]
+            if not self._enter(item, outlet, is_first=is_first):
+                return
+            is_first = False
+            goes_on = self._run(item, nextitem, kept, outlet)
+            if kept is None or not goes_on:
+                self._leave(item)
+                return
+            flush(item.config)
+            outlet.send({"kind": "over"})
+            word = outlet.wait()
+        try:
+            private.tear_down_rest(session)
+        finally:
+            self._leave(item)
+
+    def _take_turn(
+        self, session: pytest.Session, word: str
+    ) -> tuple[pytest.Item, pytest.Item | None, pytest.Item | None]:
+        number, *others, failed = word.split()
+        item = session.items[int(number)]
+        nextitem, kept = (item_of(session, other) for other in others)
+        # What else ran meanwhile counts too.
+        session.testsfailed = int(failed)
+        self._item, self._began = item, False
+        return item, nextitem, kept
+
+    def _settle_in(self, item: pytest.Item) -> None:
         helpers.forget_multiprocessing()
         helpers.forget_exit_handlers()
         private.forget_borrowed(item.session)
+
+    def _enter(
+        self, item: pytest.Item, outlet: Outlet, *, is_first: bool = True
+    ) -> bool:
+        """
+        Get ready for *item*, and say whether it can be run.
+        """
         private.refresh_request(item)
-        session = item.session
-        nextitem = session.items[int(number)] if number != NONE else None
-        if nextitem is not None:
-            private.keep_nothing_for(nextitem)
         # What wraps the protocol has begun outside, and begins again inside.
         properties = item.user_properties
         del properties[item.stash.get(_properties, len(properties)) :]
+        if not is_first:
+            return True
         variables.set_for(item)
         item.ihook.pytest_nsisolate_enter(
-            item=item,
-            send=lambda: send_payload(item, outlet, None),
-            spec=wish_of(item),
+            item=item, send=self._send_payload, spec=wish_of(item)
         )
         terminal.take_when_reading(self._tell_of_terminal)
         try:
             breach.confine(item)
         except Unlimited as error:
             outlet.send(breach.refusal(error))
-            return
+            return False
+        return True
+
+    def _send_payload(self) -> None:
+        if self._outlet is not None and self._item is not None:
+            send_payload(self._item, self._outlet, None)
+
+    def _run(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        kept: pytest.Item | None,
+        outlet: Outlet,
+    ) -> bool:
+        """
+        Run *item*, keep what *kept* needs, and say whether another may follow.
+        """
+        session = item.session
+        interrupted = False
         try:
             outlet.unblock_signals()
-            item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+            with private.keeping(nextitem, kept):
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            interrupted = True
             _end_session(session)
-            outlet.send(_interruption(error))
+            outlet.send(interruption_to_message(error))
         send_payload(item, outlet, None)
         self._send_end(session, "at the end")
+        return not interrupted
+
+    def _leave(self, item: pytest.Item) -> None:
         helpers.run_exit_handlers()
         flush(item.config)
 
@@ -144,6 +226,7 @@ class Relay:
         self, item: pytest.Item
     ) -> Generator[None, object, object]:
         if self._outlet is None:
+            self._filters = warnings.filters[:]
             item.stash[_properties] = len(item.user_properties)
         return (yield)
 
@@ -237,25 +320,8 @@ RELAYED = (
 )
 
 
-#: In place of the number of a test: there is none.
-NONE = "-"
-
-_number = pytest.StashKey[str]()
-
 #: How many user properties an item had when its protocol began.
 _properties = pytest.StashKey[int]()
-
-
-def number_of(item: pytest.Item | None) -> str:
-    """
-    Return which of the tests of its session *item* is, as a guest is told it.
-    """
-    if item is None:
-        return NONE
-    if _number not in item.stash:
-        for number, one in enumerate(item.session.items):
-            one.stash[_number] = str(number)
-    return item.stash.get(_number, NONE)
 
 
 def send_payload(
@@ -275,27 +341,3 @@ def _end_session(session: pytest.Session) -> None:
         private.tear_down_rest(session)
     except BaseException:  # noqa: BLE001 - printed, as pytest ends with it either way
         traceback.print_exc()
-
-
-def _interruption(error: BaseException) -> Message:
-    """
-    Return *error*, which ends the session, as a message: what and where.
-    """
-    place = _innermost(error.__traceback__)
-    return {
-        "kind": "interrupted",
-        "exit": isinstance(error, pytest.exit.Exception),
-        "text": str(getattr(error, "msg", error)),
-        "returncode": getattr(error, "returncode", None),
-        "filename": place[0],
-        "lineno": place[1],
-    }
-
-
-def _innermost(trace: TracebackType | None) -> tuple[str, int]:
-    filename, lineno = os.devnull, 1
-    while trace is not None:
-        if not trace.tb_frame.f_locals.get("__tracebackhide__", False):
-            filename, lineno = trace.tb_frame.f_code.co_filename, trace.tb_lineno
-        trace = trace.tb_next
-    return filename, lineno

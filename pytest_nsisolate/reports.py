@@ -5,9 +5,11 @@ Reports and warnings on their way from guest to supervisor.
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -243,3 +245,27 @@ def _plain_copy(report: pytest.TestReport) -> pytest.TestReport:
         start=report.start,
         stop=report.stop,
     )
+
+
+def interruption_to_message(error: BaseException) -> Message:
+    """
+    Return *error*, which ends the session, as a message: what and where.
+    """
+    place = _innermost(error.__traceback__)
+    return {
+        "kind": "interrupted",
+        "exit": isinstance(error, pytest.exit.Exception),
+        "text": str(getattr(error, "msg", error)),
+        "returncode": getattr(error, "returncode", None),
+        "filename": place[0],
+        "lineno": place[1],
+    }
+
+
+def _innermost(trace: TracebackType | None) -> tuple[str, int]:
+    filename, lineno = os.devnull, 1
+    while trace is not None:
+        if not trace.tb_frame.f_locals.get("__tracebackhide__", False):
+            filename, lineno = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+    return filename, lineno

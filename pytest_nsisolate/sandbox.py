@@ -155,6 +155,24 @@ class Sandbox:
         readable(self.init, ANSWER_TIMEOUT)
         self.forget()
 
+    def lend(self) -> Sandbox:
+        """
+        Return the same sandbox with descriptors of its own.
+
+        Raises:
+            Refused: There can be no more descriptors.
+        """
+        fds: list[int] = []
+        try:
+            for fd in (self.init, self.root, self.asker):
+                fds.append(os.dup(fd))  # noqa: PERF401 - those are closed on an error
+        except OSError as error:
+            for fd in fds:
+                os.close(fd)
+            raise Refused("dup()", error.errno or 0) from None
+        init, root, asker = fds
+        return dataclasses.replace(self, init=init, root=root, asker=asker)
+
     def forget(self) -> None:
         """
         Close the descriptors, and leave the sandbox to whoever else has them.

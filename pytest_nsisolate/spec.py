@@ -23,6 +23,9 @@ LONGEST = (2**31 - 1) // 1000
 #: What becomes of a test that leaves something in its sandbox.
 Leaks: TypeAlias = Literal["ignore", "warn", "fail"]
 
+#: Whose tests share a sandbox; a fixture's scopes have these names, too.
+Scope: TypeAlias = Literal["function", "class", "module", "package", "session"]
+
 #: The namespaces of every sandbox, by their names in /proc/PID/ns.
 NAMESPACES = ("ipc", "uts", "pid", "mnt")
 
@@ -71,6 +74,12 @@ class Spec:
     """True: a network of its own, with nothing but a loopback interface, which is up;
     None: as False, the host's."""
 
+    scope: Scope | None = None
+    """Whose tests share the sandbox; None: what the options say."""
+    fork: bool | None = None
+    """True: each test that shares the sandbox has a guest of its own; None: as False,
+    they share one."""
+
     def __post_init__(self) -> None:
         _check_timeout(self.timeout)
         if self.leaks is not None and self.leaks not in get_args(Leaks):
@@ -88,6 +97,13 @@ class Spec:
         if self.net is not None and not isinstance(self.net, bool):
             msg = f"net={safe_repr(self.net)} is neither True, False nor None"
             raise SpecError(msg, "write net=True, or leave net= out")
+        if self.scope is not None and self.scope not in get_args(Scope):
+            known = ", ".join(f'"{one}"' for one in get_args(Scope))
+            msg = f"scope={safe_repr(self.scope)} is none of {known}"
+            raise SpecError(msg, 'write scope="module", or leave scope= out')
+        if self.fork is not None and not isinstance(self.fork, bool):
+            msg = f"fork={safe_repr(self.fork)} is neither True, False nor None"
+            raise SpecError(msg, "write fork=True, or leave fork= out")
         self.limits()
         # Values that are equal make specs that are equal, and that can be a key.
         object.__setattr__(self, "tmpfs", directories_of(self.tmpfs))

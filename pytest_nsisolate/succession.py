@@ -40,15 +40,28 @@ class Succession:
         self._current: Guest | None = None
         #: The one that waits for its test to come, which, and how many had failed.
         self._ahead: tuple[pytest.Item, int, Guest] | None = None
+        #: What outlives a test: guests that wait for their next, and lent sandboxes.
+        self.kept: list[Guest | Sandbox] = []
 
-    def begin(self, item: pytest.Item, spec: Spec, word: str) -> Guest:
+    def begin(
+        self, item: pytest.Item, spec: Spec, word: str, lent: Sandbox | None = None
+    ) -> Guest:
         """
         Return the guest of *item*, in a sandbox for *spec*, let go with *word*.
+
+        Args:
+            item: The test.
+            spec: What it asks for.
+            word: What its guest is told.
+            lent: A sandbox for it that is to outlive it.
 
         Raises:
             Refused: It cannot be had.
         """
-        process = self._take_ahead(item) or self._fork(item, self.pool.take(spec))
+        process = self._take_ahead(item) or self._fork(
+            item, lent or self.pool.take(spec)
+        )
+        process.lent = lent is not None
         # From here on it is found and ended whatever happens.
         before, self._current = self._current, process
         if before is not None:
@@ -60,6 +73,22 @@ class Succession:
         if before is not None:
             before.reap()
         return process
+
+    def go_on(self, process: Guest, word: str) -> None:
+        """
+        Let go *process*, which was kept, with *word*.
+        """
+        self.settle()
+        self.kept.remove(process)
+        self._current = process
+        process.go_on(word)
+
+    def keep(self, process: Guest) -> None:
+        """
+        Have *process*, which was let go last, wait for another test.
+        """
+        self._current = None
+        self.kept.append(process)
 
     def begin_next(self, item: pytest.Item, nextitem: pytest.Item, spec: Spec) -> None:
         """
@@ -90,7 +119,8 @@ class Succession:
         """
         self.settle()
         self._drop_ahead()
-        self.pool.rest()
+        if not self.kept:
+            self.pool.rest()
 
     def forget(self) -> None:
         """
@@ -101,6 +131,8 @@ class Succession:
             self._current.forget()
         if self._ahead is not None:
             self._ahead[2].forget()
+        for one in self.kept:
+            one.forget()
 
     def _take_ahead(self, item: pytest.Item) -> Guest | None:
         """

@@ -36,14 +36,15 @@ from pytest_nsisolate.ending import (
 from pytest_nsisolate.entry import Entered, Outlet
 from pytest_nsisolate.errors import Explanation, Refused
 from pytest_nsisolate.fork import fork_guest
+from pytest_nsisolate.groups import Groups
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.output import flush
-from pytest_nsisolate.relay import number_of
 from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
+from pytest_nsisolate.scopes import node_of, others, share_of
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.succession import Succession
 from pytest_nsisolate.untouched import os
@@ -72,6 +73,8 @@ class Supervisor:
         self._account = account.Account(options)
         self._remains: Remains | None = None
         self._interrupts = Interrupts()
+        self.groups = Groups(self.succession, self._interrupts, options.grace)
+        self._is_shared = False
 
     def run(
         self,
@@ -159,7 +162,8 @@ class Supervisor:
         """
         In a guest: run its test, and end.
         """
-        entered.live(self._relay.run_test)
+        relay = self._relay
+        entered.live(relay.run_tests if self._is_shared else relay.run_test)
 
     def facts(self) -> Isolation:
         """
@@ -172,6 +176,7 @@ class Supervisor:
         """
         End every process that this has started.
         """
+        self.groups.leave(None)
         self.succession.leave_to_host()
         self._interrupts.close()
         if self._remains is not None:
@@ -187,14 +192,22 @@ class Supervisor:
         None. A test that may be skipped has them called, to be skipped without a fork.
         """
         item = talk.item
+        if self.groups.has_guest(item):
+            if private.stays_set_up(item, nextitem):
+                return None
+            self.succession.settle()
+            report = self.borrowing.set_up(item)
+            # What fails or skips it here does so inside.
+            return report if report.passed else None
         if (
-            not ahead.is_skippable(item)
+            node_of(item) is item
+            and not ahead.is_skippable(item)
             and private.is_all_set_up(item)
             and private.stays_set_up(item, nextitem)
         ):
             return None
         self.succession.settle()
-        return self.borrowing.set_up(item, log=talk.log)
+        return self.borrowing.set_up(item, log=talk.log, others=others(item, nextitem))
 
     def _run_guest(
         self,
@@ -215,11 +228,11 @@ class Supervisor:
             cover.check(spec, item)
         try:
             with self._interrupts:
-                process = self.succession.begin(item, spec, number_of(nextitem))
+                process = self.groups.begin(talk, nextitem)
                 # What is started beside a test would count against its limit.
                 following = next_spec if spec.nproc is None else None
                 if nextitem is not None and following is not None:
-                    self.succession.begin_next(item, nextitem, following)
+                    self.groups.begin_next(item, nextitem, following)
                 talk.deadline = Deadline(spec.timeout or None)
                 grace = None if spec.leaks == "ignore" else self._options.grace
                 ended = process.talk(talk.hear, self._interrupts, talk.deadline, grace)
@@ -234,15 +247,25 @@ class Supervisor:
         finally:
             if talk.terminal:
                 terminal.take()
-        told = self._account.is_wanted(item)
+        goes_on = self.groups.keep(talk, nextitem, process, ended)
+        # A guest that waits for another test has not ended.
+        told = self._account.is_wanted(item) and not process.waits
         if told:
             self.succession.settle()
             self._account.note(talk, process)
         self._report_ending(talk, process, ended)
         if spec.leaks != "ignore" and not (
-            talk.interruption or (process.left is None and ended != Finished())
+            goes_on
+            or talk.interruption
+            or (process.left is None and ended != Finished())
         ):
-            leak_policy.judge(talk, process.left, fails=spec.leaks == "fail")
+            share = share_of(item)
+            leak_policy.judge(
+                talk,
+                process.left,
+                fails=spec.leaks == "fail",
+                sharers=None if share is None else share.name,
+            )
         if told:
             self._account.tell(talk, ended, process)
 
@@ -289,6 +312,10 @@ class Supervisor:
             self.succession.forget()
             remains.take_over()
             self._relay.take_over(item, entered.outlet, remains)
+            node = node_of(item)
+            self._is_shared = node is not item
+            if self._is_shared:
+                private.forget_within(node, self.borrowing.set_up_within(node))
             raise
 
     def _get_remains(self, config: pytest.Config) -> Remains:

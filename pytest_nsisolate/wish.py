@@ -110,6 +110,7 @@ def _complete(spec: Spec, chosen: Options) -> Spec:
         spec,
         timeout=chosen.timeout if spec.timeout is None else spec.timeout,
         leaks=spec.leaks or chosen.leaks,
+        scope=spec.scope or chosen.scope,
     )
 
 

@@ -38,6 +38,7 @@ class Carrier:
         self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
     ) -> None:
         made = _benchmarks(item.config)[self._known :] if report is None else []
+        self._known += len(made)
         if made:
             payload[_NAME] = [_to_message(one) for one in made]
 

@@ -33,7 +33,9 @@ class Carrier:
     ) -> None:
         # There since 3.0: whether there is to be a report at all.
         if report is None and _plugin()._had_flaky_tests:
-            payload[_NAME] = _plugin().stream.getvalue()[self._known :]
+            text = _plugin().stream.getvalue()
+            payload[_NAME] = text[self._known :]
+            self._known = len(text)
 
     @pytest.hookimpl
     def pytest_nsisolate_hand_over(self, payload: Message) -> None:

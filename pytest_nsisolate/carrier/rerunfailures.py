@@ -52,8 +52,8 @@ class Carrier:
         if plugin.get_reruns_count(item) is not None:
             # Here it runs once, and a failure is not yet one of the session.
             item.config.option.maxfail = 0
-            plugin.pytest_runtest_protocol = _leave
-            plugin.get_reruns_count = _leave
+        plugin.pytest_runtest_protocol = _leave
+        plugin.get_reruns_count = _leave
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(

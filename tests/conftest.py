@@ -20,7 +20,7 @@ from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.sandbox import identity_for
 from pytest_nsisolate.spec import Spec
 
-pytest_plugins = ["pytester", "twins"]
+pytest_plugins = ["pytester", "twins", "stories"]
 
 #: Set in CI: a test that this machine cannot run is then a failure, not a skip.
 MUST_WORK = "NSISOLATE_MUST_WORK"

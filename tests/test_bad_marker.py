@@ -9,7 +9,7 @@ from twins import run_once
 
 WORDS = (
     "takes the keywords hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
-    "nofile, nproc, tmpfs, env, clear_env, net"
+    "nofile, nproc, tmpfs, env, clear_env, net, scope, fork"
 )
 NET = "write net=True, or leave net= out"
 LEAVE = 'write hostname="t1", or leave hostname= out'

@@ -242,8 +242,8 @@ def test_markers_are_listed(pytester: pytest.Pytester) -> None:
     ``--markers`` shows both names with what they take.
     """
     first = ["hostname", "domainname", "user", "proc", "timeout", "leaks"]
-    keywords = [*first, "memory", "cpu", "nofile", "nproc", "tmpfs", "env", "clear_env"]
-    keywords.append("net")
+    more = ["memory", "cpu", "nofile", "nproc", "tmpfs", "env", "clear_env", "net"]
+    keywords = [*first, *more, "scope", "fork"]
     arguments = ", ".join(f"{name}=None" for name in keywords)
     text = f"({arguments}): run the test in Linux "
     result = pytester.runpytest_inprocess(*WITHOUT, "--markers")

@@ -164,6 +164,15 @@ def test_xdist(pytester: pytest.Pytester) -> None:
     assert found["files"] == 1
 
 
+def test_shared(pytester: pytest.Pytester) -> None:
+    """
+    Of tests that share a guest the same is measured.
+    """
+    pytester.makepyfile(_TESTS)
+    found = same(pytester, "--nsisolate-scope=module", *COV, "--cov-branch")
+    assert found["files"] == 1
+
+
 def test_report(pytester: pytest.Pytester) -> None:
     """
     The table is the same, and the limit below which the run fails.

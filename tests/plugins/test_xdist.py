@@ -153,6 +153,39 @@ def test_modes(mode: str, pytester: pytest.Pytester) -> None:
         assert len(runners["test_"]) == 1
 
 
+@pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile"])
+def test_shared(mode: str, pytester: pytest.Pytester) -> None:
+    """
+    Tests that share a sandbox and come to one process share it, in each mode.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+        pytestmark = pytest.mark.isolated(scope="class")
+        class Base:
+            seen = []
+            @pytest.fixture(scope="class", autouse=True)
+            def once(self):
+                yield
+                self.seen.clear()
+            @pytest.mark.parametrize("number", range(8))
+            def test_number(self, number):
+                self.seen.append(number)
+                assert number != 5
+        class TestOne(Base): seen = []
+        class TestTwo(Base):
+            seen = []
+            def test_all(self): print("seen", len(self.seen))
+        """
+    )
+    arguments = [*NAMED, "-n2", f"--dist={mode}", "-rP"]
+    run = run_once(pytester, arguments, apart=True)
+    run.result.assert_outcomes(passed=15, failed=2)
+    assert not any(run.places)
+    if mode != "load":
+        run.result.stdout.fnmatch_lines(["seen 8"])
+
+
 @pytest.mark.parametrize("limit", ["-x", "--maxfail=2"])
 def test_maxfail(limit: str, pytester: pytest.Pytester) -> None:
     """

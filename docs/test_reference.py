@@ -29,6 +29,7 @@ SPEAKING = (
     "clash",
     "confinement",
     "crash",
+    "groups",
     "isolation",
     "leak_policy",
     "limits",

@@ -197,14 +197,23 @@ def said(base: Path, prefix: str) -> list[str]:
     """
 
     def call(name: str, path: str, number: str) -> str:
+        """
+        Return what is said of test *name*, where mount() of *path* failed.
+        """
         return (
             f"cannot isolate test_{name}: mount(tmpfs, {base}/{path}) failed: {number}"
         )
 
     def hides(name: str, path: str, what: str) -> str:
+        """
+        Return what is said of test *name*, whose *path* would hide *what*.
+        """
         return f'cannot isolate test_{name}: a fresh directory at "{path}" would {what}'
 
     def no(name: str, path: str) -> str:
+        """
+        Return what is said of the bad path *path* of test *name*.
+        """
         return f'cannot isolate test_{name}: no fresh directory can be at "{path}"'
 
     here = base.parent

@@ -13,6 +13,7 @@ import dataclasses
 import pytest
 
 from pytest_nsisolate import crash, leak_policy, scopes
+from pytest_nsisolate.account import Account
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.ending import Ending, Finished
@@ -47,14 +48,20 @@ class Groups:
     Args:
         succession: Of all guests.
         interrupts: Where Ctrl-C is noted.
+        account: What is told of guests that have ended.
         grace: Seconds for what runs in a sandbox to end.
     """
 
     def __init__(
-        self, succession: Succession, interrupts: Interrupts, grace: float
+        self,
+        succession: Succession,
+        interrupts: Interrupts,
+        account: Account,
+        grace: float,
     ) -> None:
         self._succession = succession
         self._interrupts = interrupts
+        self._account = account
         self._grace = grace
         self._live: list[Group] = []
 
@@ -191,7 +198,10 @@ class Groups:
         elif spec.leaks != "ignore":
             fails = spec.leaks == "fail"
             leak_policy.judge(talk, left, fails=fails, sharers=group.share.name)
-            talk.release()
+        if isinstance(kept, Guest) and self._account.is_wanted(item):
+            self._succession.settle()
+            self._account.tell(talk, ended, kept)
+        talk.release()
 
     def _bury(self, group: Group) -> None:
         """

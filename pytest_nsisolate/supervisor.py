@@ -73,7 +73,9 @@ class Supervisor:
         self._account = account.Account(options)
         self._remains: Remains | None = None
         self._interrupts = Interrupts()
-        self.groups = Groups(self.succession, self._interrupts, options.grace)
+        self.groups = Groups(
+            self.succession, self._interrupts, self._account, options.grace
+        )
         self._is_shared = False
 
     def run(

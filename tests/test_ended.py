@@ -284,3 +284,80 @@ def test_wrong_number(pytester: pytest.Pytester, value: str) -> None:
             "fix: write --nsisolate-usage=10 on the command line",
         ]
     )
+
+
+SHARED = """
+import os
+import pytest
+
+pytestmark = pytest.mark.isolated(scope="module", leaks="fail")
+
+def test_one():
+    pass
+
+def test_two():
+    os._exit(3)
+
+def test_three():
+    pass
+
+def test_four():
+    open("/dev/shm/left", "w").close()
+
+class TestForked:
+    pytestmark = pytest.mark.isolated(scope="class", fork=True)
+
+    def test_five(self):
+        pass
+
+    def test_six(self):
+        pass
+"""
+
+
+def test_shared(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    Of a guest that tests share it is told once, with the one that was the last.
+    """
+    pytester.makepyfile(test_shared=SHARED, telling=TELLS)
+    result = run_both_ways("-p", "telling", "--nsisolate-usage=0", "test_shared.py")
+
+    result.assert_outcomes(passed=5, failed=1, errors=1)
+    told = [(row["test"], row["ending"]) for row in stories(pytester.path)]
+    assert told == [
+        ("test_two", "Exited"),
+        ("test_four", "Finished"),
+        ("test_five", "Finished"),
+        ("test_six", "Finished"),
+    ]
+    assert all(figure(row, "cpu") > 0 for row in stories(pytester.path))
+
+
+def test_shared_and_left_early(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    It is also told of one that ends because the session does.
+    """
+    pytester.makepyfile(
+        telling=TELLS,
+        test_shared="""
+        import pytest
+
+        pytestmark = pytest.mark.isolated(scope="module")
+
+        def test_one():
+            pass
+
+        def test_two(request):
+            request.session.shouldstop = "enough"
+
+        def test_three():
+            pass
+        """,
+    )
+    result = run_both_ways("-p", "telling", "test_shared.py")
+
+    result.assert_outcomes(passed=2)
+    told = [(row["test"], row["ending"]) for row in stories(pytester.path)]
+    assert told == [("test_two", "Finished")]

@@ -5,7 +5,6 @@ What the supervisor makes of a guest's messages.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from typing import NoReturn, cast
 
@@ -20,6 +19,7 @@ from pytest_nsisolate.reports import (
     append_section,
     join_sections,
     report_from_message,
+    share,
     show_warning,
 )
 from pytest_nsisolate.untouched import time
@@ -191,7 +191,7 @@ class Conversation:
     def _hear_report(self, report: pytest.TestReport) -> None:
         # More after a teardown: the test is run again.
         self.release()
-        _share_strings(self.item, report)
+        share(self.item, report)
         if report.when == "setup":
             self.passed.clear()
         self.passed[report.when] = report.passed
@@ -284,19 +284,6 @@ class Conversation:
             session.shouldstop = cast("str", message["shouldstop"])
         if message["shouldfail"] and not session.shouldfail:
             session.shouldfail = cast("str", message["shouldfail"])
-
-
-def _share_strings(item: pytest.Item, report: pytest.TestReport) -> None:
-    """
-    Have *report*, which pytest keeps, share what is the same in all reports of a test.
-    """
-    if report.location == item.location:
-        report.location = item.location
-    if report.nodeid == item.nodeid:
-        report.nodeid = item.nodeid
-    for name in ("when", "outcome"):
-        setattr(report, name, sys.intern(getattr(report, name)))
-    report.keywords = {sys.intern(name): 1 for name in report.keywords}
 
 
 def _raise_at(error: BaseException, filename: str, lineno: int) -> NoReturn:

@@ -394,3 +394,16 @@ def _give_id(one: pytest.Item, item: pytest.Item, name: str) -> None:
         {key: value for key, value in old._markers.items() if key != item.name}
     )
     loose.keywords.update({name: True})
+
+
+def share_id(item: pytest.Item, report: pytest.TestReport) -> None:
+    """
+    Have *report* keep the id of *item*, and no copy of it, where they are the same.
+    """
+    if report.nodeid != item.nodeid:
+        return
+    # Since 9.2 an id is an object. Public would be: report.id, if it could be set.
+    if "_id" in vars(report):
+        vars(report)["_id"] = item._id
+    else:
+        report.nodeid = item.nodeid

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from pytest_nsisolate import grammar
+from pytest_nsisolate import grammar, private
 from pytest_nsisolate.channel import Garbled, Message
 
 _T = TypeVar("_T")
@@ -81,6 +81,25 @@ def _report_from_message(config: pytest.Config, message: Message) -> pytest.Test
         # A skip: path, line, reason.
         report.longrepr = _as_tuple(report.longrepr)
     return report
+
+
+def share(item: pytest.Item, report: pytest.TestReport) -> None:
+    """
+    Have *report*, which pytest keeps, share what is the same in all reports of a test.
+    """
+    private.share_id(item, report)
+    if report.location == item.location:
+        report.location = item.location
+    of_it = vars(report)
+    # The last is what pytest leaves of its serialisation.
+    for name in ("when", "outcome", "$report_type"):
+        if type(of_it.get(name)) is str:
+            of_it[name] = sys.intern(of_it[name])
+    # Those of the item itself, which a report that was made here has, too.
+    known = {name: name for name in item.keywords}
+    report.keywords = {
+        known.get(name) or sys.intern(name): 1 for name in report.keywords
+    }
 
 
 def join_sections(

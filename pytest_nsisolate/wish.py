@@ -24,13 +24,16 @@ Wish: TypeAlias = "Spec | BadMarker | None"
 
 _wish = pytest.StashKey[Wish]()
 
+_specs = pytest.StashKey["dict[str, Spec]"]()
+
 
 def wish_of(item: pytest.Item) -> Wish:
     """
     Return the spec of *item*, or None where it runs on the host.
     """
     if _wish not in item.stash:
-        item.stash[_wish] = _work_out(item)
+        found = _work_out(item)
+        item.stash[_wish] = _shared(item, found) if isinstance(found, Spec) else found
     return item.stash[_wish]
 
 
@@ -112,6 +115,15 @@ def _complete(spec: Spec, chosen: Options) -> Spec:
         leaks=spec.leaks or chosen.leaks,
         scope=spec.scope or chosen.scope,
     )
+
+
+def _shared(item: pytest.Item, spec: Spec) -> Spec:
+    """
+    Return the one of the specs like *spec* that the items of a session share.
+
+    Two are alike where they read the same: 5 and 5.0 are equal, and do not.
+    """
+    return item.session.stash.setdefault(_specs, {}).setdefault(repr(spec), spec)
 
 
 def _has_fixture(item: pytest.Item) -> bool:

@@ -31,6 +31,8 @@ def test_default() -> None:
         "timeout": None,
         "leaks": None,
         "net": None,
+        "scope": None,
+        "fork": None,
     }
 
 

@@ -136,3 +136,39 @@ def test_nothing_grows(
         time.sleep(0.01)
     assert _of_session(token) == []
     assert Path("/proc/self/mounts").read_text() == mounts
+
+
+SHARED = """
+    def pytest_runtest_logreport(report):
+        reports.append(report)
+
+    def pytest_sessionfinish(session):
+        items = {item.nodeid: item for item in session.items}
+        for report in reports:
+            item = items[report.nodeid]
+            assert report.nodeid is item.nodeid
+            assert report.location is item.location
+            names = {id(name) for name in item.keywords}
+            assert names >= {id(name) for name in report.keywords}
+        print(f"{len(reports)} share")
+
+    reports = []
+"""
+
+
+def test_nothing_is_kept_twice(pytester: pytest.Pytester) -> None:
+    """
+    pytest keeps all reports: what the item has, too, is the very same object.
+    """
+    pytester.makeconftest(SHARED)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.isolated
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(number): pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-s", timeout=30)
+    result.stdout.fnmatch_lines(["*6 share"])

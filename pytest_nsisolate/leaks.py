@@ -159,10 +159,10 @@ def leaks_in(facts: Facts) -> Leaks:
 
 def unseen(facts: Facts) -> list[str]:
     """
-    Return what could not be looked for, each with the call that failed.
+    Return what could not be looked for, each with what was to be read for it.
     """
     return [
-        f"{KINDS[str(kind)].many}: open({path}) failed: {errno_name(int(number))}"
+        f"{KINDS[str(kind)].many}: reading {path} failed: {errno_name(int(number))}"
         for kind, path, number in facts["unseen"][1]
     ]
 

@@ -15,18 +15,19 @@ _DEBUGGERS = {"bdb", "pydevd", "pydevd_frame_evaluator", "pydevd_tracing"}
 
 class Deadline:
     """
-    The time limit of one guest, from now on. A debugger suspends it.
+    The time limit of one guest. A debugger suspends it.
 
     Args:
         limit: Seconds that the guest has; None for no limit.
+        since: From when on, by the monotonic clock; None: from now on.
     """
 
-    def __init__(self, limit: float | None) -> None:
+    def __init__(self, limit: float | None, since: float | None = None) -> None:
         self.limit = limit
         self._left = limit
         self._since: float | None = None
         if not _is_debugged():
-            self.resume()
+            self._since = time.monotonic() if since is None else since
 
     def resume(self) -> None:
         """

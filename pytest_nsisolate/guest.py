@@ -22,7 +22,7 @@ from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.leaks import process_tree
 from pytest_nsisolate.remains import STACK_SIGNAL
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox, readable
-from pytest_nsisolate.untouched import os, select
+from pytest_nsisolate.untouched import os, select, time
 from pytest_nsisolate.usage import Usage
 
 # There are none on Windows, where there are no guests either.
@@ -66,6 +66,8 @@ class Guest:
     """Whether nothing is left in the sandbox."""
     was_told: bool = False
     """Whether it has been let go."""
+    since: float | None = None
+    """When that was, by the monotonic clock."""
     was_heard: bool = False
     """Whether it has said anything of its test."""
     lent: bool = False
@@ -94,6 +96,8 @@ class Guest:
             Garbled: It asks and does not wait for the answers.
         """
         data = word.encode("utf-8", "surrogateescape")
+        if not self.was_told:
+            self.since = time.monotonic()
         try:
             # A path at most: it fits into the pipe.
             os.write(self.gate, NUMBER.pack(len(data)) + data)

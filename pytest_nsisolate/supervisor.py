@@ -231,11 +231,11 @@ class Supervisor:
         try:
             with self._interrupts:
                 process = self.groups.begin(talk, nextitem)
+                talk.deadline = Deadline(spec.timeout or None, process.since)
                 # What is started beside a test would count against its limit.
                 following = next_spec if spec.nproc is None else None
                 if nextitem is not None and following is not None:
                     self.groups.begin_next(item, nextitem, following)
-                talk.deadline = Deadline(spec.timeout or None)
                 grace = None if spec.leaks == "ignore" else self._options.grace
                 ended = process.talk(talk.hear, self._interrupts, talk.deadline, grace)
         except pytest.fail.Exception as error:

@@ -250,7 +250,8 @@ def test_time_of_a_test(pytester: pytest.Pytester) -> None:
         """
     )
     reports = reports_of(pytester)
-    assert [round(report.duration, 1) for report in reports] == [0.4, 0.3, 0.4]
+    for report, slept in zip(reports, [0.4, 0.3, 0.4], strict=True):
+        assert report.duration >= slept
     setup, call, teardown = reports
     assert setup.start < setup.stop <= call.start < call.stop <= teardown.start
 

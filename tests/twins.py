@@ -20,6 +20,8 @@ import pytest
 
 #: What differs from run to run, plain or not, and what is put in its place.
 _NORMAL = (
+    # What --stepwise says of its cache.
+    (r"\(cache from .* ago,", "(cache"),
     # A guest has other descriptors open than pytest.
     (r"\bfileno = \d+", "fileno ="),
     (r"nsisolate: .*", "nsisolate: …"),

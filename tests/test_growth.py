@@ -86,7 +86,7 @@ def _run(
     Return what the supervisor had after `WARM` tests and after `LAST`, all passing.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    result = pytester.run(*command, *options, timeout=120)
+    result = pytester.run(*command, *options, timeout=400)
     result.assert_outcomes(passed=COUNT)
     seen = json.loads((pytester.path / "seen.json").read_text())
     return seen[str(WARM)], seen[str(LAST)]

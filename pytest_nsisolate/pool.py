@@ -152,6 +152,8 @@ class Pool:
         process.settle()
         process.reap()
         match ended:
+            case NeverStarted(LauncherGone() as gone):
+                raise gone
             case NeverStarted(refused):
                 return refused
             case TimedOut():

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from conftest import RunPytest
 
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.pool import Pool
@@ -53,3 +54,34 @@ def test_refusal(pool: Pool, impossible: Spec) -> None:
         pool.take(impossible)
 
     pool.take(Spec()).close()
+
+
+#: Kills the first sandbox of a session just before a guest is forked into it.
+KILLS_THE_FIRST = """
+import signal
+from pytest_nsisolate import pool
+
+fork_guest = pool.fork_guest
+
+def kill_and_fork(sandbox):
+    pool.fork_guest = fork_guest
+    signal.pidfd_send_signal(sandbox.init, signal.SIGKILL)
+    return fork_guest(sandbox)
+
+pool.fork_guest = kill_and_fork
+"""
+
+
+@pytest.mark.faults
+def test_death_in_the_probe(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    If the sandbox that is tried first is killed, another one is tried; no test fails.
+    """
+    pytester.makeconftest(KILLS_THE_FIRST)
+    pytester.makepyfile("def test_one(): pass\ndef test_two(): pass")
+
+    result = run_both_ways("--nsisolate")
+
+    result.assert_outcomes(passed=2)

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import machine
 import pytest
-from conftest import LOSE, WAYS
+from conftest import WAYS
 from killing import pytest_command
-
-from pytest_nsisolate import launcher
+from mounts import BARE_DEV, changed
 
 TESTS = """
 import os
@@ -32,22 +31,8 @@ def test_it(number):
     assert len(psutil.pids()) <= 3
 """
 
-#: A mount namespace for what follows, in which each command must succeed.
-PRIVATE = ("unshare", "--mount", "--propagation", "private", "sh", "-ec")
-
 #: A file system that has no room left, on the directory tmp.
 FULL = "mount -t tmpfs -o size=64k none tmp; cat /dev/zero >tmp/fill 2>&- || true"
-
-#: The directory /dev without any of its file systems, and with the usual devices.
-BARE_DEV = """
-mount -t tmpfs -o mode=755 none tmp
-for name in null zero full random urandom tty; do
-    touch tmp/$name
-    mount --bind /dev/$name tmp/$name
-done
-mount --rbind tmp /dev
-test ! -e /dev/shm && test ! -e /dev/mqueue
-"""
 
 #: What is done to the machine, in the words of the shell, where tests are isolated
 #: nevertheless.
@@ -101,16 +86,6 @@ def run(
         output, _ = session.process.communicate(timeout=3 * machine.PATIENCE)
         machine.wait_until(lambda: not session.processes(), "the end of all")
     return session.process.returncode, output
-
-
-def changed(way: str, script: str, *options: str) -> list[str]:
-    """
-    Return the command that runs pytest in *way*, after *script*, in mounts of its own.
-    """
-    # Mounts take CAP_SYS_ADMIN, which is lost afterwards where it must be.
-    lose = LOSE.split() if way == launcher.KEEP else []
-    prefix = [*WAYS[launcher.PLAIN], *PRIVATE, f'{script}\nexec "$@"', "sh"]
-    return [*prefix, *pytest_command(lose, *options)]
 
 
 @both_ways

@@ -1,16 +1,19 @@
 """
-Leaks: what a test leaves is looked for and named, and what becomes of that test.
+Leaks: what a test leaves is looked for and named, wherever it runs.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from conftest import is_capable
+from conftest import WAYS, cannot
+from mounts import BARE_DEV, changed
+
+from pytest_nsisolate.launcher import PLAIN
 
 RunPytest = Callable[..., pytest.RunResult]
 
@@ -55,11 +58,6 @@ def test_sem():
 def test_msg():
     queue = libc.msgget(0x2c, MINE)
     assert libc.msgsnd(queue, ctypes.create_string_buffer(b"1" * 18), 10, 0) == 0
-
-def test_queue():
-    if not os.path.isdir("/dev/mqueue"):
-        pytest.skip("no /dev/mqueue")
-    libc.mq_open(b"/orders", os.O_CREAT | os.O_RDWR, 0o600, None)
 
 def test_file():
     with open("/dev/shm/left", "wb") as file:
@@ -128,7 +126,6 @@ LEFT = {
     "private_shm": r"1 SysV shared memory segment \(id 0, 1 byte\)",
     "sem": r"1 SysV semaphore set \(key 0x2b, 3 semaphores\)",
     "msg": r"1 SysV message queue \(key 0x2c, 10 bytes\)",
-    "queue": r"1 POSIX message queue \(/orders\)",
     "file": r"1 file in /dev/shm \(left, 100 bytes\)",
     "many": r"30 files in /dev/shm \(00, 0 bytes; 01, 0 bytes; 02, 0 bytes; 27 more\)",
     "fork": rf"1 process \(\S*python.*, {AGE}\)",
@@ -170,15 +167,8 @@ def test_every_kind_is_named(
         "test_leaves.py", "--nsisolate-leak-grace=0.8", "-p", "no:unraisableexception"
     )
 
-    # Where there is no /dev/mqueue, the audit does not see a queue.
-    expected = {**LEFT}
-    skipped = 0 if os.path.isdir("/dev/mqueue") else 1
-    if skipped:
-        del expected["queue"]
-    result.assert_outcomes(
-        passed=19 - skipped, skipped=skipped, failed=2, warnings=15 - skipped
-    )
-    check(named(result), expected)
+    result.assert_outcomes(passed=18, failed=2, warnings=14)
+    check(named(result), LEFT)
     assert "left behind by isolated tests" not in str(result.stdout)
 
 
@@ -205,205 +195,6 @@ def test_details_are_told(pytester: pytest.Pytester, run_both_ways: RunPytest) -
     )
 
 
-POLICY = """
-import subprocess
-import pytest
-
-@pytest.mark.isolated
-def test_plain():
-    subprocess.Popen(["sleep", "1000"])
-
-@pytest.mark.isolated(leaks="fail")
-def test_marked():
-    print("printed")
-    subprocess.Popen(["sleep", "1000"])
-
-@pytest.mark.isolated(leaks="fail")
-def test_crashes():
-    import os
-    subprocess.Popen(["sleep", "1000"])
-    os._exit(3)
-
-@pytest.fixture
-def fails():
-    yield
-    assert 0
-
-@pytest.mark.isolated(leaks="fail")
-def test_fails_too(fails):
-    subprocess.Popen(["sleep", "1000"])
-"""
-
-
-def test_fail(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
-    """
-    With the policy to fail it is an error of teardown, besides what else went wrong.
-    """
-    pytester.makepyfile(test_policy=POLICY)
-    result = run_both_ways("test_policy.py", "--nsisolate-leaks=ignore")
-
-    result.assert_outcomes(passed=3, failed=1, errors=4)
-    result.stdout.fnmatch_lines(
-        [
-            "*_ ERROR at teardown of test_marked _*",
-            "test_marked left 1 process (sleep 1000, *)",
-            "why: found in its sandbox when it was over: sleep 1000, *: process 3, *",
-            "fix: end or remove it in the test *",
-            "*- Captured stdout call -*",
-            "printed",
-            "*_ ERROR at teardown of test_crashes _*",
-            "test_crashes left 1 process *",
-        ]
-    )
-    assert "LeakWarning" not in str(result.stdout)
-
-
-@pytest.mark.parametrize(
-    ("ini", "arguments", "outcome"),
-    [
-        ("nsisolate_leaks = fail", [], {"passed": 1, "errors": 1}),
-        ("nsisolate_leaks = fail", ["--nsisolate-leaks=ignore"], {"passed": 1}),
-        (
-            "nsisolate_leaks = ignore",
-            ["--nsisolate-leaks=fail"],
-            {"passed": 1, "errors": 1},
-        ),
-        (
-            "",
-            ["-W", "error::pytest_nsisolate.errors.LeakWarning"],
-            {"passed": 1, "errors": 1},
-        ),
-        ("", ["-W", "ignore::pytest_nsisolate.errors.LeakWarning"], {"passed": 1}),
-    ],
-)
-def test_policy(
-    pytester: pytest.Pytester,
-    ini: str,
-    arguments: list[str],
-    outcome: dict[str, int],
-) -> None:
-    """
-    The command line has precedence over the ini file; a warning obeys filters.
-    """
-    pytester.makeini(f"[pytest]\n{ini}")
-    pytester.makepyfile(test_policy=POLICY)
-    result = pytester.runpytest_subprocess("-k", "plain", *arguments, timeout=30)
-    result.assert_outcomes(**outcome, deselected=3)
-
-
-@pytest.mark.parametrize(
-    ("argument", "lines"),
-    [
-        (
-            "--nsisolate-leaks=loud",
-            [
-                "ERROR: cannot use --nsisolate-leaks=loud",
-                "why: the option --nsisolate-leaks knows ignore, warn and fail",
-                "fix: write --nsisolate-leaks=warn on the command line",
-            ],
-        ),
-        (
-            "--nsisolate-leak-grace=long",
-            [
-                "ERROR: cannot use --nsisolate-leak-grace=long",
-                "why: the option --nsisolate-leak-grace takes a number of seconds",
-                "fix: write --nsisolate-leak-grace=0.5 on the command line",
-            ],
-        ),
-    ],
-)
-def test_bad_option(pytester: pytest.Pytester, argument: str, lines: list[str]) -> None:
-    """
-    A value that there is not is a usage error in three lines.
-    """
-    result = pytester.runpytest_subprocess(argument)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(lines, consecutive=True)
-
-
-UNMARKED = """
-import os
-import subprocess
-
-def test_clean(): pass
-
-def test_leaves():
-    subprocess.Popen(["sleep", "1000"])
-    open("/dev/shm/left", "w").close()
-
-class TestIt:
-    def test_leaves(self):
-        subprocess.Popen(["sleep", "1000"])
-"""
-
-
-def test_leak_finder(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
-    """
-    A suite without markers becomes one that ends with a table of what its tests leave.
-    """
-    pytester.makepyfile(test_unmarked=UNMARKED)
-    result = run_both_ways("test_unmarked.py", "--nsisolate", "--nsisolate-leaks=warn")
-
-    result.assert_outcomes(passed=3, warnings=2)
-    result.stdout.fnmatch_lines(
-        [
-            "*= left behind by isolated tests =*",
-            "test_unmarked.py::test_leaves",
-            "    1 file in /dev/shm (left, 0 bytes)",
-            "    1 process (sleep 1000, *)",
-            "test_unmarked.py::TestIt::test_leaves",
-            "    1 process (sleep 1000, *)",
-            "2 tests left something",
-        ],
-        consecutive=True,
-    )
-
-
-GRACE = """
-import pytest
-
-@pytest.mark.isolated
-@pytest.mark.parametrize("number", range(10))
-def test_clean(number): pass
-"""
-
-
-def test_grace_is_for_those_who_need_it(pytester: pytest.Pytester) -> None:
-    """
-    A test that leaves no process does not wait for one to end.
-    """
-    pytester.makepyfile(test_grace=GRACE)
-    result = pytester.runpytest_subprocess("--nsisolate-leak-grace=30", timeout=60)
-    result.assert_outcomes(passed=10)
-
-
-UNSEEN = """
-import subprocess
-import pytest
-
-@pytest.mark.isolated(user="root", leaks="fail")
-def test_unmounts():
-    subprocess.run(["umount", "/proc"], check=True)
-    open("/dev/shm/left", "w").close()
-"""
-
-
-def test_what_cannot_be_looked_for(
-    pytester: pytest.Pytester, run_both_ways: RunPytest
-) -> None:
-    """
-    Where a test has taken away what the audit reads, that is an error of its own.
-    """
-    pytester.makepyfile(test_unseen=UNSEEN)
-    # Where /proc was mounted over another, that one shows, and is as good.
-    result = run_both_ways("test_unseen.py")
-
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(
-        ["test_unmounts left 1 file in /dev/shm (left, 0 bytes)"]
-    )
-
-
 PROPAGATED = """
 import subprocess
 import pytest
@@ -422,13 +213,71 @@ def test_it(directory, on_host):
 
 
 @pytest.mark.usefixtures("view_of_host")
-@pytest.mark.skipif(not is_capable(), reason="about mounts that root makes on the host")
 def test_mounts_of_the_host(pytester: pytest.Pytester) -> None:
     """
     What the host mounts meanwhile shows in a sandbox, and no test has left it.
     """
     pytester.makepyfile(test_propagated=PROPAGATED)
-    shared = ["unshare", "--mount", "--propagation", "shared"]
+    # In a user namespace, if need be, where mounting is allowed to anyone.
+    shared = [*WAYS[PLAIN], "unshare", "--mount", "--propagation", "shared"]
     command = [*shared, sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     result = pytester.run(*command, "test_propagated.py", timeout=60)
     result.assert_outcomes(passed=1)
+
+
+QUEUE = """
+import ctypes
+import os
+import pytest
+
+@pytest.mark.isolated(leaks="fail")
+def test_queue():
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mq_open(b"/orders", os.O_CREAT | os.O_RDWR, 0o600, None) != -1
+"""
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_posix_queues(pytester: pytest.Pytester, way: str) -> None:
+    """
+    So is a POSIX message queue, where there is a /dev/mqueue to see it by.
+    """
+    if "mqueue" not in Path("/proc/filesystems").read_text():
+        cannot("this kernel has no POSIX message queues")
+    pytester.makepyfile(test_queue=QUEUE)
+    pytester.mkdir("tmp")
+    script = f"{BARE_DEV}mkdir -m 1777 /dev/shm /dev/mqueue"
+    result = pytester.run(*changed(way, script, "test_queue.py"), timeout=60)
+    result.assert_outcomes(passed=1, errors=1)
+    assert named(result) == {"queue": "1 POSIX message queue (/orders)"}
+
+
+OUTER_PROC = """
+import os
+import subprocess
+import pytest
+
+@pytest.mark.isolated(proc=False)
+def test_process():
+    assert os.readlink("/proc/self") != str(os.getpid())
+    subprocess.run("sleep 1000 &", shell=True)
+
+@pytest.mark.isolated(proc=False)
+def test_clean(): pass
+
+@pytest.mark.isolated(proc=False)
+def test_ends_soon():
+    subprocess.Popen(["sleep", "0.05"])
+"""
+
+
+def test_proc_of_the_host(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    In the host's /proc those of the sandbox are found, and by their numbers inside.
+    """
+    pytester.makepyfile(test_outer=OUTER_PROC)
+    result = run_both_ways("test_outer.py", "--nsisolate-leak-grace=0.8")
+    result.assert_outcomes(passed=3, warnings=1)
+    check(named(result), {"process": PROCESS})
+    why = rf"why: found in its sandbox when it was over: sleep 1000, {AGE}"
+    assert re.search(rf"{why}: process \d, an orphan", str(result.stdout))

@@ -1,0 +1,260 @@
+"""
+Leaks: what becomes of a test that leaves something, and what is told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+RunPytest = Callable[..., pytest.RunResult]
+
+POLICY = """
+import subprocess
+import pytest
+
+@pytest.mark.isolated
+def test_plain():
+    subprocess.Popen(["sleep", "1000"])
+
+@pytest.mark.isolated(leaks="fail")
+def test_marked():
+    print("printed")
+    subprocess.Popen(["sleep", "1000"])
+
+@pytest.mark.isolated(leaks="fail")
+def test_crashes():
+    import os
+    subprocess.Popen(["sleep", "1000"])
+    os._exit(3)
+
+@pytest.fixture
+def fails():
+    yield
+    assert 0
+
+@pytest.mark.isolated(leaks="fail")
+def test_fails_too(fails):
+    subprocess.Popen(["sleep", "1000"])
+"""
+
+
+def test_fail(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    With the policy to fail it is an error of teardown, besides what else went wrong.
+    """
+    pytester.makepyfile(test_policy=POLICY)
+    result = run_both_ways("test_policy.py", "--nsisolate-leaks=ignore")
+
+    result.assert_outcomes(passed=3, failed=1, errors=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ ERROR at teardown of test_marked _*",
+            "test_marked left 1 process (sleep 1000, *)",
+            "why: found in its sandbox when it was over: sleep 1000, *: process 3, *",
+            "fix: end or remove it in the test *",
+            "*- Captured stdout call -*",
+            "printed",
+            "*_ ERROR at teardown of test_crashes _*",
+            "test_crashes left 1 process *",
+        ]
+    )
+    assert "LeakWarning" not in str(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("ini", "arguments", "outcome"),
+    [
+        ("nsisolate_leaks = fail", [], {"passed": 1, "errors": 1}),
+        ("nsisolate_leaks = fail", ["--nsisolate-leaks=ignore"], {"passed": 1}),
+        (
+            "nsisolate_leaks = ignore",
+            ["--nsisolate-leaks=fail"],
+            {"passed": 1, "errors": 1},
+        ),
+        (
+            "",
+            ["-W", "error::pytest_nsisolate.errors.LeakWarning"],
+            {"passed": 1, "errors": 1},
+        ),
+        ("", ["-W", "ignore::pytest_nsisolate.errors.LeakWarning"], {"passed": 1}),
+    ],
+)
+def test_policy(
+    pytester: pytest.Pytester,
+    ini: str,
+    arguments: list[str],
+    outcome: dict[str, int],
+) -> None:
+    """
+    The command line has precedence over the ini file; a warning obeys filters.
+    """
+    pytester.makeini(f"[pytest]\n{ini}")
+    pytester.makepyfile(test_policy=POLICY)
+    result = pytester.runpytest_subprocess("-k", "plain", *arguments, timeout=30)
+    result.assert_outcomes(**outcome, deselected=3)
+
+
+@pytest.mark.parametrize(
+    ("argument", "lines"),
+    [
+        (
+            "--nsisolate-leaks=loud",
+            [
+                "ERROR: cannot use --nsisolate-leaks=loud",
+                "why: the option --nsisolate-leaks knows ignore, warn and fail",
+                "fix: write --nsisolate-leaks=warn on the command line",
+            ],
+        ),
+        (
+            "--nsisolate-leak-grace=long",
+            [
+                "ERROR: cannot use --nsisolate-leak-grace=long",
+                "why: the option --nsisolate-leak-grace takes a number of seconds",
+                "fix: write --nsisolate-leak-grace=0.5 on the command line",
+            ],
+        ),
+    ],
+)
+def test_bad_option(pytester: pytest.Pytester, argument: str, lines: list[str]) -> None:
+    """
+    A value that there is not is a usage error in three lines.
+    """
+    result = pytester.runpytest_subprocess(argument)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(lines, consecutive=True)
+
+
+UNMARKED = """
+import os
+import subprocess
+
+def test_clean(): pass
+
+def test_leaves():
+    subprocess.Popen(["sleep", "1000"])
+    open("/dev/shm/left", "w").close()
+
+class TestIt:
+    def test_leaves(self):
+        subprocess.Popen(["sleep", "1000"])
+"""
+
+
+def test_leak_finder(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A suite without markers becomes one that ends with a table of what its tests leave.
+    """
+    pytester.makepyfile(test_unmarked=UNMARKED)
+    result = run_both_ways("test_unmarked.py", "--nsisolate", "--nsisolate-leaks=warn")
+
+    result.assert_outcomes(passed=3, warnings=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*= left behind by isolated tests =*",
+            "test_unmarked.py::test_leaves",
+            "    1 file in /dev/shm (left, 0 bytes)",
+            "    1 process (sleep 1000, *)",
+            "test_unmarked.py::TestIt::test_leaves",
+            "    1 process (sleep 1000, *)",
+            "2 tests left something",
+        ],
+        consecutive=True,
+    )
+
+
+GRACE = """
+import pytest
+
+@pytest.mark.isolated
+@pytest.mark.parametrize("number", range(10))
+def test_clean(number): pass
+"""
+
+
+def test_grace_is_for_those_who_need_it(pytester: pytest.Pytester) -> None:
+    """
+    A test that leaves no process does not wait for one to end.
+    """
+    pytester.makepyfile(test_grace=GRACE)
+    result = pytester.runpytest_subprocess("--nsisolate-leak-grace=30", timeout=60)
+    result.assert_outcomes(passed=10)
+
+
+UNMOUNTED = """
+import subprocess
+import pytest
+
+@pytest.mark.isolated(user="root", leaks="fail")
+def test_unmounts():
+    subprocess.run(["umount", "/proc"], check=True)
+    open("/dev/shm/left", "w").close()
+"""
+
+
+def test_proc_unmounted(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    Where a test has unmounted its /proc, what it has left is found in the one below.
+    """
+    pytester.makepyfile(test_unmounted=UNMOUNTED)
+    result = run_both_ways("test_unmounted.py")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["test_unmounts left 1 file in /dev/shm (left, 0 bytes)"]
+    )
+    assert "cannot look for" not in str(result.stdout)
+
+
+COVERED = """
+import subprocess
+import pytest
+
+pytestmark = pytest.mark.isolated(user="root")
+
+@pytest.fixture
+def covered():
+    subprocess.run(["mount", "-t", "tmpfs", "none", "/proc"], check=True)
+
+def test_warned(covered): pass
+
+@pytest.mark.isolated(leaks="fail")
+def test_failed(covered):
+    open("/dev/shm/left", "w").close()
+
+@pytest.mark.isolated(leaks="ignore")
+def test_ignored(covered): pass
+"""
+
+
+def test_what_cannot_be_looked_for(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    Where a test has covered what the audit reads, it is told what, as a leak would be.
+    """
+    pytester.makepyfile(test_covered=COVERED)
+    result = run_both_ways("test_covered.py")
+
+    result.assert_outcomes(passed=3, warnings=1, errors=2)
+    why = "; ".join(f"{what}: reading {path} failed: ENOENT" for what, path in UNSEEN)
+    fix = (
+        "fix: pytest --nsisolate-doctor, or do without by "
+        '@pytest.mark.isolated(leaks="ignore")'
+    )
+    what = "cannot look for what test_failed left"
+    result.stdout.fnmatch_lines([what, f"why: {why}", fix], consecutive=True)
+    result.stdout.fnmatch_lines(["*: LeakWarning: cannot look for what test_warned *"])
+    # What does not need it is looked for all the same.
+    result.stdout.fnmatch_lines(["test_failed left 1 file in /dev/shm (left, 0 bytes)"])
+
+
+#: What cannot be looked for without /proc, and what is read for it.
+UNSEEN = [
+    ("processes", "/proc/self"),
+    ("SysV shared memory segments", "/proc/sysvipc/shm"),
+    ("SysV semaphore sets", "/proc/sysvipc/sem"),
+    ("SysV message queues", "/proc/sysvipc/msg"),
+    ("mounts", "/proc/self/mountinfo"),
+]

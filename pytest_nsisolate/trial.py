@@ -8,27 +8,16 @@ them what is refused; whether a sandbox can be had is for the probe to say.
 from __future__ import annotations
 
 import dataclasses
-import errno
-import json
-import signal
-import warnings
-from collections.abc import Callable
-from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate import init, launcher, linux
+from pytest_nsisolate.attempt import Action, attempt
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.sandbox import readable
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.untouched import os
 
-#: How long one step may take, in seconds: it takes milliseconds.
-STEP_LIMIT = 10.0
-#: And a whole sandbox, which waits longer by itself.
+#: How long a whole sandbox may take, which waits longer by itself, in seconds.
 SANDBOX_LIMIT = 45.0
-
-#: Does the step, and raises what refuses it.
-Action: TypeAlias = Callable[[], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,72 +36,6 @@ class Step:
     """Names of the steps without which this one cannot be."""
     directory: str | None = None
     """Without which there is nothing to do."""
-
-
-def attempt(action: Action, limit: float = STEP_LIMIT) -> Refused | None:
-    """
-    Do *action* in a fork, which is gone when this returns.
-
-    Args:
-        action: What to do there.
-        limit: How long to wait, in seconds.
-
-    Returns:
-        What was refused, None if nothing was.
-    """
-    try:
-        read, write = os.pipe()
-    except OSError as error:
-        return Refused("pipe()", error.errno or 0)
-    try:
-        pid = _fork()
-    except OSError as error:
-        os.close(read)
-        os.close(write)
-        return Refused("fork()", error.errno or 0)
-    if not pid:
-        _do(action, write)
-    os.close(write)
-    try:
-        return (
-            _told(read) if readable(read, limit) else Refused("poll()", errno.ETIMEDOUT)
-        )
-    finally:
-        os.close(read)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def _fork() -> int:
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forks of a process with threads.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
-
-
-def _do(action: Action, told: int) -> NoReturn:
-    said: list[object] = []
-    try:
-        linux.set_parent_death_signal(signal.SIGKILL)
-        action()
-    except Refused as refused:
-        said = [refused.call, refused.number]
-    except OSError as error:
-        said = [str(error.filename or "a system call"), error.errno or 0]
-    except BaseException as error:  # noqa: BLE001 - told, and nothing comes after
-        said = [f"a step ({error!r})", 0]
-    finally:
-        # Less than PIPE_BUF: it comes whole. Source: pipe(7).
-        os.write(told, json.dumps(said).encode()[:4096])
-        os._exit(0)
-
-
-def _told(read: int) -> Refused | None:
-    try:
-        said = json.loads(os.read(read, 4096))
-    except ValueError:
-        return Refused("a step that ended by itself", errno.ECHILD)
-    return Refused(*said) if said else None
 
 
 def try_step(step: Step, identity: str) -> Refused | None:

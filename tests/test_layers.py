@@ -25,6 +25,7 @@ LAYER = {
     "__init__": LINUX,
     "linux": LINUX,
     "__main__": CORE,
+    "attempt": CORE,
     "cause": CORE,
     "audit": CORE,
     "channel": CORE,

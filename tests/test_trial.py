@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from pytest_nsisolate import doctor, trial
+from pytest_nsisolate import doctor
+from pytest_nsisolate.attempt import attempt
 from pytest_nsisolate.errors import Refused
 
 
@@ -22,7 +23,7 @@ def test_a_step_that_hangs() -> None:
     mine = psutil.Process()
     before = mine.children()
 
-    assert str(trial.attempt(signal.pause, 0.05)) == "poll() failed: ETIMEDOUT"
+    assert str(attempt(signal.pause, 0.05)) == "poll() failed: ETIMEDOUT"
 
     assert mine.children() == before
 
@@ -44,12 +45,12 @@ def test_a_step_that_breaks() -> None:
         """
         raise Refused("call()", 1)
 
-    assert "ZeroDivisionError('x')" in str(trial.attempt(wrong))
-    assert str(trial.attempt(refusing)) == "call() failed: EPERM"
-    assert str(trial.attempt(lambda: os._exit(7))) == (
+    assert "ZeroDivisionError('x')" in str(attempt(wrong))
+    assert str(attempt(refusing)) == "call() failed: EPERM"
+    assert str(attempt(lambda: os._exit(7))) == (
         "a step that ended by itself failed: ECHILD"
     )
-    assert trial.attempt(lambda: None) is None
+    assert attempt(lambda: None) is None
 
 
 def test_nothing_is_left() -> None:

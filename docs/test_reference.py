@@ -15,7 +15,10 @@ import pytest
 import refusals
 
 import pytest_nsisolate
-from pytest_nsisolate import ending, hookspecs, remedies
+from pytest_nsisolate import ending, factory, hookspecs, remedies
+from pytest_nsisolate.box import Box
+from pytest_nsisolate.contents import Ipc
+from pytest_nsisolate.factory import SandboxFactory
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.marker import NAMES, isolated
 
@@ -26,9 +29,11 @@ PACKAGE = Path(pytest_nsisolate.__file__).parent
 #: Where the texts that a person reads are made.
 SPEAKING = (
     "breach",
+    "carriage",
     "clash",
     "confinement",
     "crash",
+    "factory",
     "groups",
     "isolation",
     "leak_policy",
@@ -36,9 +41,14 @@ SPEAKING = (
     "marker",
     "options",
     "spec",
+    "trouble",
     "wish",
     "values",
 )
+
+
+#: The fixtures that make boxes.
+FIXTURES = [name for name in vars(factory) if name.endswith("sandbox_factory")]
 
 
 def first_cells(page: str, heading: str) -> list[str]:
@@ -113,6 +123,24 @@ def test_fixture_page_has_the_fields() -> None:
     fields = [field.name for field in dataclasses.fields(Isolation)]
 
     assert first_cells("fixture.md", "Field") == fields
+
+
+def test_factory_page_has_the_signature() -> None:
+    """
+    The page on boxes has the keywords of the factory, and what a box can do.
+    """
+    page = (REFERENCE / "sandbox-factory.md").read_text()
+    keywords = list(inspect.signature(SandboxFactory.__call__).parameters)[1:]
+    methods = [name for name, one in vars(Box).items() if inspect.isfunction(one)]
+    public = [name for name in methods if not name.startswith("_")]
+    kinds = [field.name for field in dataclasses.fields(Ipc)]
+
+    assert first_cells("sandbox-factory.md", "Keyword") == keywords
+    assert first_cells("sandbox-factory.md", "Field") == kinds
+    for name in public:
+        assert f"`box.{name}(" in page
+    for name in FIXTURES:
+        assert f"`{name}`" in page
 
 
 def test_options_page_has_the_options() -> None:

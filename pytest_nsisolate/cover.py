@@ -27,9 +27,9 @@ _LEAVE = "leave it out of tmpfs=, or name a directory further down"
 _ELSEWHERE = "pytest --basetemp=DIRECTORY, one elsewhere that may be emptied"
 
 
-def check(spec: Spec, item: pytest.Item) -> None:
+def check(spec: Spec, item: pytest.Item | pytest.Collector) -> None:
     """
-    Raise if *spec* hides from the test *item* what it is run from.
+    Raise if *spec* hides from the test *item*, or all in it, what it is run from.
 
     Raises:
         Hidden: It does.
@@ -53,7 +53,7 @@ def check(spec: Spec, item: pytest.Item) -> None:
                 )
 
 
-def _needed_by(item: pytest.Item) -> Iterator[tuple[str, str, str]]:
+def _needed_by(item: pytest.Item | pytest.Collector) -> Iterator[tuple[str, str, str]]:
     """
     Yield what is needed: what it is, where it is, and what to do.
     """

@@ -69,6 +69,12 @@ class Outlet:
         write_all(self._fd, encode({**message, "wait": wait}))
         return self.wait() if wait else ""
 
+    def hand_on(self) -> None:
+        """
+        In a fork for which the guest waits: be the one who sends.
+        """
+        self._owner = os.getpid()
+
     def _is_open(self) -> bool:
         """
         Say whether the descriptor is the channel still: a test may close all it has.
@@ -156,7 +162,7 @@ class Entry:
         try:
             linux.setns(self.sandbox.init, linux.CLONE_NEWPID)
             try:
-                pid = _fork()
+                pid = fork()
             except OSError:
                 linux.setns(here, linux.CLONE_NEWPID)
                 raise
@@ -192,7 +198,7 @@ class Entry:
         """
         read, write = linux.named("pipe2()", os.pipe)
         try:
-            pid = _fork()
+            pid = fork()
             if not pid:
                 identity = self._be_between(write)
         except OSError:
@@ -213,7 +219,7 @@ class Entry:
             linux.set_parent_death_signal(signal.SIGKILL)
             identity = Identity.now()
             linux.setns(self.sandbox.init, linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
-            pid = _fork()
+            pid = fork()
             if pid:
                 os.write(status, NUMBER.pack(pid))
                 _, ended, used = os.wait4(pid, 0)
@@ -229,30 +235,14 @@ class Entry:
                 self.channel, self.gate[0], _pid_in_proc(), self.signal_mask
             )
             os.close(self.gate[1])
-            self._enter(identity)
+            enter(self.sandbox, identity)
+            # Its own group: kill(0, SIGTERM) inside reaches nothing outside.
+            linux.named("setpgid()", os.setpgid, 0, 0)
+            forget_key()
+            linux.set_parent_death_signal(signal.SIGKILL)
         except OSError as error:
             self._refuse(error, "a system call")
         raise Entered(outlet)
-
-    def _enter(self, identity: Identity | None) -> None:
-        """
-        Go into the sandbox and be there what the supervisor is outside.
-        """
-        before = os.stat("/")
-        directory = Directory.now()
-        linux.setns(self.sandbox.init, _WITHIN | linux.CLONE_NEWNET * self.sandbox.net)
-        # setns() into a mount namespace goes to its root. Source: setns(2). That of a
-        # supervisor in a chroot is elsewhere.
-        if not os.path.samestat(before, os.stat("/")):
-            linux.named("fchdir()", os.fchdir, self.sandbox.root)
-            linux.named("chroot()", os.chroot, ".")
-        directory.enter()
-        # Its own group: kill(0, SIGTERM) inside reaches nothing outside.
-        linux.named("setpgid()", os.setpgid, 0, 0)
-        forget_key()
-        if identity is not None and self.sandbox.identity == launcher.KEEP:
-            identity.resume()
-        linux.set_parent_death_signal(signal.SIGKILL)
 
     def _refuse(self, error: OSError, call: str) -> NoReturn:
         refused = Refused.from_os_error(error, call)
@@ -261,6 +251,32 @@ class Entry:
             write_all(self.channel, encode(said))
         finally:
             os._exit(1)
+
+
+def enter(sandbox: Sandbox, identity: Identity | None) -> None:
+    """
+    Go into *sandbox* and be there what this process is outside.
+
+    Its PID namespace is this process's already, and its user namespace if it has one.
+
+    Args:
+        sandbox: Where to.
+        identity: What this process was before it joined a user namespace, if it has.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    before = os.stat("/")
+    directory = Directory.now()
+    linux.setns(sandbox.init, _WITHIN | linux.CLONE_NEWNET * sandbox.net)
+    # setns() into a mount namespace goes to its root. Source: setns(2). That of a
+    # supervisor in a chroot is elsewhere.
+    if not os.path.samestat(before, os.stat("/")):
+        linux.named("fchdir()", os.fchdir, sandbox.root)
+        linux.named("chroot()", os.chroot, ".")
+    directory.enter()
+    if identity is not None and sandbox.identity == launcher.KEEP:
+        identity.resume()
 
 
 def _pid_in_proc() -> int:
@@ -273,7 +289,10 @@ def _pid_in_proc() -> int:
         return os.getpid()
 
 
-def _fork() -> int:
+def fork() -> int:
+    """
+    Fork, without a warning of threads.
+    """
     with warnings.catch_warnings():
         # Python 3.12 warns of forks of a process with threads; a guest is one on
         # purpose.

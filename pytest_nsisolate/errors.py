@@ -113,6 +113,19 @@ class Hidden(Known):
     """
 
 
+class BoxError(NsIsolateError):
+    """
+    A box, a sandbox that a test has made, cannot do what it was asked for.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, explanation: Explanation) -> None:
+        super().__init__(str(explanation))
+        #: The three lines.
+        self.explanation = explanation
+
+
 def safe_repr(value: object) -> str:
     """
     Return `repr` of *value*, or what is wrong with that.

@@ -14,6 +14,7 @@ from pytest_nsisolate import (
     carrier,
     clash,
     doctor,
+    factory,
     flavours,
     header,
     hookspecs,
@@ -62,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if usage is not None:
         config.pluginmanager.register(account.Table(usage), "nsisolate-used")
     carrier.register(config)
+    config.pluginmanager.register(factory, "nsisolate-factory")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

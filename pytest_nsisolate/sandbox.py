@@ -324,6 +324,9 @@ class Launcher:
         """
         with contextlib.suppress(LauncherGone):
             self._drop_asked()
+        with contextlib.suppress(OSError):
+            # A fork that has inherited the socket must not keep the launcher waiting.
+            self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             # What outlives this ends with the supervisor.

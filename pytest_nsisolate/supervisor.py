@@ -16,6 +16,7 @@ from pytest_nsisolate import (
     builtin,
     cover,
     crash,
+    factory,
     isolation,
     leak_policy,
     private,
@@ -309,7 +310,7 @@ class Supervisor:
             return fork_guest(sandbox)
         except Entered as entered:
             self._interrupts.close()
-            self.outlet = entered.outlet
+            self.outlet = item.config.stash[factory.outlet] = entered.outlet
             self._identity, self._has_net = sandbox.identity, sandbox.net
             self.succession.forget()
             remains.take_over()

@@ -22,8 +22,14 @@ def set_for(item: pytest.Item) -> None:
     Have this process, and what it starts, see the environment that *item* asks for.
     """
     spec = wish_of(item)
-    if not isinstance(spec, Spec):
-        return
+    if isinstance(spec, Spec):
+        set_as(spec)
+
+
+def set_as(spec: Spec) -> None:
+    """
+    Have this process, and what it starts, see the environment that *spec* asks for.
+    """
     if spec.clear_env:
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         for name in list(os.environ):

@@ -20,7 +20,7 @@ from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.sandbox import identity_for
 from pytest_nsisolate.spec import Spec
 
-pytest_plugins = ["pytester", "twins", "stories"]
+pytest_plugins = ["pytester", "twins", "stories", "boxes"]
 
 #: Set in CI: a test that this machine cannot run is then a failure, not a skip.
 MUST_WORK = "NSISOLATE_MUST_WORK"
@@ -57,6 +57,19 @@ def _names_are_free(
     if "pytester" in request.fixturenames:
         for name in [name for name in sys.modules if name.startswith("test_")]:
             monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.fixture(autouse=True)
+def _hypothesis_is_not_loaded(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Spare each pytest that a test runs the import of Hypothesis, longer than the run.
+    """
+    if "pytester" in request.fixturenames:
+        # It removes the variable.
+        request.getfixturevalue("pytester")
+        monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
 
 
 def is_capable() -> bool:

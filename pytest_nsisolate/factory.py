@@ -1,0 +1,232 @@
+"""
+The fixtures `sandbox_factory`: boxes for any test, isolated or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+
+from pytest_nsisolate import (
+    cover,
+    crash,
+    diagnosis,
+    options,
+    trouble,
+    variables,
+)
+from pytest_nsisolate.audit import Facts
+from pytest_nsisolate.box import Box
+from pytest_nsisolate.entry import Outlet
+from pytest_nsisolate.errors import Explanation, LeakWarning, Refused, SpecError
+from pytest_nsisolate.leaks import details, leaks_in, sentence, unseen
+from pytest_nsisolate.link import Link
+from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.spec import Spec
+
+#: In a guest: its end of the channel.
+outlet = pytest.StashKey[Outlet]()
+
+
+class SandboxFactory:
+    """
+    Makes boxes, and closes at the end those that are open still.
+
+    Args:
+        owner: The test, class, module or session that it makes them for.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, owner: pytest.Item | pytest.Collector) -> None:
+        config = owner.config
+        self._node = owner
+        self._owner = owner.name or "the session"
+        self._options = config.stash[options.key]
+        self._outlet = config.stash.get(outlet, None)
+        self._pool = Pool()
+        self._boxes: list[Box] = []
+        self._links: list[Link] = []
+
+    def __call__(  # noqa: PLR0913 - the grammar
+        self,
+        *,
+        hostname: str | None = None,
+        domainname: str | None = None,
+        user: str | None = None,
+        proc: bool | None = None,
+        timeout: float | None = None,
+        leaks: str | None = None,
+        tmpfs: Sequence[str | os.PathLike[str]] | None = None,
+        env: Mapping[str, str | None] | None = None,
+        clear_env: bool | None = None,
+        net: bool | None = None,
+    ) -> Box:
+        """
+        Return a new box.
+
+        Args:
+            hostname: Hostname inside, at most 64 bytes; None for the one here.
+            domainname: NIS domain name inside; None for the one here.
+            user: ``"root"`` for uid 0 inside, with its capabilities.
+            proc: False for one without a fresh ``/proc``.
+            timeout: Seconds that each call by `Box.run` may take; None or 0 for as
+                long as it takes.
+            leaks: ``"ignore"``, ``"warn"`` or ``"fail"``: what becomes of what is left
+                in it; None for what the options say.
+            tmpfs: Absolute paths of directories that are fresh and empty inside.
+            env: Environment variables inside, None for one that is to be unset.
+            clear_env: True for no environment variables inside but those in *env*.
+            net: True for a network of its own, with a loopback interface that is up.
+        """
+        __tracebackhide__ = True
+        name = f"box {len(self._boxes) + 1 if hostname is None else hostname}"
+        keywords = {
+            "hostname": hostname,
+            "domainname": domainname,
+            "user": user,
+            "proc": proc,
+            "timeout": timeout,
+            "leaks": leaks or self._options.leaks,
+            "tmpfs": tmpfs,
+            "env": env,
+            "clear_env": clear_env,
+            "net": net,
+        }
+        action = f"make {name} for {self._owner}"
+        try:
+            box = self._make(Spec(**keywords), name, _caller())  # type: ignore[arg-type]
+        except SpecError as error:
+            what = f"cannot {action}: bad argument of sandbox_factory()"
+            text = Explanation(what=what, why=error.why, fix=error.fix)
+            raise crash.refusal(text, "fail") from None
+        except Refused as refused:
+            text = diagnosis.explain(action, refused)
+            raise crash.refusal(text, self._options.unavailable) from None
+        self._boxes.append(box)
+        return box
+
+    def _make(self, spec: Spec, name: str, place: tuple[str, int]) -> Box:
+        cover.check(spec, self._node)
+        return Box(
+            self._pool,
+            spec,
+            name=name,
+            judge=functools.partial(self._judge, place),
+            grace=self._options.grace,
+            entered=functools.partial(self._entered, spec),
+        )
+
+    def link(self, one: Box, other: Box) -> Link:
+        """
+        Return a wire between two boxes with ``net=True``, with addresses and up.
+
+        Args:
+            one: A box.
+            other: Another one.
+
+        Raises:
+            BoxError: They cannot be linked.
+        """
+        __tracebackhide__ = True
+        link = Link(one, other)
+        self._links.append(link)
+        return link
+
+    def close(self) -> None:
+        """
+        Close all links and boxes, the last one first, and end what made them.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._pool.rest)
+            for box in self._boxes:
+                stack.callback(box.close)
+            for link in self._links:
+                stack.callback(link.close)
+
+    def _entered(self, spec: Spec) -> None:
+        variables.set_as(spec)
+        # What pytest asks the supervisor for, as a live log, it asks for from inside.
+        if self._outlet is not None:
+            self._outlet.hand_on()
+
+    def _judge(self, place: tuple[str, int], box: Box, facts: Facts | None) -> None:
+        """
+        Warn of what is left in *box*, or fail.
+
+        Args:
+            place: Where it was made.
+            box: The box.
+            facts: What is in it; None if that is not known.
+        """
+        __tracebackhide__ = True
+        name = f"{box.name} of {self._owner}"
+        texts = []
+        missed = [] if facts is None else unseen(facts)
+        if facts is None or missed:
+            texts.append(trouble.not_looked(name, missed))
+        if found := leaks_in(facts) if facts is not None else ():
+            texts.append(trouble.left(name, sentence(found), details(found)))
+        for text in texts:
+            if box.leaks == "fail":
+                pytest.fail(str(text), pytrace=False)
+            warnings.warn_explicit(LeakWarning(str(text)), None, *place)
+
+
+def _caller() -> tuple[str, int]:
+    """
+    Return the file and line that the factory was called in.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001 - inspect reads files to say the same
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+@contextlib.contextmanager
+def _made(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    factory = SandboxFactory(request.node)
+    try:
+        yield factory
+    finally:
+        factory.close()
+
+
+@pytest.fixture
+def sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    """
+    Make sandboxes, boxes, to call functions and start processes in: other hosts.
+    """
+    with _made(request) as factory:
+        yield factory
+
+
+@pytest.fixture(scope="class")
+def class_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    """
+    As `sandbox_factory`, for all tests of a class.
+    """
+    with _made(request) as factory:
+        yield factory
+
+
+@pytest.fixture(scope="module")
+def module_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    """
+    As `sandbox_factory`, for all tests of a module.
+    """
+    with _made(request) as factory:
+        yield factory
+
+
+@pytest.fixture(scope="session")
+def session_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    """
+    As `sandbox_factory`, for all tests of a session.
+    """
+    with _made(request) as factory:
+        yield factory

@@ -1,0 +1,214 @@
+"""
+A `subprocess.Popen` whose process is in a sandbox.
+
+What it takes to go in is done in the fork of Popen itself, by its ``preexec_fn``, so
+that all the rest of Popen is as ever: pipes, errors of execve(2), waiting.
+
+With CAP_SYS_ADMIN the process is the caller's own. Without, the fork has to fork once
+more to be inside, see `entry`: Popen then holds the process between, which passes on
+the signals that it gets, and ends as the process inside ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import marshal
+import signal
+import subprocess
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from pytest_nsisolate import launcher, linux
+from pytest_nsisolate.entry import enter
+from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.likeness import Identity
+from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.untouched import os
+
+# There is none on Windows, where there are no boxes either.
+with contextlib.suppress(ImportError):
+    import resource
+
+
+def start(
+    sandbox: Sandbox, command: object, keywords: dict[str, Any]
+) -> subprocess.Popen[Any]:
+    """
+    Return ``subprocess.Popen(command, **keywords)`` in *sandbox*.
+
+    Raises:
+        Refused: The way in was refused.
+        OSError: As Popen itself, if the command cannot be run.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            read, write = os.pipe()
+        except OSError as error:
+            raise Refused("pipe2()", error.errno or 0) from None
+        stack.callback(os.close, read)
+        stack.callback(os.close, write)
+        os.set_blocking(read, False)
+        # Signals wait: no handler is to raise while the next fork goes elsewhere.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+        way = _Way(
+            sandbox=sandbox,
+            mask=mask,
+            tell=write,
+            new_session=bool(keywords.pop("start_new_session", False)),
+            group=keywords.pop("process_group", None) or 0,
+            own=keywords.pop("preexec_fn", None),
+        )
+        popen: Any = subprocess.Popen
+        try:
+            with _next_fork_in(sandbox), _no_warning_of_threads():
+                return popen(command, preexec_fn=way.go, **keywords)  # type: ignore[no-any-return]
+        except subprocess.SubprocessError:
+            _raise_told(sandbox, read)
+            raise
+
+
+@contextlib.contextmanager
+def _next_fork_in(sandbox: Sandbox) -> Iterator[None]:
+    """
+    Have this thread's next fork be in *sandbox*'s PID namespace, if it may come back.
+    """
+    if sandbox.identity != launcher.PLAIN:
+        yield
+        return
+    try:
+        here = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
+        try:
+            linux.setns(sandbox.init, linux.CLONE_NEWPID)
+        except OSError:
+            os.close(here)
+            raise
+    except OSError as error:
+        raise sandbox.judge(Refused.from_os_error(error)) from None
+    try:
+        yield
+    finally:
+        try:
+            # identity_for() has made sure that this is allowed.
+            linux.setns(here, linux.CLONE_NEWPID)
+        finally:
+            os.close(here)
+
+
+@contextlib.contextmanager
+def _no_warning_of_threads() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forks of a process with threads; this one is to be had.
+        warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+        yield
+
+
+def _raise_told(sandbox: Sandbox, fd: int) -> None:
+    """
+    Raise the refusal that the fork has told of on *fd*, if it has.
+    """
+    try:
+        told = os.read(fd, 4096)
+    except BlockingIOError:
+        return
+    call, number = marshal.loads(told)  # noqa: S302 - of a fork of this
+    raise sandbox.judge(Refused(call, number)) from None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """
+    The way of a fork into a sandbox, to the call of execve(2).
+    """
+
+    sandbox: Sandbox
+    mask: set[int]
+    """Signals that were blocked before all were."""
+    tell: int
+    """Pipe on which to tell what was refused."""
+    new_session: bool
+    group: int
+    own: Callable[[], object] | None
+    """The caller's own ``preexec_fn``, called inside."""
+
+    def go(self) -> None:
+        """
+        Go in; return inside.
+        """
+        try:
+            self._enter()
+        except OSError as error:
+            told = (str(error.filename or "fork()"), error.errno or 0)
+            os.write(self.tell, marshal.dumps(told))
+            raise
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        if self.own is not None:
+            self.own()
+
+    def _enter(self) -> None:
+        identity = None
+        if self.sandbox.identity != launcher.PLAIN:
+            identity = Identity.now()
+            linux.setns(self.sandbox.init, linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
+            pid = linux.named("fork()", os.fork)
+            if pid:
+                _stand_between(pid)
+        enter(self.sandbox, identity)
+        # Its own group, or kill(0, SIGTERM) inside would reach processes outside.
+        if self.new_session:
+            linux.named("setsid()", os.setsid)
+        else:
+            linux.named("setpgid()", os.setpgid, 0, self.group)
+        if identity is not None:
+            linux.set_parent_death_signal(signal.SIGKILL)
+
+
+def _stand_between(pid: int) -> NoReturn:
+    """
+    Pass on to the process *pid* what signals come, until it ends; end as it did.
+
+    SIGKILL it gets by its parent-death signal, and SIGSTOP not at all.
+    """
+    code = 1
+    try:
+        _close_all()
+        # If it is ignored there is nothing to wait for. Source: wait(2).
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        code = os.waitstatus_to_exitcode(_pass_on(pid))
+        if code < 0:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if -code not in {signal.SIGKILL, signal.SIGSTOP}:
+                signal.signal(-code, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [-code])
+            os.kill(os.getpid(), -code)
+    finally:
+        os._exit(code & 0xFF)
+
+
+def _pass_on(pid: int) -> int:
+    """
+    Return the wait status of *pid*, and pass on signals until it ends.
+    """
+    # All are blocked, and those then wait that are ignored, too. Source: signal(7).
+    every = signal.valid_signals()
+    while True:
+        waited, status = os.waitpid(pid, os.WNOHANG)
+        if waited:
+            return status
+        number = signal.sigwait(every)
+        if number != signal.SIGCHLD:
+            os.kill(pid, number)
+
+
+def _close_all() -> None:
+    # Pipes of the process inside must close when it closes them.
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+        return
+    for name in names:
+        with contextlib.suppress(OSError):
+            os.close(int(name))

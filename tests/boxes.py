@@ -1,0 +1,55 @@
+"""
+Boxes for tests of them: fixtures, and a wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pytest_nsisolate.box import Box
+from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.spec import Spec
+
+MakeBox = Callable[..., Box]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    """
+    Give a pool and end its launchers.
+    """
+    pool = Pool()
+    yield pool
+    pool.rest()
+
+
+@pytest.fixture(scope="module")
+def box(pool: Pool) -> Iterator[Box]:
+    """
+    Give a box in which nothing is left.
+    """
+    with Box(pool, Spec(hostname="db"), name="box db") as box:
+        yield box
+
+
+@pytest.fixture
+def make(pool: Pool) -> Iterator[MakeBox]:
+    """
+    Make boxes, and close them.
+    """
+    with contextlib.ExitStack() as stack:
+        yield lambda **keywords: stack.enter_context(
+            Box(pool, Spec(**keywords), name="box b")
+        )
+
+
+def wait_until(is_so: Callable[[], bool]) -> bool:
+    """
+    Say whether *is_so* becomes true in ten seconds.
+    """
+    event = threading.Event()
+    return any(is_so() or event.wait(0.01) for _ in range(1000))

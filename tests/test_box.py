@@ -1,0 +1,158 @@
+"""
+Boxes: what is in them, their end, and what is left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from boxes import MakeBox, wait_until
+
+from pytest_nsisolate.audit import Facts
+from pytest_nsisolate.box import Box
+from pytest_nsisolate.contents import Ipc
+from pytest_nsisolate.errors import BoxError
+from pytest_nsisolate.leaks import leaks_in
+from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.trouble import DidNotFinish
+
+
+def test_two_boxes_see_nothing_of_each_other(make: MakeBox) -> None:
+    """
+    What is in one box is in it only; each tells what is in it.
+    """
+    one, other = make(hostname="one"), make(hostname="other")
+
+    one.run(Path("/dev/shm/box-of-a-test").touch)
+    process = one.popen(["sleep", "60"])
+
+    assert one.ipc() == Ipc(shm=(), sem=(), msg=(), queues=(), files=("box-of-a-test",))
+    assert other.ipc() == Ipc(shm=(), sem=(), msg=(), queues=(), files=())
+    assert len(one.pids()) == 1
+    assert other.pids() == []
+    assert not Path("/dev/shm/box-of-a-test").exists()
+    assert other.run(os.path.exists, "/dev/shm/box-of-a-test") is False
+    one.close()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_what_is_left_is_judged(pool: Pool) -> None:
+    """
+    At its end who made the box is told what is in it, what Popen started too.
+    """
+    told: list[Facts | None] = []
+    spec = Spec(hostname="db")
+    box = Box(pool, spec, name="box db", judge=lambda _, facts: told.append(facts))
+    process = box.popen(["sleep", "60"])
+    number = box.pids()[0]
+
+    box.close()
+    box.close()
+
+    assert number == 2
+    assert process.returncode == -signal.SIGKILL
+    assert len(told) == 1
+    assert told[0] is not None
+    assert [str(leak).partition(",")[0] for leak in leaks_in(told[0])] == [
+        "1 process (sleep 60"
+    ]
+
+
+def test_a_failure_is_not_hidden_by_leaks(pool: Pool) -> None:
+    """
+    Where a with block is left by an exception, that is what there is to say.
+    """
+    told: list[Facts | None] = []
+    box = Box(pool, Spec(), name="b", judge=lambda _, facts: told.append(facts))
+
+    def fail() -> None:
+        """
+        Leave the block by an exception.
+        """
+        with box:
+            box.popen(["sleep", "60"])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+
+    assert told == []
+
+
+def test_a_closed_box(make: MakeBox) -> None:
+    """
+    A closed box says so, in its repr and to who uses it.
+    """
+    box = make(hostname="db")
+    assert repr(box) == "<Box box b, hostname 'db'>"
+    box.close()
+
+    with pytest.raises(BoxError) as caught:
+        box.run(int)
+
+    assert repr(box) == "<Box box b closed, hostname 'db'>"
+    assert str(caught.value).splitlines() == [
+        "cannot run int in box b: it is closed",
+        "why: its close() was called, or its fixture has ended",
+        "fix: make another one by sandbox_factory(), or close it later",
+    ]
+
+
+@pytest.mark.faults
+def test_a_box_whose_init_was_killed(make: MakeBox) -> None:
+    """
+    A box that someone has killed says so, whatever is asked of it.
+    """
+    box = make()
+    assert box._sandbox is not None
+    box._sandbox.kill()
+    assert wait_until(lambda: not (box._sandbox and box._sandbox.is_alive()))
+
+    uses: list[tuple[Callable[[], object], str]] = [
+        (lambda: box.run(int), "run int in box b: setns("),
+        (lambda: box.popen(["true"]), "start a process in box b: setns("),
+    ]
+    for use, what in uses:
+        with pytest.raises(BoxError) as caught:
+            use()
+        first, why, fix = str(caught.value).splitlines()
+        assert first.startswith(f"cannot {what}")
+        assert first.endswith(" failed: ESRCH")
+        assert why == "why: its init has ended: something has killed it"
+        assert fix == "fix: make another one by sandbox_factory()"
+    with pytest.raises(BoxError) as caught:
+        box.pids()
+    assert str(caught.value).splitlines() == [
+        "cannot list the processes of box b",
+        "why: its init gave no answer",
+        "fix: pytest --nsisolate-doctor, or make another one by sandbox_factory()",
+    ]
+
+
+def test_descriptors_are_given_back(pool: Pool, box: Box) -> None:
+    """
+    Calls, processes and boxes leave no descriptor open, whether they work or not.
+    """
+
+    def use() -> None:
+        """
+        Use a box in each way.
+        """
+        with Box(pool, Spec(), name="b") as other:
+            other.run(int)
+            other.popen(["true"]).wait(10)
+            with pytest.raises(DidNotFinish):
+                other.run(os._exit, 1)
+            with pytest.raises(FileNotFoundError):
+                other.popen(["/nonexistent"])
+
+    use()
+    before = os.listdir("/proc/self/fd")
+    use()
+
+    assert os.listdir("/proc/self/fd") == before

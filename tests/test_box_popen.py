@@ -1,0 +1,123 @@
+"""
+Processes in a box, by `subprocess.Popen`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from boxes import wait_until
+
+from pytest_nsisolate.box import Box
+from pytest_nsisolate.errors import BoxError
+
+
+def test_popen(box: Box) -> None:
+    """
+    It is a `subprocess.Popen`: pipes, exit code, and what it is not to inherit.
+    """
+    process = box.popen(
+        ["sh", "-c", "hostname; pwd; cat; exit 7"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd="/",
+        text=True,
+    )
+
+    out, _ = process.communicate("input\n", timeout=10)
+
+    assert type(process) is subprocess.Popen
+    assert out == "db\n/\ninput\n"
+    assert process.returncode == 7
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGQUIT])
+def test_popen_ends_by_a_signal(box: Box, number: signal.Signals) -> None:
+    """
+    A signal sent to it reaches the process inside, and shows as what ended it.
+    """
+    process = box.popen(["sleep", "60"])
+    assert process.poll() is None
+    assert len(box.pids()) == 1
+
+    process.send_signal(number)
+
+    assert process.wait(10) == -number
+    # Without privilege SIGKILL ends the process between, and by that the one inside.
+    assert wait_until(lambda: box.pids() == [])
+
+
+@pytest.mark.parametrize("own_session", [False, True])
+def test_popen_gets_signals(box: Box, *, own_session: bool) -> None:
+    """
+    A handler inside is called, and the process leads a group or session of its own.
+    """
+    program = (
+        "import os, signal, sys;"
+        "signal.signal(signal.SIGUSR1, lambda *_: sys.exit(5));"
+        "print(os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid(), flush=True);"
+        "signal.pause()"
+    )
+    process = box.popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=own_session,
+    )
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == f"True {own_session}\n"
+
+        process.send_signal(signal.SIGUSR1)
+
+        assert process.wait(10) == 5
+
+
+def test_popen_of_no_command(box: Box) -> None:
+    """
+    A command that is not there is the error that Popen raises, and leaves nothing.
+    """
+    with pytest.raises(FileNotFoundError, match="/nonexistent"):
+        box.popen(["/nonexistent"])
+
+    assert box.pids() == []
+    assert box.run(int) == 0
+
+
+def test_popen_calls_the_own_function_inside(box: Box) -> None:
+    """
+    preexec_fn= is called inside, with the signals blocked that were.
+    """
+
+    def tell() -> None:
+        """
+        Print who this is, and how many signals are blocked.
+        """
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        os.write(1, f"{socket.gethostname()} {len(blocked)}\n".encode())
+
+    command, pipe = ["true"], subprocess.PIPE
+    with box.popen(command, stdout=pipe, preexec_fn=tell, text=True) as process:
+        assert process.communicate()[0] == "db 0\n"
+
+
+def test_popen_as_another_user(box: Box) -> None:
+    """
+    What Popen would do too early is refused, with what to do instead.
+    """
+    with pytest.raises(BoxError) as caught:
+        box.popen(["true"], user=0, group=0)
+
+    assert str(caught.value).splitlines() == [
+        "cannot start a process in box db: user= and group= cannot be given",
+        (
+            "why: Popen would change who the process is before it is inside, and then "
+            "it may not go in"
+        ),
+        "fix: call os.setuid() and the like in preexec_fn=, which is called inside",
+    ]

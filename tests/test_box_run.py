@@ -1,0 +1,220 @@
+"""
+A function in a box: where it runs, how it ends, what it prints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from boxes import MakeBox
+
+from pytest_nsisolate.box import Box
+from pytest_nsisolate.ending import Exited, Killed, TimedOut
+from pytest_nsisolate.errors import BoxError
+from pytest_nsisolate.trouble import DidNotFinish
+
+
+def test_a_closure_runs_inside(box: Box) -> None:
+    """
+    A function sees what its caller sees, on a host of its own, and changes none of it.
+    """
+    seen = ["outside"]
+
+    def look(*more: str, last: str) -> tuple[str, int, list[str], str]:
+        """
+        Return what is seen inside.
+        """
+        seen.extend([*more, last])
+        return socket.gethostname(), os.getpid(), seen, os.getcwd()
+
+    hostname, pid, told, directory = box.run(look, "inside", last="last")
+
+    assert (hostname, directory) == ("db", os.getcwd())
+    assert pid < 1000
+    assert told == ["outside", "inside", "last"]
+    assert seen == ["outside"]
+
+
+def test_identity_is_kept(box: Box) -> None:
+    """
+    Uid and gid are those outside.
+    """
+    assert box.run(lambda: (os.getuid(), os.getgid())) == (os.getuid(), os.getgid())
+
+
+def test_root_on_demand(make: MakeBox) -> None:
+    """
+    With user="root" the uid inside is 0.
+    """
+    assert make(user="root").run(os.getuid) == 0
+
+
+@pytest.mark.parametrize(
+    ("end", "ending", "says"),
+    [
+        (lambda: os._exit(3), Exited(3), "exit code 3"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), Killed(9), "signal 9"),
+    ],
+)
+def test_a_function_that_ends_its_process(
+    box: Box, end: Callable[[], None], ending: object, says: str
+) -> None:
+    """
+    The error has the ending, and the box goes on.
+    """
+    with pytest.raises(DidNotFinish) as caught:
+        box.run(end)
+
+    assert caught.value.ending == ending
+    assert str(caught.value).splitlines() == [
+        f"<lambda> in box db did not finish: {ending}",
+        f"why: the wait status of its process says {says}",
+        (
+            "fix: call the function without the box, as f() for box.run(f), to see it "
+            "happen"
+        ),
+    ]
+    assert box.run(int) == 0
+
+
+def test_a_function_that_takes_too_long(make: MakeBox) -> None:
+    """
+    timeout= ends a call, and nothing of it is left.
+    """
+    box = make(timeout=0.2)
+
+    with pytest.raises(DidNotFinish) as caught:
+        box.run(threading.Event().wait)
+
+    assert caught.value.ending == TimedOut(0.2)
+    assert str(caught.value).splitlines() == [
+        "wait in box b did not finish: timed out after 0.2 s",
+        "why: the box has timeout=0.2, for each call",
+        "fix: give it longer: sandbox_factory(timeout=0.4)",
+    ]
+    assert box.run(int) == 0
+    assert box.pids() == []
+
+
+def test_garbage_from_a_function(box: Box) -> None:
+    """
+    What a function writes to descriptors that it does not know spoils its call only.
+    """
+    known = set(os.listdir("/proc/self/fd"))
+
+    def write() -> None:
+        """
+        Write to each descriptor that is new.
+        """
+        for name in set(os.listdir("/proc/self/fd")) - known:
+            with contextlib.suppress(OSError):
+                os.write(int(name), b"\xff" * 16)
+        os._exit(0)
+
+    with pytest.raises(BoxError) as caught:
+        box.run(write)
+
+    what, why, fix = str(caught.value).splitlines()
+    assert what == "what came back of write in box db is not a message"
+    assert why == f"why: there came a message of {(1 << 64) - 1} bytes"
+    assert fix == "fix: have the function write to descriptors only that it has opened"
+    assert box.run(int) == 0
+
+
+def test_output_to_descriptors(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """
+    What is printed inside is captured, in its order, and what was buffered only once.
+    """
+
+    def write() -> None:
+        """
+        Print, and have something else print.
+        """
+        sys.stdout.write("inside\n")
+        subprocess.run(["echo", "below"], check=True)
+
+    sys.stdout.write("before\n")
+    box.run(write)
+    sys.stdout.write("after\n")
+
+    assert capfd.readouterr().out == "before\ninside\nbelow\nafter\n"
+
+
+def test_output_to_memory(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Captured in memory it comes back as well, and to where output was redirected.
+    """
+    sys.stdout.write("before\n")
+    box.run(print, "inside é", file=sys.stderr)
+    box.run(print, "inside")
+    redirected = io.StringIO()
+    with contextlib.redirect_stdout(redirected):
+        sys.stdout.write("outside\n")
+        box.run(print, "inside é")
+
+    assert capsys.readouterr() == ("before\ninside\n", "inside é\n")
+    assert redirected.getvalue() == "outside\ninside é\n"
+
+
+def test_warnings_come_back(box: Box) -> None:
+    """
+    A warning has its category and place; one that is an error is raised.
+    """
+    with pytest.warns(ResourceWarning, match="one of it") as caught:
+        box.run(lambda: warnings.warn("one of it", ResourceWarning, stacklevel=1))
+
+    assert [one.filename for one in caught] == [__file__]
+    with pytest.raises(UserWarning, match="strict"):
+        box.run(warnings.warn, "strict")
+
+
+def test_exit_handlers(box: Box, tmp_path: Path) -> None:
+    """
+    What a function has registered for its exit runs, and is seen in what it printed.
+    """
+
+    def function() -> None:
+        """
+        Register what is to run at the exit.
+        """
+        import atexit  # noqa: PLC0415 - in the fork
+
+        atexit.register((tmp_path / "exited").touch)
+
+    box.run(function)
+
+    assert (tmp_path / "exited").exists()
+
+
+def test_in_a_thread(box: Box) -> None:
+    """
+    A box can be used in any thread, and beside other threads, without a warning.
+    """
+    told: list[str] = []
+
+    def use() -> None:
+        """
+        Call a function and start a process.
+        """
+        told.append(box.run(socket.gethostname))
+        with box.popen(["hostname"], stdout=subprocess.PIPE, text=True) as process:
+            told.append(process.communicate()[0])
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert sorted(told) == ["db", "db", "db\n", "db\n"]

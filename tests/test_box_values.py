@@ -1,0 +1,178 @@
+"""
+What comes back of a function that was called in a box.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from pytest_nsisolate.box import Box
+from pytest_nsisolate.carriage import LARGEST, CannotCarry, RemoteTraceback
+
+
+class Picky(Exception):
+    """
+    Cannot be made again of its arguments, as many exceptions of libraries.
+    """
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(one + two)
+
+
+def test_an_exception_has_the_remote_traceback(box: Box) -> None:
+    """
+    An exception is raised here, with its attributes; its cause shows where it was.
+    """
+
+    def fail() -> None:
+        """
+        Raise an exception with an attribute.
+        """
+        error = KeyError("k")
+        error.number = 3  # type: ignore[attr-defined]
+        raise error
+
+    with pytest.raises(KeyError, match="k") as caught:
+        box.run(fail)
+
+    assert caught.value.number == 3  # type: ignore[attr-defined]
+    assert isinstance(caught.value.__cause__, RemoteTraceback)
+    assert "in fail\n    raise error\n" in str(caught.value.__cause__)
+    assert "carriage.py" not in str(caught.value.__cause__)
+
+
+def test_a_local_class_of_exceptions(box: Box) -> None:
+    """
+    An exception of a class that only the test knows is caught by that class.
+    """
+
+    class Local(Exception):
+        """Cannot be imported by its name."""
+
+    def fail() -> None:
+        """
+        Raise one of a local class.
+        """
+        raise Local("here")
+
+    with pytest.raises(Local, match="here"):
+        box.run(fail)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "call"),
+    [
+        (pytest.skip.Exception, lambda: pytest.skip("why")),
+        (pytest.fail.Exception, lambda: pytest.fail("why")),
+        (pytest.xfail.Exception, lambda: pytest.xfail("why")),
+        (pytest.exit.Exception, lambda: pytest.exit("why", returncode=7)),
+        (SystemExit, lambda: sys.exit("why")),
+        (KeyboardInterrupt, lambda: _interrupt("why")),
+    ],
+)
+def test_an_outcome_is_raised(
+    box: Box, outcome: type[BaseException], call: Callable[[], None]
+) -> None:
+    """
+    What is not to be caught as an error is raised here as it was inside.
+    """
+    with pytest.raises(outcome, match="why") as caught:
+        box.run(call)
+
+    assert type(caught.value) is outcome
+    assert getattr(caught.value, "returncode", 7) == 7
+
+
+def _interrupt(text: str) -> None:
+    """
+    Do what Ctrl-C does.
+    """
+    raise KeyboardInterrupt(text)
+
+
+def test_a_value_that_cannot_be_pickled(box: Box) -> None:
+    """
+    The three lines say what was returned, and what pickle says of it.
+    """
+    with pytest.raises(CannotCarry) as caught:
+        box.run(threading.Lock)
+
+    what, why, fix = str(caught.value).splitlines()
+    assert what == (
+        f"{threading.Lock.__name__} in box db returned a lock, which cannot leave "
+        "box db"
+    )
+    assert why.startswith("why: pickle.dumps() raises TypeError(")
+    assert "lock" in why
+    assert fix == (
+        "fix: return what pickle.dumps() takes, or write to a file that is seen outside"
+    )
+
+
+def test_a_value_that_is_too_large(box: Box) -> None:
+    """
+    There is a limit, and the text has both sizes.
+    """
+    value = bytes(LARGEST)
+
+    with pytest.raises(CannotCarry) as caught:
+        box.run(lambda: value)
+
+    size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+    why = f"why: its pickle has {size} bytes and {LARGEST} are carried"
+    assert str(caught.value).splitlines()[1] == why
+
+
+def test_a_large_value_comes_through(box: Box) -> None:
+    """
+    A value of many times what a pipe holds is whole.
+    """
+    assert box.run(lambda: bytes(3 << 20)) == bytes(3 << 20)
+
+
+def test_an_exception_that_cannot_be_made_again(box: Box) -> None:
+    """
+    The error says so, and still has the remote traceback for its cause.
+    """
+
+    def fail() -> None:
+        """
+        Raise one that pickle cannot make again.
+        """
+        raise Picky(1, 2)
+
+    with pytest.raises(CannotCarry) as caught:
+        box.run(fail)
+
+    what, why, fix = str(caught.value).splitlines()
+    assert what == "fail in box db raised a Picky, which cannot leave box db"
+    assert why.startswith("why: pickle.loads() raises TypeError(")
+    assert fix == (
+        "fix: raise one that pickle.loads() can make again: its args are the "
+        "arguments of its class"
+    )
+    assert "raise Picky(1, 2)" in str(caught.value.__cause__)
+
+
+def test_an_exception_of_a_class_made_inside(box: Box) -> None:
+    """
+    A class that was defined in the box is unknown here, and the error says so.
+    """
+
+    def fail() -> None:
+        """
+        Raise one whose class is made here.
+        """
+
+        class Inner(Exception):
+            """Known in the box only."""
+
+        raise Inner
+
+    with pytest.raises(CannotCarry, match="Inner was defined in the box"):
+        box.run(fail)

@@ -1,0 +1,256 @@
+"""
+Two boxes on a wire.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import machine
+import pytest
+import talking
+from boxes import MakeBox
+from conftest import cannot
+from talking import ask, listening
+
+from pytest_nsisolate import launcher
+from pytest_nsisolate.box import Box
+from pytest_nsisolate.errors import BoxError
+from pytest_nsisolate.link import Link
+from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.sandbox import identity_for
+from pytest_nsisolate.spec import Spec
+
+RunPytest = Callable[..., pytest.RunResult]
+
+#: How long to wait for what is to be lost, and for what is not, in seconds.
+SHORT, LONG = 0.3, 10.0
+
+
+@pytest.fixture(autouse=True)
+def _pyroute2_is_there() -> None:
+    """
+    Every test here needs it.
+    """
+    if importlib.util.find_spec("pyroute2") is None:
+        cannot("pyroute2 is not installed")
+
+
+@pytest.fixture
+def hosts(make: MakeBox) -> tuple[Box, Box]:
+    """
+    Give two boxes with a network.
+    """
+    return make(net=True), make(net=True)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_both_ways(hosts: tuple[Box, Box], version: int) -> None:
+    """
+    Each reaches the other, by IPv4 and IPv6, and the host has none of it.
+    """
+    before = socket.if_nameindex()
+    with Link(*hosts) as link:
+        for here, there in (hosts, hosts[::-1]):
+            own, theirs = (link.address(one, version) for one in (here, there))
+            with listening(there, theirs):
+                assert here.run(ask, theirs, LONG) == f"hello from {own}"
+        assert socket.if_nameindex() == before
+        assert link.interface in str(hosts[0].run(socket.if_nameindex))
+    assert link.interface not in str(hosts[0].run(socket.if_nameindex))
+
+
+def test_cut(hosts: tuple[Box, Box]) -> None:
+    """
+    What is sent over a wire that is cut is lost; a mended one is as before.
+    """
+    here, there = hosts
+    with Link(here, there) as link:
+        for address in (link.address(there), link.address(there, 6)):
+            with listening(there, address):
+                assert here.run(ask, address, LONG)
+                link.down()
+                assert here.run(ask, address, SHORT) is None
+                link.up()
+                assert here.run(ask, address, LONG)
+
+
+def test_shape(hosts: tuple[Box, Box]) -> None:
+    """
+    A wire is slow and loses as it is told; a kernel that cannot do that is named.
+    """
+    here, there = hosts
+    with Link(here, there) as link:
+        address = link.address(there)
+        try:
+            link.shape(delay=0.2)
+        except BoxError as error:
+            what, why, _ = str(error).splitlines()
+            assert what.endswith("RTM_NEWQDISC(netem) failed: ENOENT")
+            assert why.endswith("has no queueing discipline netem")
+            with listening(there, address):
+                assert here.run(ask, address, LONG)
+            return
+        with listening(there, address):
+            begun = time.monotonic()
+            assert here.run(ask, address, LONG)
+            assert time.monotonic() - begun >= 0.4
+            link.shape(loss=1)
+            assert here.run(ask, address, SHORT) is None
+            link.shape()
+            assert here.run(ask, address, LONG)
+
+
+def test_three_hosts(make: MakeBox) -> None:
+    """
+    A box may be on several wires; the subnets are different ones.
+    """
+    one, two, three = (make(net=True) for _ in range(3))
+    links = [Link(one, two), Link(one, three)]
+    for link, other in zip(links, (two, three), strict=True):
+        address = link.address(other)
+        with listening(other, address):
+            assert one.run(ask, address, LONG)
+    assert len(one.run(socket.if_nameindex)) == len(two.run(socket.if_nameindex)) + 1
+    assert links[0].address(one) != links[1].address(one)
+
+
+def test_closed(make: MakeBox) -> None:
+    """
+    A wire ends with a box of it, and then does nothing but say so.
+    """
+    one, two = make(net=True), make(net=True)
+    link = Link(one, two)
+    two.close()
+    with pytest.raises(BoxError, match=r"cannot cut the link of .*: it is closed\n"):
+        link.down()
+    link.close()
+    link.close()
+    with pytest.raises(BoxError) as caught:
+        link.up()
+    assert str(caught.value).splitlines()[1].startswith("why: its close() was called")
+    assert link.interface not in str(one.run(socket.if_nameindex))
+
+
+def test_gone(make: MakeBox) -> None:
+    """
+    A wire that is there no longer cannot be cut, and need not be taken away.
+    """
+    one, two = make(net=True, user="root"), make(net=True, user="root")
+    link, other = Link(one, two), Link(one, two)
+
+    def remove() -> None:
+        """Take the wire away from within."""
+        from pyroute2 import IPRoute  # noqa: PLC0415 - an extra
+
+        with IPRoute() as route:
+            route.link("del", index=socket.if_nametoindex(link.interface))
+
+    one.run(remove)
+    with pytest.raises(BoxError) as caught:
+        link.down()
+    what = "cannot cut the link of box b and box b: if_nametoindex() failed: ENODEV"
+    assert str(caught.value).splitlines()[0] == what
+    link.close()
+
+    two.close()
+    machine.wait_until(
+        lambda: other.interface not in str(one.run(socket.if_nameindex)), "its end"
+    )
+    other.close()
+
+
+def test_what_cannot_be_linked(make: MakeBox) -> None:
+    """
+    A box to itself, or one without a network of its own, cannot be linked.
+    """
+    one, plain = make(net=True), make()
+    for two, why in (
+        (one, "why: both are the same box"),
+        (plain, "why: box b has no network of its own"),
+    ):
+        with pytest.raises(BoxError) as caught:
+            Link(one, two)
+        assert str(caught.value).splitlines() == [
+            "cannot link box b and box b",
+            why,
+            "fix: link two boxes that are made by sandbox_factory(net=True)",
+        ]
+
+
+@pytest.mark.parametrize("keywords", [{"delay": -1}, {"loss": 2}, {"loss": -0.1}])
+def test_bad_shape(hosts: tuple[Box, Box], keywords: dict[str, float]) -> None:
+    """
+    What no wire can be is refused, and the wire stays.
+    """
+    with Link(*hosts) as link:
+        with pytest.raises(BoxError, match=r"bad argument\nwhy: delay is .*\nfix: "):
+            link.shape(**keywords)
+        link.up()
+
+
+def test_other_owner(make: MakeBox) -> None:
+    """
+    Boxes of two launchers: as one that needs no user namespace; else that is said.
+    """
+    pool = Pool()
+    one = make(net=True)
+    with Box(pool, Spec(net=True), name="box far") as far:
+        if identity_for(Spec()) == launcher.PLAIN:
+            Link(one, far).close()
+        else:
+            with pytest.raises(BoxError) as caught:
+                Link(one, far)
+            what, why, _ = str(caught.value).splitlines()
+            assert what.endswith("box far: setns(pidfd, CLONE_NEWNET) failed: EPERM")
+            assert "belong to different user namespaces" in why
+    pool.rest()
+
+
+def test_no_pyroute2(make: MakeBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Without the extra the error says what to install.
+    """
+    monkeypatch.setitem(sys.modules, "pyroute2", None)
+    with pytest.raises(BoxError) as caught:
+        Link(make(net=True), make(net=True))
+    what, why, fix = str(caught.value).splitlines()
+    assert what == "cannot link box b and box b: pyroute2 cannot be imported"
+    assert why.startswith("why: import pyroute2 raises ModuleNotFoundError(")
+    assert fix == "fix: pip install 'pytest-nsisolate[link]'"
+
+
+def test_of_the_factory(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    The factory links its boxes in isolated and other tests, and takes the wire away.
+    """
+    pytester.makepyfile(
+        talking=Path(talking.__file__).read_text(),
+        test_it="""
+        import socket
+        import pytest
+        from talking import ask, listening
+
+        @pytest.fixture(params=[
+            pytest.param(0, marks=pytest.mark.isolated), 1
+        ])
+        def boxes(request, sandbox_factory):
+            return [sandbox_factory(hostname=name, net=True) for name in "ab"]
+
+        def test_it(boxes, sandbox_factory):
+            before = socket.if_nameindex()
+            wire = sandbox_factory.link(*boxes)
+            with listening(boxes[1], wire.address(boxes[1])):
+                assert boxes[0].run(ask, wire.address(boxes[1]), 10)
+            assert socket.if_nameindex() == before
+            assert "box a and box b" in repr(wire)
+        """,
+    )
+    result = run_both_ways("-W", "error")
+
+    result.assert_outcomes(passed=2)

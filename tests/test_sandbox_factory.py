@@ -1,0 +1,340 @@
+"""
+The fixtures `sandbox_factory`: their scopes, isolated tests, leaks, and the end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import machine
+import pytest
+from conftest import WAYS, RunPytest
+
+_SUITE = """
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+def use(factory):
+    db, web = factory(hostname="db"), factory(hostname="web")
+    assert [db.run(socket.gethostname), web.run(socket.gethostname)] == ["db", "web"]
+    with db.popen(["hostname"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.communicate()[0] == "db\\n"
+    assert web.pids() == []
+
+def test_on_host(sandbox_factory):
+    use(sandbox_factory)
+
+@pytest.mark.isolated(hostname="t1")
+def test_isolated(sandbox_factory):
+    use(sandbox_factory)
+    assert socket.gethostname() == "t1"
+
+@pytest.mark.isolated(user="root")
+def test_isolated_as_root(sandbox_factory):
+    use(sandbox_factory)
+    assert sandbox_factory(user="root").run(os.getuid) == 0
+
+def test_nested(sandbox_factory):
+    outer = sandbox_factory(hostname="outer")
+    hostname = lambda: sandbox_factory(hostname="inner").run(socket.gethostname)
+    assert outer.run(hostname) == "inner"
+
+@pytest.fixture(scope="module")
+def db(module_sandbox_factory):
+    db = module_sandbox_factory(hostname="db", leaks="ignore")
+    db.run(Path("/dev/shm/shared").touch)
+    return db
+
+def test_one(db):
+    db.run(Path("/dev/shm/shared").rename, "/dev/shm/used")
+
+@pytest.mark.isolated
+def test_between(db):
+    assert db.ipc().files == ("used",)
+    db.run(int)
+
+def test_other(db):
+    assert db.ipc().files == ("used",)
+    assert db.run(os.path.exists, "/dev/shm/used")
+
+class TestScopes:
+    boxes = []
+
+    @pytest.mark.parametrize("_", range(2))
+    def test_lasts(self, _, class_sandbox_factory, session_sandbox_factory):
+        self.boxes += [class_sandbox_factory(), session_sandbox_factory()]
+        for box in self.boxes:
+            box.run(int)
+
+def test_ends():
+    assert ["closed" in repr(box) for box in TestScopes.boxes] == [True, False] * 2
+
+def test_skips(sandbox_factory):
+    sandbox_factory().run(pytest.skip, "from inside")
+"""
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_boxes_of_all_scopes(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    Boxes work in tests on the host and isolated, and last as long as their scope.
+
+    An isolated test can look into a box that was made outside of it, not go in.
+    """
+    pytester.makepyfile(_SUITE)
+
+    result = run_both_ways(
+        # In order: one test leaves in a shared box what the next one looks for.
+        *("-p", "no:randomly", "-ra"),
+        *("-W", "error::ResourceWarning", "-W", "error:This:DeprecationWarning"),
+    )
+
+    result.assert_outcomes(passed=9, failed=1, skipped=1)
+    text = str(result.stdout)
+    assert re.search(r"SKIPPED \[1\] test_\w+\.py:\d+: from inside", text)
+    assert re.search(
+        r"E +pytest_nsisolate\.errors\.BoxError: cannot run int in box db: it was made "
+        r"outside of this PID namespace\n"
+        r"E +why: this process is in pid:\[\d+\] and the box was made from "
+        r"pid:\[\d+\]; setns\(\) leads to descendants only\n"
+        r"E +fix: make it in the test, by the fixture sandbox_factory, or leave the "
+        r"test on the host\n",
+        text,
+    )
+
+
+def test_a_function_uses_pytest(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    In an isolated test too, a function's live logs show, and fixtures do their work.
+    """
+    pytester.makepyfile(
+        """
+        import logging
+        import os
+
+        import pytest
+
+        def say():
+            logging.getLogger().warning("said by process %d", os.getpid())
+
+        @pytest.mark.isolated
+        def test_it(sandbox_factory, tmp_path_factory):
+            box = sandbox_factory()
+            for _ in range(2):
+                box.run(say)
+            assert box.run(tmp_path_factory.mktemp, "made").is_dir()
+        """
+    )
+
+    result = run_both_ways("--log-cli-level=WARNING")
+
+    result.assert_outcomes(passed=1)
+    assert str(result.stdout).count("said by process ") == 2
+
+
+def test_leaks_of_a_box(pytester: pytest.Pytester) -> None:
+    """
+    What is left is a warning where the box was made, or an error of the teardown.
+    """
+    pytester.makepyfile(
+        """
+        from pathlib import Path
+
+        def leave(box):
+            box.run(Path("/dev/shm/left").touch)
+
+        def test_warns(sandbox_factory):
+            leave(sandbox_factory(hostname="db"))
+
+        def test_fails(sandbox_factory):
+            leave(sandbox_factory(leaks="fail"))
+            leave(sandbox_factory(leaks="fail"))
+
+        def test_ignores(sandbox_factory):
+            leave(sandbox_factory(leaks="ignore"))
+
+        def test_closes(sandbox_factory):
+            with sandbox_factory(leaks="fail") as box:
+                leave(box)
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=3, failed=1, errors=1, warnings=1)
+    uid = os.getuid()
+    result.stdout.fnmatch_lines(
+        [
+            "* ERROR at teardown of test_fails *",
+            "*box 1 of test_fails was left with 1 file in /dev/shm (left, 0 bytes)",
+            f"*why: found in it when it was closed: left, 0 bytes: of uid {uid}",
+            (
+                "*fix: end or remove it before, or accept it with "
+                'sandbox_factory(leaks="ignore")'
+            ),
+            "* test_closes *",
+            "box 1 of test_closes was left with 1 file in /dev/shm (left, 0 bytes)",
+            (
+                "*test_leaks_of_a_box.py:7: LeakWarning: box db of test_warns was left "
+                "with 1 file in /dev/shm (left, 0 bytes)"
+            ),
+        ]
+    )
+
+
+def test_a_bad_argument(pytester: pytest.Pytester) -> None:
+    """
+    A value that cannot be is told in three lines, without a traceback.
+    """
+    pytester.makepyfile(
+        """
+        def test_long(sandbox_factory):
+            sandbox_factory(hostname="x" * 65)
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(failed=1)
+    name = "x" * 65
+    result.stdout.fnmatch_lines(
+        [
+            f"cannot make box {name} for test_long: bad argument of sandbox_factory()",
+            "why: hostname has 65 bytes and the kernel takes 64",
+            'fix: write hostname="t1", or leave hostname= out',
+        ]
+    )
+    assert "def test_long" not in str(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("mark", "ends"),
+    [
+        ("", "time.sleep(60)"),
+        ("@pytest.mark.isolated", "time.sleep(60)"),
+        ("@pytest.mark.isolated", "os.abort()"),
+    ],
+)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.faults
+def test_nothing_is_left_of_a_crash(
+    pytester: pytest.Pytester, mark: str, ends: str, way: str
+) -> None:
+    """
+    Whether the test crashes or pytest is killed, what runs in a box ends.
+    """
+    pytester.makepyfile(
+        f"""
+        import os
+        import time
+        from pathlib import Path
+
+        import pytest
+
+        {mark}
+        def test_box(sandbox_factory):
+            box = sandbox_factory()
+            box.popen(["sleep", "3333"])
+            start = lambda: os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "3334")
+            box.run(start)
+            assert len(box.pids()) == 2
+            Path("is-up").touch()
+            box.run(lambda: {ends}) if "sleep" in {ends!r} else {ends}
+        """
+    )
+    command = [*WAYS[way], sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    quiet, token = subprocess.DEVNULL, secrets.token_hex(8)
+    environment = {**os.environ, machine.MARK: token}
+    with subprocess.Popen(
+        command, stdout=quiet, stderr=quiet, env=environment
+    ) as process:
+        machine.wait_until(Path("is-up").exists, "the box")
+        if "sleep" in ends:
+            names = [one.name() for one in machine.marked(token)]
+            assert names.count("sleep") == 2
+            process.send_signal(signal.SIGKILL)
+        process.wait(30)
+
+    machine.wait_until(lambda: not machine.marked(token), "the end of all")
+
+
+def test_a_box_of_all_keywords(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    Each keyword holds for functions and processes; two boxes share no port.
+    """
+    pytester.makepyfile(
+        """
+        import os
+        import socket
+        import subprocess
+
+        def listen():
+            server = socket.create_server(("127.0.0.1", 5432))
+            return server.getsockname()[1]
+
+        def test_it(sandbox_factory, monkeypatch):
+            monkeypatch.setenv("FROM_OUTSIDE", "1")
+            with socket.socket() as here:
+                boxes = [
+                    sandbox_factory(
+                        hostname=f"h{number}", domainname="lab", user="root",
+                        timeout=30, leaks="fail", net=True, tmpfs=["/mnt"],
+                        env={"INSIDE": "yes"}, clear_env=True,
+                    )
+                    for number in range(2)
+                ]
+                assert [box.run(listen) for box in boxes] == [5432, 5432]
+            box = boxes[0]
+            assert "net" in box.namespaces
+            assert box.run(os.listdir, "/mnt") == []
+            seen = box.run(lambda: dict(os.environ))
+            assert "FROM_OUTSIDE" not in seen
+            assert seen["INSIDE"] == "yes"
+            pipe = subprocess.PIPE
+            command = ["/usr/bin/env"]
+            with box.popen(command, stdout=pipe, text=True) as process:
+                assert process.communicate()[0] == "INSIDE=yes\\n"
+            with box.popen(command, stdout=pipe, env={}) as process:
+                assert process.communicate()[0] == b""
+            assert os.environ["FROM_OUTSIDE"] == "1"
+        """
+    )
+
+    result = run_both_ways("-W", "error::pytest_nsisolate.errors.LeakWarning")
+
+    result.assert_outcomes(passed=1)
+
+
+def test_a_directory_that_is_needed(pytester: pytest.Pytester) -> None:
+    """
+    A fresh directory that would hide the test from its functions is refused.
+    """
+    pytester.makepyfile(
+        f"""
+        def test_hidden(sandbox_factory):
+            sandbox_factory(tmpfs=[{str(pytester.path)!r}])
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [f'cannot make box 1 *: a fresh directory at "{pytester.path}" would hide *']
+    )

@@ -12,17 +12,6 @@ from pathlib import Path
 
 from commands import CannotRun
 
-#: A pytest plugin that tells for each test in which IPC namespace it ran, so that a run
-#: that isolated nothing cannot pass for an isolated one.
-WITNESS = """\
-import os
-import pytest
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_call(item):
-    item.user_properties.append(("ipc", os.readlink("/proc/self/ns/ipc")))
-"""
-
 KINDS = ("passed", "failed", "skipped", "error")
 
 _KIND_OF_TAG = {"failure": "failed", "skipped": "skipped", "error": "error"}
@@ -46,30 +35,40 @@ class Outcomes:
         number = collections.Counter("+".join(self.by_test.values()).split("+"))
         return [number[kind] for kind in KINDS]
 
-    def differences(self, plain: Outcomes) -> list[str]:
+    def differences(self, plain: Outcomes) -> dict[str, str]:
         """
-        Return a line for each test that came out otherwise than in *plain*.
+        Return in what each test differs that came out otherwise than in *plain*.
         """
-        lines = []
+        found = {}
         for test in {**plain.by_test, **self.by_test}:
             here, there = self.by_test.get(test, "-"), plain.by_test.get(test, "-")
             if here != there:
-                lines.append(f"{test}: plain {there}, here {here}")
+                found[test] = f"plain {there}, here {here}"
                 if test in self.messages:
-                    lines[-1] += f" ({self.messages[test]})"
-        return lines
+                    found[test] += f" ({self.messages[test]})"
+        return found
 
 
-def read(report: Path, *, isolated: bool) -> Outcomes:
+def namespaces(isolated: bool, *, net: bool) -> dict[str, bool]:
     """
-    Return the outcomes in *report*, JUnit XML of the family xunit1, by `WITNESS`.
+    Return for each kind of namespace that a test tells of whether it is a new one.
+    """
+    return {"ipc": isolated, "net": isolated and net}
+
+
+def read(report: Path, new: dict[str, bool]) -> Outcomes:
+    """
+    Return the outcomes in *report*, JUnit XML of the family xunit1.
+
+    Args:
+        report: Of a run with the plugin ``witness``.
+        new: In what namespaces its tests should have run, by `namespaces`.
 
     Raises:
         CannotRun: There are none, or a test did not run where it should have.
     """
     kinds: dict[str, set[str]] = {}
     messages: dict[str, str] = {}
-    host = os.readlink("/proc/self/ns/ipc")
     # No danger from outside: pytest has just written it.
     for case in ET.parse(report).iter("testcase"):  # noqa: S314
         test = _node_id(case)
@@ -79,18 +78,24 @@ def read(report: Path, *, isolated: bool) -> Outcomes:
         kinds.setdefault(test, set()).update(mine)
         for part in bad:
             messages[test] = (part.get("message") or "").partition("\n")[0][:200]
-        facts = [
-            (fact.get("name"), fact.get("value")) for fact in case.iter("property")
-        ]
-        where = [place for name, place in facts if name == "ipc"]
-        if isolated in [place == host for place in where]:
-            raise CannotRun(f"{test} ran in {where}, and the host is {host}")
-        if not where and mine == {"passed"}:
-            raise CannotRun(f"{test} does not tell where it ran")
+        _check_place(test, case, new, told="passed" in mine)
     if not kinds:
         raise CannotRun("there are no tests")
     by_test = {test: "+".join(sorted(mine)) for test, mine in kinds.items()}
     return Outcomes(by_test, messages)
+
+
+def _check_place(
+    test: str, case: ET.Element, new: dict[str, bool], *, told: bool
+) -> None:
+    facts = [(fact.get("name"), fact.get("value")) for fact in case.iter("property")]
+    for kind, is_new in new.items():
+        where = [place for name, place in facts if name == kind]
+        host = os.readlink(f"/proc/self/ns/{kind}")
+        if is_new in [place == host for place in where]:
+            raise CannotRun(f"{test} ran in {where}, and the host is {host}")
+        if told and not where:
+            raise CannotRun(f"{test} does not tell where it ran")
 
 
 def _node_id(case: ET.Element) -> str:

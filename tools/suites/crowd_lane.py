@@ -1,0 +1,148 @@
+"""
+How suites are run alone and twice at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import outcomes
+from accounts import Lane, wait
+from crowd_suites import Ready
+from outcomes import Outcomes
+
+#: Seconds for the runs of a suite at the same time.
+_RUN_TIME = 900.0
+
+#: posix_ipc 1.3.2, run plain, leaves a name that it made of letters in its test
+#: TestMemoryResize::test_ftruncate_increase.
+_LEFT_BY_PLAIN = re.compile(r"/dev/shm/[a-z]+")
+
+#: No plugin that is not named, and no litter in the sources.
+_ENVIRONMENT = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """
+    A way to run a suite.
+    """
+
+    times: int
+    """How often at the same time."""
+    scope: str | None = None
+    """How wide its tests are isolated, as in the marker; None: they are not."""
+
+    def __str__(self) -> str:
+        return self.scope or "plain"
+
+
+class CrowdLane(Lane):
+    """
+    A user as whom those suites are run.
+
+    The directory of plugins has the modules that the suites name, and ``witness``.
+    """
+
+    def __init__(self, account: pwd.struct_passwd, work: Path, plugins: Path) -> None:
+        super().__init__(account, work, plugins)
+        # For all runs, as /tmp is; and not above a run's own place.
+        temporary = self.own / "tmp"
+        temporary.mkdir()
+        self._give([temporary])
+        self.environment["TMPDIR"] = str(temporary)
+
+    def run(self, ready: Ready, way: Way) -> list[Outcomes]:
+        """
+        Run a suite, each time in a copy of its source, as in a checkout of its own.
+
+        Raises:
+            CannotRun: A run did not come to its end, or not where it should have.
+        """
+        places = [self._place(ready.source) for _ in range(way.times)]
+        started: list[subprocess.Popen[bytes]] = []
+        deadline = time.monotonic() + _RUN_TIME
+        with contextlib.ExitStack() as stack:
+            terminal = ready.suite.terminal
+            stdins = [stack.enter_context(_stdin(terminal)) for _ in places]
+            try:
+                for stdin, place in zip(stdins, places, strict=True):
+                    started.append(self._start(ready, stdin, place, way))
+                self.check_sight(started)
+                for process, place in zip(started, places, strict=True):
+                    wait(process, deadline, place / "log")
+            except BaseException:
+                self.kill()
+                raise
+        new = outcomes.namespaces(way.scope is not None, net=ready.suite.net)
+        return [outcomes.read(place / "report.xml", new) for place in places]
+
+    def _place(self, source: Path) -> Path:
+        place = self.own / str(uuid.uuid4())
+        shutil.copytree(source, place / "source", symlinks=True)
+        self._give([place, *place.rglob("*")])
+        return place
+
+    def _give(self, paths: Iterable[Path]) -> None:
+        """
+        Make this user own *paths*.
+        """
+        if os.geteuid() == 0:
+            for path in paths:
+                os.lchown(path, self.account.pw_uid, self.account.pw_gid)
+
+    def _start(
+        self, ready: Ready, stdin: int, place: Path, way: Way
+    ) -> subprocess.Popen[bytes]:
+        suite = ready.suite
+        command = [str(ready.python), "-m", "pytest", "-p", "no:cacheprovider"]
+        command += ["-o", "junit_family=xunit1", f"--junitxml={place}/report.xml"]
+        command += [f"--basetemp={place}/base", "-p", "witness"]
+        if way.scope is not None:
+            # What these suites leave is no news.
+            command += ["-p", "nsisolate", "--nsisolate", "--nsisolate-leaks=ignore"]
+            command += [f"--nsisolate-scope={way.scope}"]
+            plugins = [*suite.plugins, *(["own_network"] if suite.net else [])]
+            command += [part for plugin in plugins for part in ("-p", plugin)]
+        command += ["-s"] if suite.terminal else []
+        return self.start(
+            [*command, *suite.arguments],
+            cwd=place / "source",
+            log=place / "log",
+            environment=_ENVIRONMENT,
+            stdin=stdin,
+        )
+
+
+def remove_what_plain_left(left: Iterable[str]) -> None:
+    """
+    Remove from the host what a suite is known to forget when it is run plain.
+    """
+    for name in filter(_LEFT_BY_PLAIN.fullmatch, left):
+        Path(name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _stdin(terminal: bool) -> Iterator[int]:
+    """
+    Give what a suite wants on descriptor 0, which it has to itself.
+    """
+    fds = os.openpty() if terminal else (os.open(os.devnull, os.O_RDONLY),)
+    try:
+        yield fds[-1]
+    finally:
+        for fd in fds:
+            os.close(fd)

@@ -1,0 +1,18 @@
+"""
+Gives each isolated test a network of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_nsisolate.spec import Spec
+
+
+def pytest_nsisolate_spec(spec: Spec | None) -> Spec | None:
+    """
+    Let *spec* have it, as ``net=True`` in the marker would.
+    """
+    return spec and dataclasses.replace(spec, net=True)

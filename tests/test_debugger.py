@@ -185,12 +185,15 @@ def _only(names: str) -> list[str]:
 SECRET: list[Step] = ["p secret + 100", "c"]
 
 
-@pytest.mark.parametrize("capture", ["fd", "sys", "no"])
-def test_debugger(pytester: pytest.Pytester, capture: str) -> None:
+@pytest.mark.parametrize(
+    "option",
+    ["--capture=fd", "--capture=sys", "--capture=no", "--nsisolate-scope=session"],
+)
+def test_debugger(pytester: pytest.Pytester, option: str) -> None:
     """
     Prompts are inside the guest, read from the terminal and give it back.
     """
-    options = ["--pdb", f"--capture={capture}", *_only("breakpoint or trace or fails")]
+    options = ["--pdb", option, *_only("breakpoint or trace or fails")]
     steps: list[Step] = [*SECRET, "p secret + 100", "n", "c", *SECRET, *SECRET]
     # A group that is led from outside of a PID namespace has no name in it, by which
     # the terminal could be given back.

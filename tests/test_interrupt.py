@@ -98,6 +98,9 @@ def test_never(): note("never")
 
 FILES = {"test_it.py": TESTS}
 
+#: All tests in one guest, with the fixtures of all scopes.
+SHARED = "--nsisolate-scope=session"
+
 
 def at_the_terminal(one: Terminal) -> None:
     """
@@ -151,7 +154,9 @@ def _expect_interrupted(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize("how", [at_the_terminal, to_pytest_alone])
-@pytest.mark.parametrize("options", [[], ["-s"]], ids=["captured", "-s"])
+@pytest.mark.parametrize(
+    "options", [[], ["-s"], [SHARED]], ids=["captured", "-s", "shared"]
+)
 def test_interrupt(
     pytester: pytest.Pytester, how: Callable[[Terminal], None], options: list[str]
 ) -> None:
@@ -172,20 +177,25 @@ def test_interrupt(
 
 
 @pytest.mark.parametrize(
-    ("where", "how"),
+    ("where", "how", "options"),
     [
-        ("wide_setup", at_the_terminal),
-        ("teardown and not wide", at_the_terminal),
-        ("wide_teardown", to_pytest_alone),
+        ("wide_setup", at_the_terminal, []),
+        ("wide_setup", at_the_terminal, [SHARED]),
+        ("teardown and not wide", at_the_terminal, []),
+        ("wide_teardown", to_pytest_alone, []),
+        ("wide_teardown", to_pytest_alone, [SHARED]),
     ],
 )
 def test_interrupted_fixture(
-    pytester: pytest.Pytester, where: str, how: Callable[[Terminal], None]
+    pytester: pytest.Pytester,
+    where: str,
+    how: Callable[[Terminal], None],
+    options: list[str],
 ) -> None:
     """
     An interrupt in setup or teardown, borrowed or owned, does what it does plain.
     """
-    options = ["-v", "-k", f"{where} or never"]
+    options = ["-v", "-k", f"{where} or never", *options]
     with terminals(pytester.path, FILES, options) as found:
         _interrupt(found, how)
         _expect_interrupted(compare(found))

@@ -8,6 +8,7 @@ import pytest
 from twins import WITHOUT, Twins, reports_of, run_once
 
 
+@pytest.mark.faults
 def test_much_output(pytester: pytest.Pytester) -> None:
     """
     100 MB of output come through, as a section of the report.

@@ -216,6 +216,7 @@ def test_hidden_processes(pytester: pytest.Pytester) -> None:
     assert found["available"] is True
 
 
+@pytest.mark.faults
 def test_few_descriptors(pytester: pytest.Pytester) -> None:
     """
     With too few descriptors the doctor says so, and ends.

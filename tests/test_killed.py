@@ -115,6 +115,7 @@ def test_killed_from_outside(
         result.stdout.fnmatch_lines([f"*{what}"])
 
 
+@pytest.mark.faults
 def test_pytest_killed(pytester: pytest.Pytester) -> None:
     """
     ``kill -9`` of pytest takes launcher, inits, guest and what they started with it.

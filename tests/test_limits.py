@@ -219,6 +219,7 @@ def test_waits():
 """
 
 
+@pytest.mark.faults
 def test_processor_time(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
     A guest that runs for too long is ended, and the limit named if it was that.

@@ -236,6 +236,7 @@ def test_limit_of_processes(refuse: Refuse) -> None:
     )
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("header", ["-q", "-v"])
 def test_limit_of_descriptors(
     pytester: pytest.Pytester, run_both_ways: RunPytest, header: str

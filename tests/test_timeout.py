@@ -265,6 +265,7 @@ def pytest_terminal_summary(terminalreporter):
 """
 
 
+@pytest.mark.faults
 def test_no_polling(pytester: pytest.Pytester) -> None:
     """
     While a test takes two seconds the supervisor sleeps, and is not woken to look.

@@ -10,18 +10,25 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.faults
 
+#: What was there at several moments, by kind.
+Looks = list[dict[str, int]]
+
 COUNT, WARM = 2000, 100
+
+#: After how many tests the supervisor is looked at in a row. What it has at one moment
+#: depends on how far the sandbox is that is made ahead and the one that has ended.
+LOOKS = 10
 
 #: The last test that is followed by another one, for which a sandbox is made ahead.
 LAST = COUNT - 1
 
-#: What the supervisor has after test number `WARM`, and after the last.
+#: What the supervisor has after each of `LOOKS` tests from number `WARM`, and after
+#: each of as many at the end.
 CONFTEST = f"""
 import gc
 import json
@@ -29,7 +36,8 @@ import os
 from pathlib import Path
 import psutil
 
-seen = {{}}
+seen = {{"early": [], "late": []}}
+count = 0
 
 def namespaces(family):
     kinds = "ipc", "mnt", "pid", "pid_for_children", "user", "uts"
@@ -41,7 +49,7 @@ def namespaces(family):
             except OSError:
                 continue
             if space not in outside:
-                yield space.partition(":")[0]
+                yield space
 
 def look():
     gc.collect()
@@ -54,13 +62,16 @@ def look():
         "zombies": len(zombies),
         "children": len(me.children()),
         "memory": me.memory_info().rss,
-        "namespaces": sorted(namespaces([me, *family])),
+        "namespaces": len(list(namespaces([me, *family]))),
     }}
 
 def pytest_runtest_logfinish(nodeid):
-    seen["count"] = seen.get("count", 0) + 1
-    if seen["count"] in ({WARM}, {LAST}):
-        seen[seen["count"]] = look()
+    global count
+    count += 1
+    if {WARM} <= count < {WARM + LOOKS}:
+        seen["early"].append(look())
+    elif {LAST - LOOKS} < count <= {LAST}:
+        seen["late"].append(look())
 
 def pytest_sessionfinish():
     Path("seen.json").write_text(json.dumps(seen))
@@ -79,24 +90,23 @@ def _of_session(token: str) -> list[int]:
     return found
 
 
-def _run(
-    pytester: pytest.Pytester, *options: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _run(pytester: pytest.Pytester, *options: str) -> tuple[Looks, Looks]:
     """
-    Return what the supervisor had after `WARM` tests and after `LAST`, all passing.
+    Return what the supervisor had after about `WARM` tests and `LAST`, all passing.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     result = pytester.run(*command, *options, timeout=400)
     result.assert_outcomes(passed=COUNT)
     seen = json.loads((pytester.path / "seen.json").read_text())
-    return seen[str(WARM)], seen[str(LAST)]
+    assert len(seen["early"]) == len(seen["late"]) == LOOKS
+    return seen["early"], seen["late"]
 
 
-def _growth(before: dict[str, Any], after: dict[str, Any]) -> int:
+def _growth(early: Looks, late: Looks) -> int:
     """
     Return by how many bytes the resident memory grew.
     """
-    return int(after["memory"] - before["memory"])
+    return late[-1]["memory"] - early[0]["memory"]
 
 
 def test_nothing_grows(
@@ -122,14 +132,11 @@ def test_nothing_grows(
     )
     # pytest itself keeps the reports of all tests; that much grows on the host too.
     kept = _growth(*_run(pytester, "--no-nsisolate"))
-    before, after = _run(pytester)
-    for what in ("descriptors", "threads", "children"):
-        assert after[what] <= before[what], what
-    # The init of the last test may be one for a moment; the launcher reaps it.
-    assert after["zombies"] <= max(before["zombies"], 1)
-    # The next sandbox may be finished by then or not.
-    assert len(after["namespaces"]) <= len(before["namespaces"])
-    assert _growth(before, after) - kept < 5 << 20
+    early, late = _run(pytester)
+    for what in ("descriptors", "threads", "children", "zombies", "namespaces"):
+        before = max(one[what] for one in early)
+        assert min(one[what] for one in late) <= before, what
+    assert _growth(early, late) - kept < 5 << 20
     monkeypatch.delenv(name)
     end = time.monotonic() + 5
     while _of_session(token) and time.monotonic() < end:

@@ -14,9 +14,11 @@ from pytest_nsisolate import builtin, grammar, private
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.leaks import ATTRIBUTE, Leaks
+from pytest_nsisolate.order import Order
 from pytest_nsisolate.output import flush
 from pytest_nsisolate.reports import (
     append_section,
+    join_outcomes,
     join_sections,
     report_from_message,
     share,
@@ -62,6 +64,8 @@ class Conversation:
     """Those that are not logged."""
     logged: pytest.TestReport | None = None
     """The report that was logged last."""
+    order: Order = dataclasses.field(default_factory=Order)
+    """That of the reports which are logged."""
     torn_down: bool = False
     """Whether teardown is reported."""
     apart: bool = False
@@ -121,6 +125,7 @@ class Conversation:
                 self.reports.append(report)
         elif report is not self.logged:
             self.logged = report
+            self.order.keep(report)
             self.item.ihook.pytest_runtest_logreport(report=report)
 
     def release(self) -> None:
@@ -140,37 +145,34 @@ class Conversation:
         self.torn_down = True
         held = self.held
         if held is None:
-            # The guest did not get there, or ended in it and that is reported.
+            # The guest did not get there, or that is reported.
             if not report.passed or self.last is None or self.last.when != "teardown":
                 self.log(report)
-            self.release()
             return
         sections = held.sections[:]
         for title, content in report.sections:
             if title.startswith("Captured ") and title.endswith(" teardown"):
                 append_section(sections, title, content)
-        if held.passed and not report.passed:
-            held, report = report, held
-            self.held = held
-        held.sections = sections
-        held.duration += report.duration
+        duration = held.duration + report.duration
+        self.held = join_outcomes(self.item.config, held, report)
+        self.held.sections, self.held.duration = sections, duration
         self.release()
-        if not report.passed:
-            self.log(report)
 
-    def fail_teardown(self, report: pytest.TestReport) -> None:
+    def fail_teardown(self, report: pytest.TestReport) -> pytest.TestReport:
         """
-        Have *report*, which failed, be what is reported of teardown.
+        Have *report*, which failed, be what is reported of teardown, and return that.
 
-        Where the guest has told of a failure itself, this comes after.
+        Where the guest has told of a failure itself, this is told below that.
         """
-        held, self.held = self.held, report
-        if held is not None and held.passed:
-            report.sections = held.sections
-            report.start, report.stop = held.start, held.stop
-            report.duration = held.duration
-        elif held is not None:
-            self.log(held)
+        held = self.held
+        if held is None:
+            self.held = report
+            return report
+        report.sections = held.sections
+        report.start, report.stop = held.start, held.stop
+        report.duration = held.duration
+        self.held = join_outcomes(self.item.config, held, report)
+        return self.held
 
     def raise_interruption(self) -> None:
         """

@@ -233,7 +233,11 @@ def report(
         for kind, content in output.items()
         if content
     ]
-    failed.sections = [*before.sections, *captured]
-    talk.release()
-    talk.log(failed)
+    sections = [*before.sections, *captured]
+    if phase == "teardown":
+        failed = talk.fail_teardown(failed)
+        failed.sections = sections
+    else:
+        failed.sections = sections
+        talk.log(failed)
     talk.last = failed

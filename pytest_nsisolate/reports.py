@@ -19,6 +19,9 @@ from pytest_nsisolate.channel import Garbled, Message
 
 _T = TypeVar("_T")
 
+#: What stands above the text of a failure that is told below another one.
+_ANOTHER = "another error of teardown"
+
 
 def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Message:
     """
@@ -100,6 +103,25 @@ def share(item: pytest.Item, report: pytest.TestReport) -> None:
     report.keywords = {
         known.get(name) or sys.intern(name): 1 for name in report.keywords
     }
+
+
+def join_outcomes(
+    config: pytest.Config, first: pytest.TestReport, second: pytest.TestReport
+) -> pytest.TestReport:
+    """
+    Return that of two reports of a teardown which weighs more, the first of equals.
+
+    pytest's plugins know one report of each phase: where both failed, the text of the
+    second is below that of the first.
+    """
+    if first.failed and second.failed:
+        text = _draw(config, second.longrepr, colours=False)
+        longrepr = cast("Any", first.longrepr)
+        if hasattr(longrepr, "addsection"):
+            longrepr.addsection(_ANOTHER, text)
+        else:
+            first.longrepr = f"{longrepr}\n\n{text}"
+    return max(first, second, key=lambda one: (one.failed, not one.passed))
 
 
 def join_sections(
@@ -218,21 +240,26 @@ def _marked(config: pytest.Config, longrepr: object) -> str | None:
     """
     Return *longrepr* as drawn with colours, if it is of a kind that pytest flattens.
     """
-    draw = getattr(longrepr, "toterminal", None)
-    if draw is None or hasattr(longrepr, "reprtraceback"):
+    if not hasattr(longrepr, "toterminal") or hasattr(longrepr, "reprtraceback"):
         return None
-    file = io.StringIO()
     try:
-        if config.pluginmanager.has_plugin("terminalreporter"):
-            screen = config.get_terminal_writer()
-            writer = type(screen)(file)
-            writer.hasmarkup = True
-            writer.fullwidth = screen.fullwidth
-            draw(writer)
-        else:
-            file.write(str(longrepr))
+        return _draw(config, longrepr, colours=True)
     except Exception:  # noqa: BLE001 - whatever a plugin's class raises
         return None
+
+
+def _draw(config: pytest.Config, longrepr: object, *, colours: bool) -> str:
+    """
+    Return *longrepr* as pytest writes it.
+    """
+    draw = getattr(longrepr, "toterminal", None)
+    if draw is None or not config.pluginmanager.has_plugin("terminalreporter"):
+        return str(longrepr)
+    file, screen = io.StringIO(), config.get_terminal_writer()
+    writer = type(screen)(file)
+    writer.hasmarkup = colours
+    writer.fullwidth = screen.fullwidth
+    draw(writer)
     return file.getvalue().removesuffix("\n")
 
 

@@ -85,6 +85,7 @@ LAYER = {
     "leak_policy": PYTEST_SIDE,
     "marker": PYTEST_SIDE,
     "options": PYTEST_SIDE,
+    "order": PYTEST_SIDE,
     "output": PYTEST_SIDE,
     "private": PYTEST_SIDE,
     "relay": PYTEST_SIDE,

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NoReturn, cast
+from typing import cast
 
 import pytest
 
-from pytest_nsisolate import builtin, grammar, private
+from pytest_nsisolate import builtin, grammar, notices, private
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.leaks import ATTRIBUTE, Leaks
@@ -22,7 +22,6 @@ from pytest_nsisolate.reports import (
     join_sections,
     report_from_message,
     share,
-    show_warning,
 )
 from pytest_nsisolate.untouched import time
 
@@ -178,17 +177,8 @@ class Conversation:
         """
         Raise what ended the session in the guest, if anything did, as if from there.
         """
-        message = self.interruption
-        if message is None:
-            return
-        text = str(message["text"])
-        if message["exit"]:
-            pytest.exit(text, returncode=cast("int | None", message["returncode"]))
-        _raise_at(
-            KeyboardInterrupt(*([text] if text else [])),
-            str(message["filename"]),
-            cast("int", message["lineno"]),
-        )
+        if self.interruption is not None:
+            notices.raise_interruption(self.interruption)
 
     def _hear_report(self, report: pytest.TestReport) -> None:
         # More after a teardown: the test is run again.
@@ -238,7 +228,7 @@ class Conversation:
                     # What the guest prints next comes after what this has printed.
                     flush(self.item.config)
             case "warning":
-                show_warning(message)
+                notices.show_warning(message)
             case "live log":
                 builtin.show_live_log(
                     self.item.config,
@@ -286,12 +276,3 @@ class Conversation:
             session.shouldstop = cast("str", message["shouldstop"])
         if message["shouldfail"] and not session.shouldfail:
             session.shouldfail = cast("str", message["shouldfail"])
-
-
-def _raise_at(error: BaseException, filename: str, lineno: int) -> NoReturn:
-    """
-    Raise *error* with a traceback that ends in *filename*, line *lineno*.
-    """
-    code = compile("\n" * (lineno - 1) + "raise error", filename, "exec")
-    exec(code, {"error": error})  # noqa: S102 - the code is the line above
-    raise AssertionError

@@ -28,13 +28,10 @@ from pytest_nsisolate import (
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.errors import Unlimited
+from pytest_nsisolate.notices import interruption_to_message, warning_to_message
 from pytest_nsisolate.output import flush, flush_output
 from pytest_nsisolate.remains import Remains
-from pytest_nsisolate.reports import (
-    interruption_to_message,
-    report_to_message,
-    warning_to_message,
-)
+from pytest_nsisolate.reports import report_to_message
 from pytest_nsisolate.turns import END, item_of
 from pytest_nsisolate.wish import wish_of
 

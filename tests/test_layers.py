@@ -84,6 +84,7 @@ LAYER = {
     "hookspecs": PYTEST_SIDE,
     "leak_policy": PYTEST_SIDE,
     "marker": PYTEST_SIDE,
+    "notices": PYTEST_SIDE,
     "options": PYTEST_SIDE,
     "order": PYTEST_SIDE,
     "output": PYTEST_SIDE,

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pytest_nsisolate import __version__, diagnosis, facts, trial
 from pytest_nsisolate.errors import Explanation, Refused, errno_name
 from pytest_nsisolate.launcher import KEEP, PLAIN
-from pytest_nsisolate.sandbox import identity_for
+from pytest_nsisolate.launching import identity_for
 from pytest_nsisolate.spec import Spec
 
 #: The two ways into a sandbox, as people read them.

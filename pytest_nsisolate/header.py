@@ -5,9 +5,9 @@ The line in pytest's header.
 from __future__ import annotations
 
 from pytest_nsisolate.launcher import PLAIN
+from pytest_nsisolate.launching import identity_for
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.sandbox import identity_for
 from pytest_nsisolate.spec import NAMESPACES, Spec
 
 #: The one call that ``proc=False`` does without.

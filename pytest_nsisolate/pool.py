@@ -16,13 +16,8 @@ from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.fork import fork_guest
 from pytest_nsisolate.interrupt import Interrupts
-from pytest_nsisolate.sandbox import (
-    ANSWER_TIMEOUT,
-    Launcher,
-    LauncherGone,
-    Sandbox,
-    identity_for,
-)
+from pytest_nsisolate.launching import Launcher, identity_for
+from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox
 from pytest_nsisolate.spec import Spec
 
 #: What decides which calls a sandbox takes: user, hostname and domain name given, no

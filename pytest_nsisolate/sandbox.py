@@ -1,5 +1,5 @@
 """
-Sandboxes as the supervisor holds them, and the launcher that it gets them from.
+Sandboxes as the supervisor holds them.
 """
 
 from __future__ import annotations
@@ -9,69 +9,20 @@ import dataclasses
 import errno
 import marshal
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import cast
 
-from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.init import DESCRIPTORS, DIED, GRACE
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.init import GRACE
 from pytest_nsisolate.untouched import os, select
 
-#: How long to wait for a sandbox, in seconds. One takes a few milliseconds; this is
-#: for a machine that swaps.
+#: How long to wait for a sandbox to come or to go, in seconds. It takes a few
+#: milliseconds; this is for a machine that swaps.
 ANSWER_TIMEOUT = 30.0
 
 #: How long to wait for an audit, beyond the grace period, in seconds.
 AUDIT_TIMEOUT = 10.0
-
-_BOOT = (
-    "import sys; sys.path.append(sys.argv[1]); "
-    "from pytest_nsisolate import launcher; launcher.main(*sys.argv[2:])"
-)
-
-
-def identity_for(spec: Spec) -> str:
-    """
-    Return which user namespace a sandbox for *spec* needs, by what this process may do.
-
-    Returns:
-        One of `launcher.PLAIN`, `launcher.KEEP` and `launcher.ROOT`.
-
-    Raises:
-        Refused: It cannot be found out.
-
-    """
-    if _may_return() and (spec.user is None or os.geteuid() == 0):
-        return launcher.PLAIN
-    return launcher.KEEP if spec.user is None else launcher.ROOT
-
-
-def _may_return() -> bool:
-    """
-    Say whether this process may come back from a PID namespace, by going where it is.
-
-    That takes CAP_SYS_ADMIN over the owner of its own one, and whoever has that may
-    make all the others. Root in a user namespace may have it over that one only.
-
-    Source: setns(2), "PID namespaces".
-    """
-    try:
-        here = os.pidfd_open(os.getpid())
-    except OSError as error:
-        raise Refused("pidfd_open()", error.errno or 0) from None
-    try:
-        linux.setns(here, linux.CLONE_NEWPID)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(here)
 
 
 class LauncherGone(Refused):
@@ -93,7 +44,7 @@ class Sandbox:
     asker: int
     """Socket on which init is asked for an audit."""
     identity: str
-    """Which user namespace it is in: see `identity_for`."""
+    """Which user namespace it is in: see `launching.identity_for`."""
     net: bool = False
     """Whether it has a network namespace of its own."""
 
@@ -192,177 +143,6 @@ def _kill_by_number(pidfd: int) -> None:
         pid = int(text.partition("\nPid:")[2].split("\n")[0])
         if pid > 0:
             os.kill(pid, signal.SIGKILL)
-
-
-class Launcher:
-    """
-    The supervisor's handle on a launcher process.
-
-    One request may be under way, so that the next sandbox can be made while a guest
-    runs in this one.
-
-    Args:
-        identity: What user namespace its sandboxes are in: see `identity_for`.
-
-    Raises:
-        Refused: The process could not be started.
-    """
-
-    def __init__(self, identity: str) -> None:
-        self.identity = identity
-        self._asked: dict[str, object] | None = None
-        with contextlib.ExitStack() as stack:
-            try:
-                ours, theirs = linux.named("socketpair()", _socketpair)
-                unused = stack.enter_context(contextlib.ExitStack())
-                unused.callback(ours.close)
-                stack.callback(theirs.close)
-                supervisor = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
-                stack.callback(os.close, supervisor)
-                self._process = _start(theirs.fileno(), supervisor, identity)
-            except OSError as error:
-                raise Refused.from_os_error(error, "fork()") from None
-            unused.pop_all()
-        self._control = ours
-
-    def ask(self, spec: Spec) -> None:
-        """
-        Ask for a sandbox for *spec* and do not wait for it.
-
-        Raises:
-            LauncherGone: The launcher is gone.
-        """
-        request = _request(spec)
-        if self._asked == request:
-            return
-        self._drop_asked()
-        try:
-            self._control.send(marshal.dumps(request))
-        except OSError as error:
-            raise LauncherGone("send() to the launcher", error.errno or 0) from None
-        self._asked = request
-
-    def take(self, spec: Spec) -> Sandbox:
-        """
-        Return a sandbox for *spec*: the one that was asked for, or a new one.
-
-        Raises:
-            Refused: It could not be made.
-            LauncherGone: The launcher is gone.
-        """
-        was_prepared = self._asked == _request(spec)
-        self.ask(spec)
-        try:
-            return dataclasses.replace(self._receive(), net=bool(spec.net))
-        except LauncherGone:
-            raise
-        except Refused:
-            if spec.tmpfs is None or not was_prepared:
-                raise
-        # What stood in the way of a fresh directory then need not be there now.
-        self.ask(spec)
-        return dataclasses.replace(self._receive(), net=bool(spec.net))
-
-    def _drop_asked(self) -> None:
-        """
-        Wait for the sandbox that was asked for, if one was, and close it.
-        """
-        if self._asked is None:
-            return
-        try:
-            self._receive().close()
-        except LauncherGone:
-            raise
-        except Refused:
-            # A refusal of that one says nothing of the next.
-            return
-
-    def _receive(self) -> Sandbox:
-        self._asked = None
-        if not readable(self._control.fileno(), ANSWER_TIMEOUT):
-            raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
-        try:
-            message, fds, _, _ = socket.recv_fds(self._control, 65536, DESCRIPTORS)
-        except OSError as error:
-            raise LauncherGone(
-                "recvmsg() from the launcher", error.errno or 0
-            ) from None
-        if not message:
-            raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)
-        refusal = marshal.loads(message)
-        if refusal == DIED:
-            raise LauncherGone("a sandbox's init", errno.ESRCH)
-        if refusal is not None:
-            raise Refused(*refusal)
-        if len(fds) != DESCRIPTORS:
-            # What does not fit under the limit is dropped. Source: unix(7), SCM_RIGHTS.
-            for fd in fds:
-                os.close(fd)
-            raise Refused("recvmsg() of descriptors", errno.EMFILE)
-        for fd in fds:
-            os.set_inheritable(fd, False)
-        pidfd, root, asker = fds
-        return Sandbox(init=pidfd, root=root, asker=asker, identity=self.identity)
-
-    def has_ended(self) -> bool:
-        """
-        Say whether the process has ended, and with it all of its sandboxes.
-        """
-        return self._process.poll() is not None
-
-    def forget(self) -> None:
-        """
-        Let go of the launcher in a guest, whose business it is not.
-        """
-        self._control.close()
-        # A Popen that no one has waited for warns when it is collected.
-        self._process.returncode = 0
-
-    def close(self) -> None:
-        """
-        End the launcher, and with it every sandbox that it has made, and wait.
-        """
-        with contextlib.suppress(LauncherGone):
-            self._drop_asked()
-        with contextlib.suppress(OSError):
-            # A fork that has inherited the socket must not keep the launcher waiting.
-            self._control.shutdown(socket.SHUT_RDWR)
-        self._control.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            # What outlives this ends with the supervisor.
-            self._process.wait(ANSWER_TIMEOUT)
-
-
-def _request(spec: Spec) -> dict[str, object]:
-    """
-    Return what of *spec* init needs: its `Request`.
-    """
-    names = ("hostname", "domainname", "proc", "tmpfs")
-    request = {name: getattr(spec, name) for name in names}
-    return {**request, "net": bool(spec.net)}
-
-
-def _start(control: int, supervisor: int, identity: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", "-c", _BOOT]
-    numbers = [str(control), str(supervisor)]
-    try:
-        return subprocess.Popen(
-            [*command, str(Path(__file__).parent.parent), *numbers, identity],
-            pass_fds=(control, supervisor),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            # Ctrl-C is for the supervisor, which decides what becomes of guests.
-            start_new_session=True,
-        )
-    except OSError as error:
-        call = f"execve({error.filename})" if error.filename else "fork()"
-        raise OSError(error.errno, error.strerror, call) from None
-
-
-def _socketpair() -> tuple[socket.socket, socket.socket]:
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def readable(fd: int, timeout: float) -> bool:

@@ -16,8 +16,8 @@ import machine
 import pytest
 
 from pytest_nsisolate import facts, launcher
+from pytest_nsisolate.launching import identity_for
 from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.sandbox import identity_for
 from pytest_nsisolate.spec import Spec
 
 pytest_plugins = ["pytester", "twins", "stories", "boxes"]

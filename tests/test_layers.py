@@ -48,6 +48,7 @@ LAYER = {
     "interrupt": CORE,
     "isolation": CORE,
     "launcher": CORE,
+    "launching": CORE,
     "link": CORE,
     "leaks": CORE,
     "limits": CORE,

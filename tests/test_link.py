@@ -21,9 +21,9 @@ from talking import ask, listening
 from pytest_nsisolate import launcher
 from pytest_nsisolate.box import Box
 from pytest_nsisolate.errors import BoxError
+from pytest_nsisolate.launching import identity_for
 from pytest_nsisolate.link import Link
 from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.sandbox import identity_for
 from pytest_nsisolate.spec import Spec
 
 RunPytest = Callable[..., pytest.RunResult]

@@ -65,6 +65,7 @@ LAYER = {
     "untouched": LINUX,
     "usage": CORE,
     "terminal": CORE,
+    "wire": CORE,
     "account": PYTEST_SIDE,
     "fresh": CORE,
     "values": CORE,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
+from collections.abc import Callable
 from typing import Literal, NoReturn, TypeAlias
 
 import pluggy
@@ -15,9 +16,17 @@ import pytest
 from pytest_nsisolate import breach, diagnosis, options
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
-from pytest_nsisolate.ending import Exited, Killed, TimedOut
+from pytest_nsisolate.ending import (
+    Ending,
+    Exited,
+    Finished,
+    Killed,
+    NeverStarted,
+    TimedOut,
+)
 from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Explanation, Refused
+from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.marker import spec_of
 from pytest_nsisolate.options import Unavailable
 from pytest_nsisolate.spec import Spec
@@ -241,3 +250,40 @@ def report(
         failed.sections = sections
         talk.log(failed)
     talk.last = failed
+
+
+def report_ending(
+    talk: Conversation,
+    borrowing: Borrowing,
+    process: Guest,
+    ended: Ending,
+    output: Callable[[], dict[str, str]],
+) -> None:
+    """
+    Report how the guest *process* ended, if it did not finish.
+
+    Args:
+        talk: What it had said until then.
+        borrowing: As for `report`.
+        process: The guest.
+        ended: How it ended.
+        output: Returns what it had printed in the phase that it ended in, by stream.
+
+    Raises:
+        Refused: It never started.
+    """
+    match ended:
+        case NeverStarted(refused):
+            raise refused
+        case Finished():
+            if talk.broken is not None or not talk.is_complete():
+                report(talk, borrowing, explain_broken(talk), {})
+        case TimedOut():
+            printed = output()
+            text = explain_time_out(talk, ended, printed.pop("faulthandler"))
+            report(talk, borrowing, text, printed)
+        case Exited() | Killed() if talk.interruption is None:
+            text = explain(talk, ended, process.cpu)
+            if process.garbled:
+                text = explain_garbled(talk, process.garbled)
+            report(talk, borrowing, text, output())

@@ -5,6 +5,7 @@ The supervisor's side of isolated tests: gets sandboxes, forks guests, reports.
 from __future__ import annotations
 
 import faulthandler
+import functools
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -12,7 +13,6 @@ import pytest
 
 from pytest_nsisolate import (
     account,
-    ahead,
     builtin,
     cover,
     crash,
@@ -26,14 +26,7 @@ from pytest_nsisolate import (
 from pytest_nsisolate.borrow import Borrowing
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.deadline import Deadline
-from pytest_nsisolate.ending import (
-    Ending,
-    Exited,
-    Finished,
-    Killed,
-    NeverStarted,
-    TimedOut,
-)
+from pytest_nsisolate.ending import Ending, Finished, NeverStarted
 from pytest_nsisolate.entry import Entered, Outlet
 from pytest_nsisolate.errors import Explanation, Refused
 from pytest_nsisolate.fork import fork_guest
@@ -43,9 +36,10 @@ from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.output import flush
+from pytest_nsisolate.outside import Outside
 from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
-from pytest_nsisolate.scopes import node_of, others, share_of
+from pytest_nsisolate.scopes import node_of, share_of
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.succession import Succession
 from pytest_nsisolate.untouched import os
@@ -77,6 +71,7 @@ class Supervisor:
         self.groups = Groups(
             self.succession, self._interrupts, self._account, options.grace
         )
+        self._outside = Outside(self.borrowing, self.succession, self.groups)
         self._is_shared = False
 
     def run(
@@ -128,7 +123,7 @@ class Supervisor:
         account.forget(item)
         before = private.number_of_sections(item)
         talk = Conversation(item, None, stays=stays, before=before)
-        talk.borrowed = self._borrow(talk, nextitem)
+        talk.borrowed = self._outside.begin(talk, nextitem)
         if talk.borrowed is None or talk.borrowed.passed:
             try:
                 try:
@@ -139,7 +134,7 @@ class Supervisor:
             except Refused as refused:
                 crash.report_refusal(talk, refused, self._options.unavailable)
                 self._account.tell(talk, NeverStarted(refused), None)
-        self._complete(talk, nextitem)
+        self._outside.complete(talk, nextitem)
         if stays is not None:
             private.keep_sections(item, talk.reports)
         return talk.reports
@@ -158,7 +153,7 @@ class Supervisor:
         error = crash.refusal(explanation, "fail")
         report = self.borrowing.set_up(item, error)
         crash.never_expected(report)
-        self._complete(Conversation(item, report), nextitem)
+        self._outside.complete(Conversation(item, report), nextitem)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def live(self, entered: Entered) -> NoReturn:
@@ -185,33 +180,6 @@ class Supervisor:
         if self._remains is not None:
             self._remains.close()
 
-    def _borrow(
-        self, talk: Conversation, nextitem: pytest.Item | None
-    ) -> pytest.TestReport | None:
-        """
-        Set up what the test borrows, and return the report of that.
-
-        Where nothing is to be set up nor torn down, this calls no hooks and returns
-        None. A test that may be skipped has them called, to be skipped without a fork.
-        """
-        item = talk.item
-        if self.groups.has_guest(item):
-            if private.stays_set_up(item, nextitem):
-                return None
-            self.succession.settle()
-            report = self.borrowing.set_up(item)
-            # What fails or skips it here does so inside.
-            return report if report.passed else None
-        if (
-            node_of(item) is item
-            and not ahead.is_skippable(item)
-            and private.is_all_set_up(item)
-            and private.stays_set_up(item, nextitem)
-        ):
-            return None
-        self.succession.settle()
-        return self.borrowing.set_up(item, log=talk.log, others=others(item, nextitem))
-
     def _run_guest(
         self,
         talk: Conversation,
@@ -219,16 +187,15 @@ class Supervisor:
         nextitem: pytest.Item | None,
         next_spec: Spec | None,
     ) -> None:
-        item = talk.item
         # Before anything that only a machine with namespaces need have.
         self.succession.pool.require(spec)
         # pytest's own watchdog is armed anew in the guest; here it would tell of a
         # wait, and to stop it in a fork hangs: its thread is not there.
         faulthandler.cancel_dump_traceback_later()
-        self._get_remains(item.config).clear()
+        self._get_remains(talk.item.config).clear()
         process = None
         if spec.tmpfs is not None:
-            cover.check(spec, item)
+            cover.check(spec, talk.item)
         try:
             with self._interrupts:
                 process = self.groups.begin(talk, nextitem)
@@ -236,7 +203,7 @@ class Supervisor:
                 # What is started beside a test would count against its limit.
                 following = next_spec if spec.nproc is None else None
                 if nextitem is not None and following is not None:
-                    self.groups.begin_next(item, nextitem, following)
+                    self.groups.begin_next(talk.item, nextitem, following)
                 grace = None if spec.leaks == "ignore" else self._options.grace
                 ended = process.talk(talk.hear, self._interrupts, talk.deadline, grace)
         except pytest.fail.Exception as error:
@@ -251,12 +218,31 @@ class Supervisor:
             if talk.terminal:
                 terminal.take()
         goes_on = self.groups.keep(talk, nextitem, process, ended)
+        self._conclude(talk, spec, process, ended, goes_on=goes_on)
+
+    def _conclude(
+        self,
+        talk: Conversation,
+        spec: Spec,
+        process: Guest,
+        ended: Ending,
+        *,
+        goes_on: bool,
+    ) -> None:
+        """
+        Report what came of the guest *process*, and what it has left.
+
+        Raises:
+            Refused: It never started.
+        """
+        item = talk.item
         # A guest that waits for another test has not ended.
         told = self._account.is_wanted(item) and not process.waits
         if told:
             self.succession.settle()
             self._account.note(talk, process)
-        self._report_ending(talk, process, ended)
+        output = functools.partial(self._output_so_far, talk)
+        crash.report_ending(talk, self.borrowing, process, ended, output)
         if spec.leaks != "ignore" and not (
             goes_on
             or talk.interruption
@@ -271,29 +257,6 @@ class Supervisor:
             )
         if told:
             self._account.tell(talk, ended, process)
-
-    def _report_ending(self, talk: Conversation, process: Guest, ended: Ending) -> None:
-        """
-        Report how the guest *process* ended, if it did not finish.
-
-        Raises:
-            Refused: It never started.
-        """
-        match ended:
-            case NeverStarted(refused):
-                raise refused
-            case Finished():
-                if talk.broken is not None or not talk.is_complete():
-                    crash.report(talk, self.borrowing, crash.explain_broken(talk), {})
-            case TimedOut():
-                output = self._output_so_far(talk)
-                text = crash.explain_time_out(talk, ended, output.pop("faulthandler"))
-                crash.report(talk, self.borrowing, text, output)
-            case Exited() | Killed() if talk.interruption is None:
-                text = crash.explain(talk, ended, process.cpu)
-                if process.garbled:
-                    text = crash.explain_garbled(talk, process.garbled)
-                crash.report(talk, self.borrowing, text, self._output_so_far(talk))
 
     def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
         """
@@ -334,36 +297,3 @@ class Supervisor:
         config = talk.item.config
         out, err = builtin.captured_so_far(config)
         return {"stdout": out, "stderr": err, **self._get_remains(config).read()}
-
-    def _complete(self, talk: Conversation, nextitem: pytest.Item | None) -> None:
-        """
-        Do all that comes after the guest.
-        """
-        item = talk.item
-        if talk.borrowed is not None and not talk.borrowed.passed:
-            talk.log(talk.borrowed)
-        talk.raise_interruption()
-        self._tear_down(talk, nextitem)
-        talk.stop_session()
-        private.refresh_request(item)
-
-    def _tear_down(self, talk: Conversation, nextitem: pytest.Item | None) -> None:
-        """
-        Tear down what is borrowed and no longer needed; complete the teardown report.
-        """
-        item, session = talk.item, talk.item.session
-        if private.tears_down_all(session):
-            nextitem = None
-        if talk.stays is not None and talk.stays():
-            nextitem = item
-        if talk.held is not None and private.stays_set_up(item, nextitem):
-            private.end_current_test_variable()
-            talk.release()
-        else:
-            self.succession.settle()
-            if talk.borrowed is None:
-                # A failure has just decided that this test is the last: -x.
-                self.borrowing.set_up(item)
-            with self.borrowing.telling(talk.complete_teardown):
-                report = private.run_phase(item, "teardown", nextitem=nextitem)
-            talk.complete_teardown(report)

@@ -90,6 +90,7 @@ LAYER = {
     "options": PYTEST_SIDE,
     "order": PYTEST_SIDE,
     "output": PYTEST_SIDE,
+    "outside": PYTEST_SIDE,
     "private": PYTEST_SIDE,
     "relay": PYTEST_SIDE,
     "reports": PYTEST_SIDE,

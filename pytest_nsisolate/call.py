@@ -10,13 +10,14 @@ import signal
 from collections.abc import Callable
 from typing import NoReturn
 
-from pytest_nsisolate import ending, helpers, launcher, linux, streams
+from pytest_nsisolate import helpers, launcher, streams
 from pytest_nsisolate.carriage import perform
 from pytest_nsisolate.channel import Message, Reader, encode, write_all
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.ending import Exited, Killed, TimedOut
-from pytest_nsisolate.entry import NUMBER, Entered, Entry
+from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.streams import Streams
 from pytest_nsisolate.untouched import os, select
@@ -51,7 +52,7 @@ class Call:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             entered: Entered | None = None
             try:
-                fork = self._fork(Entry(self.sandbox, write, gate, mask), stack)
+                fork = self._fork(Entry(self.sandbox, write, gate, mask))
             except Entered as error:
                 entered = error.with_traceback(None)
             except BaseException:
@@ -63,7 +64,7 @@ class Call:
             try:
                 # A Ctrl-C that came meanwhile is raised here.
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                said = fork.listen(Reader(read), Deadline(self.limit))
+                said = self._listen(fork, Reader(read))
             except BaseException:
                 fork.kill()
                 raise
@@ -71,24 +72,35 @@ class Call:
                 ended = fork.reap()
         return self._conclude(said, ended, before)
 
-    def _fork(self, entry: Entry, stack: contextlib.ExitStack) -> _Fork:
+    def _fork(self, entry: Entry) -> Forked:
         try:
             if self.sandbox.identity == launcher.PLAIN:
-                pid, status = entry.fork_once(), None
-            else:
-                pid, status = entry.fork_twice()
+                return Forked.of(entry.fork_once(), None)
+            return Forked.of(*entry.fork_twice())
         except OSError as error:
             raise self.sandbox.judge(Refused.from_os_error(error, "fork()")) from None
-        if status is not None:
-            stack.callback(os.close, status)
-        try:
-            pidfd = linux.named("pidfd_open()", os.pidfd_open, pid)
-        except OSError as error:
-            _Fork(pid, -1, status).kill()
-            os.waitpid(pid, 0)
-            raise Refused.from_os_error(error) from None
-        stack.callback(os.close, pidfd)
-        return _Fork(pid, pidfd, status)
+
+    def _listen(self, fork: Forked, reader: Reader) -> Message | TimedOut | None:
+        """
+        Return what *fork* says; None if it ends before.
+        """
+        deadline = Deadline(self.limit)
+        poll = select.poll()
+        poll.register(reader.fd, select.POLLIN)
+        poll.register(fork.pidfd, select.POLLIN)
+        while True:
+            # Looked at before the pipe is read, which a daemon may hold open.
+            dead = any(fd == fork.pidfd for fd, _ in poll.poll(deadline.timeout()))
+            with contextlib.suppress(BlockingIOError):
+                while not reader.ready:
+                    reader.read()
+            if reader.ready:
+                return reader.ready.popleft()
+            if dead:
+                return None
+            if deadline.limit is not None and deadline.is_over():
+                fork.kill()
+                return TimedOut(deadline.limit)
 
     def _conclude(
         self,
@@ -125,61 +137,6 @@ class Call:
         finally:
             streams.flush()
             os._exit(code)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Fork:
-    """
-    The fork, or the process between, as who called it holds it.
-    """
-
-    pid: int
-    pidfd: int
-    status: int | None
-    """Pipe that tells the fork's pid and wait status, where a process is between."""
-
-    def kill(self) -> None:
-        """
-        Kill it. With the process between dies the fork, by its parent-death signal.
-        """
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-
-    def listen(self, reader: Reader, deadline: Deadline) -> Message | TimedOut | None:
-        """
-        Return what it says; None if it ends before.
-        """
-        poll = select.poll()
-        poll.register(reader.fd, select.POLLIN)
-        poll.register(self.pidfd, select.POLLIN)
-        while True:
-            # Looked at before the pipe is read, which a daemon may hold open.
-            dead = any(fd == self.pidfd for fd, _ in poll.poll(deadline.timeout()))
-            with contextlib.suppress(BlockingIOError):
-                while not reader.ready:
-                    reader.read()
-            if reader.ready:
-                return reader.ready.popleft()
-            if dead:
-                return None
-            if deadline.limit is not None and deadline.is_over():
-                self.kill()
-                return TimedOut(deadline.limit)
-
-    def reap(self) -> Exited | Killed:
-        """
-        Wait for its end, and return how it ended.
-        """
-        try:
-            status = os.waitpid(self.pid, 0)[1]
-        except ChildProcessError:
-            # Someone waits for any process, or ignores SIGCHLD, and took it.
-            status = 0
-        if self.status is not None:
-            told = os.read(self.status, 2 * NUMBER.size)
-            if len(told) == 2 * NUMBER.size:
-                status = NUMBER.unpack(told[NUMBER.size :])[0]
-        return ending.from_wait_status(status)
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:

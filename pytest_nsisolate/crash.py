@@ -283,7 +283,7 @@ def report_ending(
             text = explain_time_out(talk, ended, printed.pop("faulthandler"))
             report(talk, borrowing, text, printed)
         case Exited() | Killed() if talk.interruption is None:
-            text = explain(talk, ended, process.cpu)
+            text = explain(talk, ended, process.fork.cpu)
             if process.garbled:
                 text = explain_garbled(talk, process.garbled)
             report(talk, borrowing, text, output())

@@ -11,6 +11,7 @@ from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.channel import Reader
 from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
@@ -48,15 +49,13 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
         try:
             read, write = _pipe(ours, theirs)
             gate_read, gate_write = _pipe(theirs, ours)
+            for fd in (read, gate_write):
+                os.set_blocking(fd, False)
             entry = Entry(sandbox, write, (gate_read, gate_write), mask)
             if sandbox.identity == launcher.PLAIN:
-                pid, status = entry.fork_once(), None
+                forked = Forked.of(entry.fork_once(), None)
             else:
-                pid, status = entry.fork_twice()
-            if status is not None:
-                ours.callback(os.close, status)
-            ours.callback(_bury, sandbox, pid)
-            pidfd = linux.named("pidfd_open()", os.pidfd_open, pid)
+                forked = Forked.of(*entry.fork_twice())
         except Entered:
             # What is the supervisor's to end; only its descriptors are to be closed.
             ours.pop_all()
@@ -66,26 +65,13 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
             raise
         except OSError as error:
             raise sandbox.judge(Refused.from_os_error(error, "fork()")) from None
-        for fd in (read, gate_write):
-            os.set_blocking(fd, False)
         ours.pop_all()
     return Guest(
         sandbox=sandbox,
-        pid=pid,
-        pidfd=pidfd,
+        fork=forked,
         inlet=Reader(read),
-        status=status,
         gate=gate_write,
     )
-
-
-def _bury(sandbox: Sandbox, pid: int) -> None:
-    """
-    End the fork *pid*, without which *sandbox* does not end.
-    """
-    sandbox.kill()
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
 
 
 def _pipe(

@@ -9,19 +9,18 @@ import dataclasses
 import errno
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
-from pytest_nsisolate import ending, usage
+from pytest_nsisolate import ending
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.channel import Garbled, Message, Reader
 from pytest_nsisolate.deadline import Deadline
-from pytest_nsisolate.ending import Ending, Exited, Killed, TimedOut
+from pytest_nsisolate.ending import Ending, Exited, Killed
 from pytest_nsisolate.entry import NUMBER
 from pytest_nsisolate.errors import Refused, Unlimited
+from pytest_nsisolate.expiry import expire
+from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.interrupt import Interrupts
-from pytest_nsisolate.leaks import process_tree
-from pytest_nsisolate.remains import STACK_SIGNAL
-from pytest_nsisolate.sandbox import LauncherGone, Sandbox, readable
+from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.untouched import os, select, time
 from pytest_nsisolate.usage import Usage
 
@@ -29,10 +28,6 @@ from pytest_nsisolate.usage import Usage
 with contextlib.suppress(ImportError):
     import fcntl
     import termios
-
-#: How long a guest may take to write its stack, in seconds. It takes a few
-#: milliseconds.
-STACK_TIMEOUT = 2.0
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -42,22 +37,12 @@ class Guest:
     """
 
     sandbox: Sandbox
-    pid: int
-    """Process id of the supervisor's own fork: the guest, or the one that waits."""
-    pidfd: int
-    """The same as a pidfd."""
+    fork: Forked
+    """The process itself."""
     inlet: Reader
     """The supervisor's end of the channel."""
-    status: int | None
-    """Pipe that tells the guest's pid and wait status, where a process is between."""
     gate: int
     """Pipe on which the guest waits, inside, to be let go."""
-    told: list[int] = dataclasses.field(default_factory=list)
-    """What has been read from `status`."""
-    ended: Exited | Killed | None = None
-    """How it ended, once it has been reaped."""
-    usage: Usage | None = None
-    """What it has used, once it has been reaped; None also if no one could tell."""
     interrupted: bool = False
     """Whether it has been sent SIGINT."""
     left: Facts | None = None
@@ -78,15 +63,15 @@ class Guest:
     """What came over the channel and is not a message, if anything did."""
 
     @property
-    def cpu(self) -> float:
-        """Processor time of it, in seconds; 0 where that is not known."""
-        return 0.0 if self.usage is None else self.usage.cpu
+    def usage(self) -> Usage | None:
+        """What it has used, once it has been reaped; None if no one could tell."""
+        return self.fork.usage
 
     def is_alive(self) -> bool:
         """
         Say whether the supervisor's own fork still runs.
         """
-        return not readable(self.pidfd, 0)
+        return self.fork.is_alive()
 
     def let_go(self, word: str = "-") -> None:
         """
@@ -182,7 +167,7 @@ class Guest:
             return
         self.settled = True
         self.sandbox.kill()
-        if self.status is None:
+        if self.fork.status is None:
             # An init ends when all inside have been reaped, not before. Source:
             # pid_namespaces(7), "The namespace init process".
             self.reap()
@@ -193,7 +178,7 @@ class Guest:
         End the guest, which is done, and leave the sandbox to who has lent it.
         """
         self.settled = True
-        self._signal(signal.SIGKILL)
+        self.fork.send(signal.SIGKILL)
         self.reap()
         self.sandbox.forget()
 
@@ -201,23 +186,24 @@ class Guest:
         """
         Wait for the supervisor's own fork and return how the guest ended.
         """
-        if self.ended is None:
-            self.ended = self._wait()
-            os.close(self.inlet.fd)
-            os.close(self.pidfd)
-            os.close(self.gate)
-        return self.ended
+        if self.fork.ended is None:
+            self.fork.reap()
+            self._close()
+        return self.fork.reap()
 
     def forget(self) -> None:
         """
         In another guest: close what the supervisor has of this one.
         """
-        if self.ended is None:
-            status = [] if self.status is None else [self.status]
-            for fd in (self.inlet.fd, self.pidfd, self.gate, *status):
-                os.close(fd)
+        if self.fork.ended is None:
+            self.fork.forget()
+            self._close()
         if not self.settled:
             self.sandbox.forget()
+
+    def _close(self) -> None:
+        for fd in (self.inlet.fd, self.gate):
+            os.close(fd)
 
     def _interrupt_once(self) -> None:
         """
@@ -226,35 +212,7 @@ class Guest:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        self._signal(signal.SIGINT)
-
-    def _signal(self, *numbers: int) -> int | None:
-        """
-        Send signals to the guest and return its process id, if it is known.
-        """
-        pid = self.pid if self.status is None else self._tell(0)
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                for number in numbers:
-                    os.kill(pid, number)
-        return pid
-
-    def _expire(self, limit: float) -> TimedOut:
-        """
-        End the guest, and return what can be said of where it was.
-        """
-        facts = self.sandbox.audit()
-        processes = () if facts is None else tuple(process_tree(facts))
-        # One that has been stopped acts on nothing but SIGCONT and SIGKILL.
-        pid = self._signal(STACK_SIGNAL, signal.SIGCONT)
-        if readable(self.pidfd, STACK_TIMEOUT):
-            return TimedOut(limit, processes)
-        silence = (
-            f"{ending.signal_name(STACK_SIGNAL)} had no effect in {STACK_TIMEOUT:g} s; "
-            f"/proc/PID/status says {_state_of(pid)}"
-        )
-        self._signal(signal.SIGKILL)
-        return TimedOut(limit, processes, silence)
+        self.fork.send(signal.SIGINT)
 
     def _listen(
         self,
@@ -267,13 +225,13 @@ class Guest:
         """
         poll = select.poll()
         poll.register(self.inlet.fd, select.POLLIN)
-        poll.register(self.pidfd, select.POLLIN)
+        poll.register(self.fork.pidfd, select.POLLIN)
         poll.register(interrupts.fd, select.POLLIN)
         while True:
             # Looked at before the channel is read: what a guest wrote before it died
             # is still in the pipe, and a fork of it may hold the pipe open for ever.
             events = poll.poll(deadline.timeout())
-            dead = any(fd == self.pidfd for fd, _ in events)
+            dead = any(fd == self.fork.pidfd for fd, _ in events)
             if interrupts.take():
                 self._interrupt_once()
             try:
@@ -290,7 +248,7 @@ class Guest:
             if said is not None or dead:
                 return said
             if deadline.limit is not None and deadline.is_over():
-                return self._expire(deadline.limit)
+                return expire(self.fork, self.sandbox, deadline.limit)
 
     def _take_in(self, hear: Callable[[Message], str | None]) -> Ending | None:
         """
@@ -330,46 +288,6 @@ class Guest:
                     if message.get("wait"):
                         self.let_go(answer or "-")
         return None
-
-    def _wait(self) -> Exited | Killed:
-        try:
-            _, status, used = os.wait4(self.pid, 0)
-            self.usage = Usage.of(used)
-        except ChildProcessError:
-            # A fixture that waits for any child, or that ignores SIGCHLD, took it.
-            status = 0
-        if self.status is not None:
-            told = self._tell(1)
-            status = status if told is None else told
-            # That of the process between is not the guest's.
-            self.usage = usage.unpack(os.read(self.status, usage.SIZE))
-            os.close(self.status)
-        return ending.from_wait_status(status)
-
-    def _tell(self, index: int) -> int | None:
-        """
-        Return the guest's pid (0) or wait status (1), once it is known.
-        """
-        assert self.status is not None
-        while len(self.told) <= index:
-            raw = os.read(self.status, NUMBER.size)
-            if not raw:
-                return None
-            self.told.append(NUMBER.unpack(raw)[0])
-        return self.told[index]
-
-
-def _state_of(pid: int | None) -> str:
-    """
-    Return what keeps the process *pid* from a signal. Source: proc_pid_status(5).
-    """
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return "nothing"
-    names = ("State", "SigBlk", "SigIgn", "SigCgt")
-    said = [" ".join(line.split()) for line in lines if line.startswith(names)]
-    return ", ".join(said)
 
 
 def _refused(message: Message) -> Refused:

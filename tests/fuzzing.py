@@ -20,6 +20,7 @@ import pytest
 from pytest_nsisolate.channel import Garbled, Reader, encode
 from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Finished
+from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.reports import report_to_message
 from pytest_nsisolate.sandbox import Sandbox
@@ -202,10 +203,8 @@ class Listener:
         sandbox = Sandbox(init=-1, root=-1, asker=-1, identity="plain")
         guest = Guest(
             sandbox=sandbox,
-            pid=-1,
-            pidfd=-1,
+            fork=Forked(pid=-1, pidfd=-1, status=None),
             inlet=Reader(read),
-            status=None,
             gate=gate,
         )
         try:

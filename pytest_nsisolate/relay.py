@@ -1,39 +1,26 @@
 """
-The guest's side: run the test, and send what it reports instead of reporting it.
+The guest's side: send what the test reports instead of reporting it.
 
-Runs in the fork. The guest calls the whole `pytest_runtest_protocol` hook anew, so that
-whatever pytest and its plugins wrap around a test is inside with it. What leads out of
-there are four hooks, whose calls go over the channel and are made in the supervisor.
+What leads out of a guest are four hooks, whose calls go over the channel and are made
+in the supervisor.
 """
 
 from __future__ import annotations
 
 import gc
-import traceback
 import warnings
 from collections.abc import Generator
 
 import pluggy
 import pytest
 
-from pytest_nsisolate import (
-    ahead,
-    breach,
-    builtin,
-    helpers,
-    private,
-    terminal,
-    variables,
-)
+from pytest_nsisolate import ahead, builtin, terminal
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.entry import Outlet
-from pytest_nsisolate.errors import Unlimited
-from pytest_nsisolate.notices import interruption_to_message, warning_to_message
-from pytest_nsisolate.output import flush, flush_output
+from pytest_nsisolate.notices import warning_to_message
+from pytest_nsisolate.output import flush_output
 from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.reports import report_to_message
-from pytest_nsisolate.turns import END, item_of
-from pytest_nsisolate.wish import wish_of
 
 
 class Relay:
@@ -50,22 +37,24 @@ class Relay:
         self._is_direct = config.getoption("capture", "no") != "fd" or bool(
             config.getoption("setupshow", default=False)
         )
-        self._waits = True
-        self._began = False
+        #: In a guest, the test that runs, and whether it has been told to begin.
+        self.item: pytest.Item | None = None
+        self.began = False
+        #: Whether the test goes on only when its report has been passed on.
+        self.waits = True
         self._outlet: Outlet | None = None
-        self._item: pytest.Item | None = None
         self._remains: Remains | None = None
         self._others: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
         #: The filters of warnings around the protocol of a test.
-        self._filters = warnings.filters[:]
+        self.filters = warnings.filters[:]
 
     def prepare(self, item: pytest.Item) -> None:
         """
         In the supervisor, before the fork for *item*: get ready to be the only one.
         """
         # What others do with a report comes before what the test does next.
-        self._waits = (
+        self.waits = (
             self._is_direct or ahead.is_watched(item) or builtin.is_on_terminal(item)
         )
         manager = self._config.pluginmanager
@@ -82,7 +71,7 @@ class Relay:
         """
         In the guest of *item*: have these implementations called, and no others.
         """
-        self._item, self._outlet, self._remains = item, outlet, remains
+        self.item, self._outlet, self._remains = item, outlet, remains
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of a caller in a relay of its own.
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
@@ -97,137 +86,29 @@ class Relay:
             message: Message = {"kind": "live log", "when": when, "text": text}
             self._outlet.send(message, wait=True)
 
-    def run_test(self, outlet: Outlet, number: str) -> None:
+    def send_payload(self, report: pytest.TestReport | None = None) -> None:
         """
-        In a guest: run its test and send all that it reports.
-
-        Args:
-            outlet: Where to.
-            number: That of the test which comes next.
+        Send what plugins want carried over before *report*, or without one by now.
         """
-        item = self._item
-        assert item is not None
-        self._settle_in(item)
-        nextitem = item_of(item.session, number)
-        if self._enter(item, outlet):
-            self._run(item, nextitem, None, outlet)
-            self._leave(item)
-
-    def run_tests(self, outlet: Outlet, word: str) -> None:
-        """
-        In a guest that tests share: run them one after the other, as it is told.
-
-        Args:
-            outlet: Where to send what they report.
-            word: What `turn` says of the first; `END` ends it early.
-        """
-        item = self._item
-        assert item is not None
-        session, is_first = item.session, True
-        self._settle_in(item)
-        self._waits = True
-        while word != END:
-            item, nextitem, kept = self._take_turn(session, word)
-            # Those around the first were there before the fork.
-            warnings.resetwarnings()
-            warnings.filters[:] = self._filters  # type: ignore[index]
-            if not self._enter(item, outlet, is_first=is_first):
-                return
-            is_first = False
-            goes_on = self._run(item, nextitem, kept, outlet)
-            if kept is None or not goes_on:
-                self._leave(item)
-                return
-            flush(item.config)
-            outlet.send({"kind": "over"})
-            word = outlet.wait()
-        try:
-            private.tear_down_rest(session)
-        finally:
-            self._leave(item)
-
-    def _take_turn(
-        self, session: pytest.Session, word: str
-    ) -> tuple[pytest.Item, pytest.Item | None, pytest.Item | None]:
-        number, *others, failed = word.split()
-        item = session.items[int(number)]
-        nextitem, kept = (item_of(session, other) for other in others)
-        # What else ran meanwhile counts too.
-        session.testsfailed = int(failed)
-        self._item, self._began = item, False
-        return item, nextitem, kept
-
-    def _settle_in(self, item: pytest.Item) -> None:
-        helpers.forget_multiprocessing()
-        helpers.forget_exit_handlers()
-        private.forget_borrowed(item.session)
-
-    def _enter(
-        self, item: pytest.Item, outlet: Outlet, *, is_first: bool = True
-    ) -> bool:
-        """
-        Get ready for *item*, and say whether it can be run.
-        """
-        private.refresh_request(item)
-        # What wraps the protocol has begun outside, and begins again inside.
-        properties = item.user_properties
-        del properties[item.stash.get(_properties, len(properties)) :]
-        if not is_first:
-            return True
-        variables.set_for(item)
-        item.ihook.pytest_nsisolate_enter(
-            item=item, send=self._send_payload, spec=wish_of(item)
+        if self._outlet is None or self.item is None:
+            return
+        payload: Message = {}
+        self.item.ihook.pytest_nsisolate_collect(
+            item=self.item, report=report, payload=payload
         )
-        terminal.take_when_reading(self._tell_of_terminal)
-        try:
-            breach.confine(item)
-        except Unlimited as error:
-            outlet.send(breach.refusal(error))
-            return False
-        return True
-
-    def _send_payload(self) -> None:
-        if self._outlet is not None and self._item is not None:
-            send_payload(self._item, self._outlet, None)
-
-    def _run(
-        self,
-        item: pytest.Item,
-        nextitem: pytest.Item | None,
-        kept: pytest.Item | None,
-        outlet: Outlet,
-    ) -> bool:
-        """
-        Run *item*, keep what *kept* needs, and say whether another may follow.
-        """
-        session = item.session
-        interrupted = False
-        try:
-            outlet.unblock_signals()
-            with private.keeping(nextitem, kept):
-                item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
-        except (KeyboardInterrupt, pytest.exit.Exception) as error:
-            interrupted = True
-            _end_session(session)
-            outlet.send(interruption_to_message(error))
-        send_payload(item, outlet, None)
-        self._send_end(session, "at the end")
-        return not interrupted
-
-    def _leave(self, item: pytest.Item) -> None:
-        helpers.run_exit_handlers()
-        flush(item.config)
+        if payload:
+            self._outlet.send({"kind": "payload", "payload": payload})
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
         self, item: pytest.Item
     ) -> Generator[None, object, object]:
         if self._outlet is None:
-            self._filters = warnings.filters[:]
-            item.stash[_properties] = len(item.user_properties)
+            self.filters = warnings.filters[:]
+            item.stash[properties] = len(item.user_properties)
         return (yield)
 
-    def _send_end(self, session: pytest.Session, when: str) -> None:
+    def send_end(self, session: pytest.Session, when: str) -> None:
         """
         Tell that the session is to end, if it is.
         """
@@ -251,7 +132,7 @@ class Relay:
         self, item: pytest.Item
     ) -> Generator[None, object, object]:
         # Then all is torn down, in the supervisor too.
-        self._send_end(item.session, "before teardown")
+        self.send_end(item.session, "before teardown")
         try:
             return (yield)
         finally:
@@ -268,14 +149,17 @@ class Relay:
 
     def pytest_enter_pdb(self) -> None:
         if self._outlet is not None:
-            self._tell_of_terminal()
+            self.tell_of_terminal()
             terminal.take()
 
     def pytest_leave_pdb(self) -> None:
         if self._outlet is not None:
             self._outlet.send({"kind": "resumed"})
 
-    def _tell_of_terminal(self) -> None:
+    def tell_of_terminal(self) -> None:
+        """
+        Tell that the test takes the terminal.
+        """
         if self._outlet is not None:
             self._outlet.send({"kind": "terminal"}, wait=True)
 
@@ -284,18 +168,17 @@ class Relay:
         Tell that the test begins again; the first time, the supervisor has seen to it.
         """
         if self._outlet is not None:
-            if self._began:
+            if self.began:
                 self._outlet.send({"kind": "again"}, wait=True)
-            self._began = True
+            self.began = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._outlet is not None and self._remains is not None:
             # What the test has printed comes before what is printed on this report.
             flush_output()
-            assert self._item is not None
-            send_payload(self._item, self._outlet, report)
+            self.send_payload(report)
             message = report_to_message(self._config, report)
-            self._outlet.send(message, wait=self._waits)
+            self._outlet.send(message, wait=self.waits)
             self._remains.clear()
 
     def pytest_runtest_logfinish(self) -> None:
@@ -308,6 +191,9 @@ class Relay:
             self._outlet.send(warning_to_message(warning_message))
 
 
+#: How many user properties an item had when its protocol began.
+properties = pytest.StashKey[int]()
+
 #: The hooks of `Relay`.
 RELAYED = (
     "pytest_runtest_logstart",
@@ -315,26 +201,3 @@ RELAYED = (
     "pytest_runtest_logfinish",
     "pytest_warning_recorded",
 )
-
-
-#: How many user properties an item had when its protocol began.
-_properties = pytest.StashKey[int]()
-
-
-def send_payload(
-    item: pytest.Item, outlet: Outlet, report: pytest.TestReport | None
-) -> None:
-    """
-    Send what plugins want carried over before *report*, or at the end without one.
-    """
-    payload: Message = {}
-    item.ihook.pytest_nsisolate_collect(item=item, report=report, payload=payload)
-    if payload:
-        outlet.send({"kind": "payload", "payload": payload})
-
-
-def _end_session(session: pytest.Session) -> None:
-    try:
-        private.tear_down_rest(session)
-    except BaseException:  # noqa: BLE001 - printed, as pytest ends with it either way
-        traceback.print_exc()

@@ -32,6 +32,7 @@ from pytest_nsisolate.errors import Explanation, Refused
 from pytest_nsisolate.fork import fork_guest
 from pytest_nsisolate.groups import Groups
 from pytest_nsisolate.guest import Guest
+from pytest_nsisolate.inside import Inside
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.isolation import Isolation
 from pytest_nsisolate.options import Options
@@ -160,8 +161,8 @@ class Supervisor:
         """
         In a guest: run its test, and end.
         """
-        relay = self._relay
-        entered.live(relay.run_tests if self._is_shared else relay.run_test)
+        body = Inside(self._relay)
+        entered.live(body.run_tests if self._is_shared else body.run_test)
 
     def facts(self) -> Isolation:
         """

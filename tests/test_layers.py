@@ -86,6 +86,7 @@ LAYER = {
     "groups": PYTEST_SIDE,
     "header": PYTEST_SIDE,
     "hookspecs": PYTEST_SIDE,
+    "inside": PYTEST_SIDE,
     "leak_policy": PYTEST_SIDE,
     "marker": PYTEST_SIDE,
     "notices": PYTEST_SIDE,

@@ -13,6 +13,7 @@ import pytest
 from test_terminal import ALL, PATIENCE, PLAIN, Seen, Terminal, compare, terminals
 
 TESTS = """
+import functools
 import os
 import signal
 import subprocess
@@ -22,6 +23,9 @@ import pytest
 def note(text):
     with open("log", "a") as file:
         print(text, file=file)
+
+# A signal that comes just before a sleep begins is seen when that is over.
+nap = functools.partial(time.sleep, 0.1)
 
 @pytest.fixture(scope="session", autouse=True)
 def wide():
@@ -38,7 +42,7 @@ def narrow():
 
 def test_swallows(narrow):
     try:
-        os.mkdir("here 1"); time.sleep(90)
+        os.mkdir("here 1"); [nap() for _ in range(900)]
     except KeyboardInterrupt:
         note("swallowed")
 
@@ -50,25 +54,25 @@ def ready(narrow):
 
 def test_sleeps(narrow, ready):
     # On one line, so that this is the place of the interrupt whenever it comes.
-    os.mkdir("here 2"); time.sleep(90)
+    os.mkdir("here 2"); [nap() for _ in range(900)]
 
 @pytest.fixture(scope="session")
 def slow_up():
-    os.mkdir("here 1"); time.sleep(90)
+    os.mkdir("here 1"); [nap() for _ in range(900)]
 
 def test_wide_setup(narrow, slow_up): pass
 
 @pytest.fixture
 def slow_down(narrow):
     yield
-    os.mkdir("here 1"); time.sleep(90)
+    os.mkdir("here 1"); [nap() for _ in range(900)]
 
 def test_teardown(slow_down): pass
 
 @pytest.fixture(scope="session")
 def wide_slow_down():
     yield
-    os.mkdir("here 1"); time.sleep(90)
+    os.mkdir("here 1"); [nap() for _ in range(900)]
 
 def test_wide_teardown(narrow, wide_slow_down): pass
 
@@ -77,7 +81,7 @@ def test_insists():
     while True:
         number += 1
         try:
-            os.mkdir(f"here {number}"); time.sleep(90)
+            os.mkdir(f"here {number}"); [nap() for _ in range(900)]
         except KeyboardInterrupt:
             note("swallowed")
 
@@ -86,12 +90,12 @@ def test_blocks():
     os.mkdir("here 1")
     while signal.SIGINT not in signal.sigpending():
         time.sleep(0.01)
-    os.mkdir("here 2"); time.sleep(90)
+    os.mkdir("here 2"); [nap() for _ in range(900)]
 
 def test_family():
     subprocess.Popen(["sleep", "90"], start_new_session=True)
     subprocess.Popen(["sh", "-c", "trap '' HUP INT TERM; sleep 90; sleep 90"])
-    os.mkdir("here 1"); time.sleep(90)
+    os.mkdir("here 1"); [nap() for _ in range(900)]
 
 def test_never(): note("never")
 """

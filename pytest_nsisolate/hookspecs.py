@@ -24,7 +24,7 @@ from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.usage import Usage
 
 
-@pytest.hookspec(firstresult=True)
+@pytest.hookspec
 def pytest_nsisolate_spec(item: pytest.Item, spec: Spec | None) -> Spec | None:
     """
     Alter, in the supervisor, what a test asks for.
@@ -37,7 +37,8 @@ def pytest_nsisolate_spec(item: pytest.Item, spec: Spec | None) -> Spec | None:
         spec: What it asks for, its options included; None: it runs on the host.
 
     Returns:
-        What it is to ask for instead; None to leave it to others, or as it is.
+        What it is to ask for instead; None to leave it as it is. What several change
+        counts together; of two who change the same, the one called first.
 
     .. versionadded:: 0.1.0
     """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import pytest
@@ -58,7 +59,10 @@ def _alter(item: pytest.Item, spec: Spec | None) -> Wish:
     Return what plugins make of *spec*, which their hook gets to see.
     """
     try:
-        altered: object = item.ihook.pytest_nsisolate_spec(item=item, spec=spec)
+        found: object = item.ihook.pytest_nsisolate_spec(item=item, spec=spec)
+        results = found if isinstance(found, list) else [found]
+        wrong = [one for one in results if not isinstance(one, Spec | None)]
+        altered = _merge(spec, [one for one in results if isinstance(one, Spec)])
     except SpecError as error:
         return _bad(item, error.why, error.fix)
     except (KeyboardInterrupt, pytest.exit.Exception):
@@ -68,15 +72,30 @@ def _alter(item: pytest.Item, spec: Spec | None) -> Wish:
         what = traceback.format_exception_only(error)[-1].strip()
         place = f"{frame.filename}:{frame.lineno}"
         return _bad(item, f"it raised {what} in {place}", f"mend {place}")
-    if altered is None:
-        return spec
-    if isinstance(altered, Spec):
+    if not wrong:
         return altered
     return _bad(
         item,
-        f"it returned {safe_repr(altered)}, which is neither a Spec nor None",
+        f"it returned {safe_repr(wrong[0])}, which is neither a Spec nor None",
         'return dataclasses.replace(spec, hostname="t1"), or None',
     )
+
+
+def _merge(spec: Spec | None, results: Sequence[Spec]) -> Spec | None:
+    """
+    Return *spec* with all that *results* change in it, the first of which weighs most.
+
+    Raises:
+        SpecError: What they ask for does not go together.
+    """
+    base = spec or Spec()
+    changes = {
+        field.name: getattr(one, field.name)
+        for one in reversed(results)
+        for field in dataclasses.fields(Spec)
+        if getattr(one, field.name) != getattr(base, field.name)
+    }
+    return dataclasses.replace(base, **changes) if results else spec
 
 
 def _bad(item: pytest.Item, why: str, fix: str) -> BadMarker:

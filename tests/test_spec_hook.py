@@ -53,6 +53,58 @@ def test_altered(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     ]
 
 
+SEVERAL = {
+    "adds_network": "dataclasses.replace(spec, net=True, hostname='of-first')",
+    "adds_directory": "dataclasses.replace(spec, tmpfs=['/run'], hostname='of-last')",
+    "adds_nothing": "spec",
+}
+
+
+def test_of_several_plugins(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    What several plugins change counts together; of a clash, the one called first.
+    """
+    for name, value in SEVERAL.items():
+        source = f"def pytest_nsisolate_spec(spec):\n    return {value}\n"
+        pytester.makepyfile(**{name: f"import dataclasses\n{source}"})
+    pytester.syspathinsert()
+    pytester.makepyfile(
+        test_several="""
+        import os
+        import socket
+        import pytest
+
+        @pytest.mark.isolated(env={"INSIDE": "yes"})
+        def test_all(isolation):
+            assert "net" in isolation.namespaces
+            assert os.listdir("/run") == []
+            assert os.environ["INSIDE"] == "yes"
+            assert socket.gethostname() == "of-last"
+        """
+    )
+    plugins = [part for name in SEVERAL for part in ("-p", name)]
+
+    run_both_ways(*plugins, "test_several.py").assert_outcomes(passed=1)
+
+
+def test_one_of_several_raises(pytester: pytest.Pytester) -> None:
+    """
+    That one raises is an error, whatever another one has returned.
+    """
+    returns = "import dataclasses\ndef pytest_nsisolate_spec(spec):\n    return spec\n"
+    raises = "def pytest_nsisolate_spec(spec):\n    raise KeyError('so')\n"
+    pytester.makepyfile(returns=returns, raises=raises)
+    pytester.syspathinsert()
+    pytester.makepyfile("import pytest\n@pytest.mark.isolated\ndef test_one(): pass")
+
+    result = pytester.runpytest_subprocess("-p", "raises", "-p", "returns", timeout=60)
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["why: it raised KeyError: 'so' in *raises.py:2"])
+
+
 def test_not_asked_without_isolation(pytester: pytest.Pytester) -> None:
     """
     With ``--no-nsisolate`` no test is isolated, whatever a hook would say.

@@ -113,6 +113,7 @@ class _Trial:
     def _run(self, way: Way) -> bool:
         lane = self._lane
         before = lane.objects()
+        absent = [one for one in self._ready.suite.forgets if not Path(one).exists()]
         results: list[Outcomes] = []
         good = True
         try:
@@ -125,7 +126,7 @@ class _Trial:
             left = lane.left(before, patience=10.0 if way.scope else 1.0)
             lane.kill()
             if not way.scope:
-                remove_what_plain_left(left)
+                remove_what_plain_left(left, absent)
         for number, result in enumerate(results, 1):
             title = f"{way}, {number} of {way.times}" if way.times > 1 else str(way)
             good &= self._judge(way, title, result)

@@ -127,11 +127,15 @@ class CrowdLane(Lane):
         )
 
 
-def remove_what_plain_left(left: Iterable[str]) -> None:
+def remove_what_plain_left(left: Iterable[str], absent: Iterable[str]) -> None:
     """
     Remove from the host what a suite is known to forget when it is run plain.
+
+    Args:
+        left: What was found of it.
+        absent: Files of those it forgets that were not there before.
     """
-    for name in filter(_LEFT_BY_PLAIN.fullmatch, left):
+    for name in (*filter(_LEFT_BY_PLAIN.fullmatch, left), *absent):
         Path(name).unlink(missing_ok=True)
 
 

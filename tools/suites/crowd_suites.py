@@ -48,6 +48,8 @@ class Suite:
     """Modules of the directory ``plugins``, for the isolated runs."""
     net: bool = False
     """Whether ``own_network`` is one more of them: its tests use ports."""
+    forgets: tuple[str, ...] = ()
+    """Files that it leaves on the host when it is run plain."""
     terminal: bool = False
     """Whether it wants -s and a terminal on descriptor 0."""
     expected: tuple[Expected, ...] = ()
@@ -113,6 +115,7 @@ SUITES = (
         # It logs to /tmp/fooooooo.
         plugins=("own_directories",),
         net=True,
+        forgets=("/tmp/foo",),
     ),
     Suite(
         name="pyftpdlib",

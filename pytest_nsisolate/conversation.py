@@ -176,8 +176,11 @@ class Conversation:
     def raise_interruption(self) -> None:
         """
         Raise what ended the session in the guest, if anything did, as if from there.
+
+        No teardown outside comes then: what is held back is reported before.
         """
         if self.interruption is not None:
+            self.release()
             notices.raise_interruption(self.interruption)
 
     def _hear_report(self, report: pytest.TestReport) -> None:

@@ -63,15 +63,12 @@ def errors_in(result: pytest.RunResult, name: str) -> str:
     )
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
-def test_one_error(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+def test_one_error(pytester: pytest.Pytester) -> None:
     """
     What fails in the teardown of one test is one error, which tells all of it.
     """
-    if workers:
-        pytest.importorskip("xdist")
     pytester.makepyfile(SUITE)
-    result = pytester.runpytest_subprocess(*workers, "--junitxml=report.xml")
+    result = pytester.runpytest_subprocess("--junitxml=report.xml")
     result.assert_outcomes(passed=2, failed=1, errors=3)
     two, three = errors_in(result, "test_two"), errors_in(result, "test_three")
     for text, name in [(two, "test_two"), (three, "test_three")]:
@@ -122,6 +119,39 @@ def test_subtests(pytester: pytest.Pytester, last: str) -> None:
     assert result.parseoutcomes() == {"failed": 4, "passed": 1, "errors": 1}
     tree = ElementTree.parse(pytester.path / "report.xml")
     assert [len(tree.findall(f".//{kind}")) for kind in ("failure", "error")] == [4, 1]
+
+
+EXITS = """
+import pytest
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    yield
+    pytest.exit("after the test")
+"""
+
+
+@pytest.mark.parametrize("switch", ["--no-nsisolate", "--nsisolate"])
+def test_exit_after_teardown(pytester: pytest.Pytester, switch: str) -> None:
+    """
+    It is reported also where the session ends in the guest when the test is over.
+    """
+    pytester.makeconftest(EXITS)
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def inside():
+            yield
+            assert False, "inside"
+
+        def test_one(inside): pass
+        """
+    )
+    result = pytester.runpytest_subprocess(switch)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*!! *Exit: after the test !!*"])
 
 
 Told = tuple[Literal["setup", "call", "teardown"], str, str]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from xml.etree import ElementTree
 
 import psutil
 import pytest
@@ -105,6 +106,38 @@ def test_hang(limit: tuple[str, ...], pytester: pytest.Pytester) -> None:
     run = run_once(pytester, arguments, apart=True)
     assert "Timeout (>1.0s) from pytest-timeout." in run.stdout
     run.result.assert_outcomes(failed=2)
+
+
+def test_one_error_of_teardown(pytester: pytest.Pytester) -> None:
+    """
+    What fails in a teardown and after it comes through as one error, all of it told.
+    """
+    pytester.makepyfile(
+        """
+        import subprocess
+        import pytest
+
+        @pytest.fixture
+        def inside():
+            yield
+            subprocess.Popen(["sleep", "60"])
+            assert False, "inside"
+
+        @pytest.mark.isolated(leaks="fail")
+        def test_parts(inside, subtests):
+            for number in range(2):
+                with subtests.test(number=number):
+                    assert False
+        """
+    )
+    arguments = [*NAMED, "-n1", "--junitxml=report.xml"]
+    run = run_once(pytester, arguments, apart=True)
+    assert run.result.parseoutcomes() == {"failed": 3, "errors": 1}
+    assert "AssertionError: inside" in run.stdout
+    assert "- another error of teardown -" in run.stdout
+    assert "test_parts left 1 process (sleep 60" in run.stdout
+    tree = ElementTree.parse(pytester.path / "report.xml")
+    assert len(tree.findall(".//error")) == 1
 
 
 def test_interrupt(pytester: pytest.Pytester) -> None:

@@ -42,7 +42,7 @@ class Account:
         """
         Have the reports that are still to come say what *process* has used.
         """
-        used = process.usage
+        used = process.fork.usage
         if self._options.usage is None or used is None:
             return
         figures: list[tuple[str, object]] = [
@@ -67,7 +67,7 @@ class Account:
             talk.item.ihook.pytest_nsisolate_ended(
                 item=talk.item,
                 ending=ended,
-                usage=None if process is None else process.usage,
+                usage=None if process is None else process.fork.usage,
                 left=None if left is None else leaks_in(left),
             )
         except (KeyboardInterrupt, pytest.exit.Exception):

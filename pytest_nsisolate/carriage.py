@@ -113,23 +113,29 @@ def deliver(message: Message, action: str, where: str) -> object:
             if isinstance(value, BaseException):
                 _raise(value, message)
             why = f"its pickle is of type {type(value).__name__}"
-    verb = "returned" if message["kind"] == "returned" else "raised"
-    fix = (
-        "return what pickle.dumps() takes, or write to a file that is seen outside"
-        if verb == "returned"
-        else "raise one that pickle.loads() can make again: its args are the arguments "
-        "of its class"
-    )
-    unable = CannotCarry(
-        Explanation(
-            what=f"{action} {verb} a {message['type']}, which cannot leave {where}",
-            why=str(why),
-            fix=fix,
-        )
-    )
-    if verb == "raised":
+    unable = _unable(message, action, where, str(why))
+    if message["kind"] != "returned":
         _raise(unable, message)
     raise unable
+
+
+def _unable(message: Message, action: str, where: str, why: str) -> CannotCarry:
+    """
+    Return what is raised for what has not come through, for the reason *why*.
+    """
+    if message["kind"] == "returned":
+        verb = "returned"
+        fix = (
+            "return what pickle.dumps() takes, or write to a file that is seen outside"
+        )
+    else:
+        verb = "raised"
+        fix = (
+            "raise one that pickle.loads() can make again: its args are the arguments "
+            "of its class"
+        )
+    what = f"{action} {verb} a {message['type']}, which cannot leave {where}"
+    return CannotCarry(Explanation(what=what, why=why, fix=fix))
 
 
 def _raise(error: BaseException, message: Message) -> NoReturn:

@@ -242,12 +242,10 @@ def report(
         for kind, content in output.items()
         if content
     ]
-    sections = [*before.sections, *captured]
     if phase == "teardown":
         failed = talk.fail_teardown(failed)
-        failed.sections = sections
-    else:
-        failed.sections = sections
+    failed.sections = [*before.sections, *captured]
+    if phase != "teardown":
         talk.log(failed)
     talk.last = failed
 

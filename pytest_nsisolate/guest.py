@@ -22,7 +22,6 @@ from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.untouched import os, select, time
-from pytest_nsisolate.usage import Usage
 
 # There are none on Windows, where there are no guests either.
 with contextlib.suppress(ImportError):
@@ -61,11 +60,6 @@ class Guest:
     """Whether it stands at its gate between two of its tests."""
     garbled: str = ""
     """What came over the channel and is not a message, if anything did."""
-
-    @property
-    def usage(self) -> Usage | None:
-        """What it has used, once it has been reaped; None if no one could tell."""
-        return self.fork.usage
 
     def is_alive(self) -> bool:
         """
@@ -138,14 +132,19 @@ class Guest:
         elif grace is not None:
             self.left = self.sandbox.audit(grace)
         self.sandbox.kill()
-        if said is None:
-            has_begun = self._has_begun()
-            self.settle()
-            said = self.reap()
-            if said == Killed(signal.SIGKILL) and not has_begun:
-                call = f"a guest {said} before its test"
-                said = ending.NeverStarted(LauncherGone(call, errno.ECHILD))
-        return said
+        return self._see_end() if said is None else said
+
+    def _see_end(self) -> Ending:
+        """
+        Return how the guest ended, which has not said so.
+        """
+        has_begun = self._has_begun()
+        self.settle()
+        ended = self.reap()
+        if ended != Killed(signal.SIGKILL) or has_begun:
+            return ended
+        call = f"a guest {ended} before its test"
+        return ending.NeverStarted(LauncherGone(call, errno.ECHILD))
 
     def _has_begun(self) -> bool:
         """

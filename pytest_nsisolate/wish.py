@@ -88,6 +88,8 @@ def _merge(spec: Spec | None, results: Sequence[Spec]) -> Spec | None:
     Raises:
         SpecError: What they ask for does not go together.
     """
+    if not results:
+        return spec
     base = spec or Spec()
     changes = {
         field.name: getattr(one, field.name)
@@ -95,7 +97,7 @@ def _merge(spec: Spec | None, results: Sequence[Spec]) -> Spec | None:
         for field in dataclasses.fields(Spec)
         if getattr(one, field.name) != getattr(base, field.name)
     }
-    return dataclasses.replace(base, **changes) if results else spec
+    return dataclasses.replace(base, **changes)
 
 
 def _bad(item: pytest.Item, why: str, fix: str) -> BadMarker:

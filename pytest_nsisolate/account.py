@@ -8,12 +8,12 @@ from typing import cast
 
 import pytest
 
-from pytest_nsisolate.conversation import Conversation
-from pytest_nsisolate.crash import failed_report, never_expected
 from pytest_nsisolate.ending import Ending
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.leaks import leaks_in
 from pytest_nsisolate.options import Options
+from pytest_nsisolate.reports import failed_report, never_expected
+from pytest_nsisolate.test_run import TestRun
 
 #: Names of the user properties of a report that say what its test has used.
 CPU = "nsisolate_cpu"
@@ -38,46 +38,44 @@ class Account:
         hook = item.ihook.pytest_nsisolate_ended
         return self._options.usage is not None or bool(hook.get_hookimpls())
 
-    def note(self, talk: Conversation, process: Guest) -> None:
+    def note(self, run: TestRun, guest: Guest) -> None:
         """
-        Have the reports that are still to come say what *process* has used.
+        Have the reports that are still to come say what *guest* has used.
         """
-        used = process.fork.usage
+        used = guest.fork.usage
         if self._options.usage is None or used is None:
             return
         figures: list[tuple[str, object]] = [
             (CPU, round(used.cpu, 6)),
             (PEAK_MEMORY, used.peak_memory),
         ]
-        talk.item.user_properties += figures
-        if talk.held is not None:
-            talk.held.user_properties += figures
+        run.add_properties(figures)
 
-    def tell(self, talk: Conversation, ended: Ending, process: Guest | None) -> None:
+    def tell(self, run: TestRun, ended: Ending, guest: Guest | None) -> None:
         """
         Call the hook that is told of an ending; if it raises, teardown has failed.
 
         Args:
-            talk: What the guest has said.
+            run: What the guest has said.
             ended: How it ended.
-            process: The guest, reaped; None if there was none.
+            guest: The guest, reaped; None if there was none.
         """
-        left = None if process is None else process.left
+        left = None if guest is None else guest.left
         try:
-            talk.item.ihook.pytest_nsisolate_ended(
-                item=talk.item,
+            run.item.ihook.pytest_nsisolate_ended(
+                item=run.item,
                 ending=ended,
-                usage=None if process is None else process.fork.usage,
+                usage=None if guest is None else guest.fork.usage,
                 left=None if left is None else leaks_in(left),
             )
         except (KeyboardInterrupt, pytest.exit.Exception):
             # The session ends, but not without what the test has come to.
-            talk.release()
+            run.log_held()
             raise
         except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - whatever a plugin raises
-            failed = failed_report(talk.item, "teardown", error)
+            failed = failed_report(run.item, "teardown", error)
             never_expected(failed)
-            talk.fail_teardown(failed)
+            run.fail_teardown(failed)
 
 
 def forget(item: pytest.Item) -> None:

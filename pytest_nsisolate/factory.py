@@ -17,21 +17,18 @@ from pytest_nsisolate import (
     cover,
     crash,
     diagnosis,
+    guest_side,
     options,
     trouble,
     variables,
 )
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.box import Box
-from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.errors import Explanation, LeakWarning, Refused, SpecError
 from pytest_nsisolate.leaks import details, leaks_in, sentence, unseen
 from pytest_nsisolate.link import Link
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import Spec
-
-#: In a guest: its end of the channel.
-outlet = pytest.StashKey[Outlet]()
 
 
 class SandboxFactory:
@@ -49,7 +46,7 @@ class SandboxFactory:
         self._node = owner
         self._owner = owner.name or "the session"
         self._options = config.stash[options.key]
-        self._outlet = config.stash.get(outlet, None)
+        self._guest = config.stash.get(guest_side.key, None)
         self._pool = Pool()
         self._boxes: list[Box] = []
         self._links: list[Link] = []
@@ -153,8 +150,8 @@ class SandboxFactory:
     def _entered(self, spec: Spec) -> None:
         variables.set_as(spec)
         # What pytest asks the supervisor for, as a live log, it asks for from inside.
-        if self._outlet is not None:
-            self._outlet.hand_on()
+        if self._guest is not None:
+            self._guest.outlet.hand_on()
 
     def _judge(self, place: tuple[str, int], box: Box, facts: Facts | None) -> None:
         """

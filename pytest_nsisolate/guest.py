@@ -58,6 +58,8 @@ class Guest:
     """Whether its sandbox outlives it, if it finishes."""
     waits: bool = False
     """Whether it stands at its gate between two of its tests."""
+    is_reused: bool = False
+    """Whether it has run a test before this one."""
     garbled: str = ""
     """What came over the channel and is not a message, if anything did."""
 
@@ -91,6 +93,7 @@ class Guest:
         Have the guest, which waits between two tests, go on with *word*.
         """
         self.waits = self.was_heard = self.was_told = self.interrupted = False
+        self.is_reused = True
         self.let_go(word)
 
     def talk(
@@ -155,6 +158,16 @@ class Guest:
         # What no one has read is still in the pipe. Source: FIONREAD(2const).
         unread = fcntl.ioctl(self.gate, termios.FIONREAD, bytes(NUMBER.size))
         return self.was_told and unread == bytes(NUMBER.size)
+
+    def audit(self, sandbox: Sandbox, grace: float) -> None:
+        """
+        Note in `left` what is in *sandbox*, which outlives this guest.
+
+        Args:
+            sandbox: The sandbox that was lent to it.
+            grace: Seconds that processes in it have to end.
+        """
+        self.left = sandbox.audit(grace)
 
     def settle(self) -> None:
         """

@@ -10,14 +10,14 @@ from typing import cast
 import pytest
 
 from pytest_nsisolate.audit import Facts
-from pytest_nsisolate.conversation import Conversation
-from pytest_nsisolate.crash import failed_report
 from pytest_nsisolate.errors import Explanation, LeakWarning
 from pytest_nsisolate.leaks import ATTRIBUTE, Leaks, details, leaks_in, sentence, unseen
+from pytest_nsisolate.reports import failed_report
+from pytest_nsisolate.test_run import TestRun
 
 
 def judge(
-    talk: Conversation,
+    run: TestRun,
     facts: Facts | None,
     *,
     fails: bool,
@@ -27,20 +27,21 @@ def judge(
     Warn of what a test has left, or fail its teardown.
 
     Args:
-        talk: What its guest has said.
+        run: What its guest has said.
         facts: What was in its sandbox when it was over; None if that is not known.
         fails: Whether the policy is to fail.
         sharers: Whose tests shared the sandbox, if others than this one did.
     """
-    name = talk.item.name
+    name = run.item.name
     texts = [explain_unseen(name, facts)]
     if facts is not None:
-        talk.leaks = leaks_in(facts)
-        texts += [explain(name, talk.leaks, sharers)] if talk.leaks else []
+        leaks = leaks_in(facts)
+        run.note_leaks(leaks)
+        texts += [explain(name, leaks, sharers)] if leaks else []
     for text in filter(None, texts):
         error = pytest.fail.Exception(text, pytrace=False)
-        if fails or _is_error(talk.item, text):
-            talk.fail_teardown(failed_report(talk.item, "teardown", error))
+        if fails or _is_error(run.item, text):
+            run.fail_teardown(failed_report(run.item, "teardown", error))
 
 
 def explain(name: str, leaks: Leaks, sharers: str | None = None) -> str:

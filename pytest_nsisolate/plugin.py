@@ -5,6 +5,7 @@ The pytest plugin: hooks only, in the order in which pytest calls them.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Generator, Iterable
 
 import pytest
@@ -16,17 +17,18 @@ from pytest_nsisolate import (
     doctor,
     factory,
     flavours,
+    guest_side,
     header,
     hookspecs,
     leak_policy,
     options,
 )
 from pytest_nsisolate.entry import Entered
-from pytest_nsisolate.isolation import Isolation, came_too_late
-from pytest_nsisolate.marker import BadMarker, isolated
+from pytest_nsisolate.isolation import Isolation, came_too_late, facts
+from pytest_nsisolate.marker import isolated
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.supervisor import Supervisor
-from pytest_nsisolate.wish import is_host_flavour, wish_of
+from pytest_nsisolate.wish import is_host_flavour
 
 _supervisor = pytest.StashKey[Supervisor]()
 
@@ -68,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     supervisor = config.stash[_supervisor]
-    return header.line(config.stash[options.key], supervisor.succession.pool)
+    return header.line(config.stash[options.key], supervisor.scheduler.pool)
 
 
 # The innermost wrapper: others, as that of --lf, choose among what comes from here.
@@ -90,36 +92,27 @@ def pytest_collection_modifyitems(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> object:
-    supervisor = item.config.stash[_supervisor]
-    if supervisor.outlet is not None:
-        # This is the guest, and the protocol inside is the usual one.
+    supervisor = item.config.stash.get(_supervisor, None)
+    if supervisor is None:
+        # This is a guest, and the protocol inside is the usual one.
         return None
-    supervisor.groups.leave(item)
-    wish = wish_of(item)
-    if wish is None:
-        supervisor.succession.leave_to_host()
-        return None
-    if isinstance(wish, BadMarker):
-        supervisor.refuse(item, nextitem, wish.explanation)
-        return True
-    following = wish_of(nextitem) if nextitem is not None else None
-    next_spec = None if isinstance(following, BadMarker) else following
     try:
-        supervisor.run(item, nextitem, wish, next_spec)
+        return supervisor.run(item, nextitem) or None
     except Entered as entered:
         inside = entered.with_traceback(None)
-    else:
-        return True
-    return supervisor.live(inside)
+    guest = supervisor.become_guest(inside.outlet)
+    item.config.stash[guest_side.key] = guest
+    del item.config.stash[_supervisor]
+    return inside.live(guest.run)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> object:
-    borrowing = request.config.stash[_supervisor].borrowing
-    if borrowing.passes_over(request):
-        return borrowing.pass_over(fixturedef, request)
+    supervisor = request.config.stash.get(_supervisor, None)
+    if supervisor is not None and supervisor.borrowing.passes_over(request):
+        return supervisor.borrowing.pass_over(fixturedef, request)
     return None
 
 
@@ -128,18 +121,19 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     """
     Isolate the test, and tell by what: an `Isolation`.
     """
-    supervisor = request.config.stash[_supervisor]
-    on_host = request.config.stash[options.key].off or is_host_flavour(request.node)
-    if supervisor.outlet is None and not on_host:
+    guest = request.config.stash.get(guest_side.key, None)
+    if guest is not None:
+        return guest.isolation()
+    if not request.config.stash[options.key].off and not is_host_flavour(request.node):
         pytest.fail(str(came_too_late(request.node.name)), pytrace=False)
-    return supervisor.facts()
+    return facts(None, os.getpid())
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    supervisor = session.config.stash[_supervisor]
-    if supervisor.outlet is None:
-        supervisor.groups.leave(None)
+    supervisor = session.config.stash.get(_supervisor, None)
+    if supervisor is not None:
+        supervisor.leave(None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Generator
 import pluggy
 import pytest
 
-from pytest_nsisolate import ahead, builtin, terminal
+from pytest_nsisolate import builtin, terminal
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.notices import warning_to_message
@@ -54,9 +54,7 @@ class Relay:
         In the supervisor, before the fork for *item*: get ready to be the only one.
         """
         # What others do with a report comes before what the test does next.
-        self.waits = (
-            self._is_direct or ahead.is_watched(item) or builtin.is_on_terminal(item)
-        )
+        self.waits = self._is_direct or is_watched(item) or builtin.is_on_terminal(item)
         manager = self._config.pluginmanager
         # A session counts its failures, which a test may ask it for.
         session = manager.get_plugin("session")
@@ -67,11 +65,20 @@ class Relay:
                 name: manager.subset_hook_caller(name, others) for name in RELAYED
             }
 
-    def take_over(self, item: pytest.Item, outlet: Outlet, remains: Remains) -> None:
+    def take_over(
+        self, item: pytest.Item, outlet: Outlet, remains: Remains, *, is_shared: bool
+    ) -> None:
         """
         In the guest of *item*: have these implementations called, and no others.
+
+        Args:
+            item: The test, or the first of those that share the guest.
+            outlet: Where to send what they report.
+            remains: Where to note what a crash must not lose.
+            is_shared: Whether other tests follow in this guest.
         """
         self.item, self._outlet, self._remains = item, outlet, remains
+        self.waits = self.waits or is_shared
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of a caller in a relay of its own.
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
@@ -80,6 +87,12 @@ class Relay:
         builtin.redirect_basetemp(
             self._config, lambda: outlet.send({"kind": "basetemp"}, wait=True)
         )
+
+    def begin(self, item: pytest.Item) -> None:
+        """
+        In a shared guest: relay what *item* reports from here on.
+        """
+        self.item, self.began = item, False
 
     def _send_live_log(self, when: str | None, text: str | None) -> None:
         if self._outlet is not None:
@@ -189,6 +202,34 @@ class Relay:
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         if self._outlet is not None:
             self._outlet.send(warning_to_message(warning_message))
+
+
+#: Hooks that the supervisor calls between the start of a test and that of the next.
+_BETWEEN = (
+    "pytest_runtest_logstart",
+    "pytest_runtest_logreport",
+    "pytest_runtest_logfinish",
+    "pytest_runtest_protocol",
+    "pytest_warning_recorded",
+    "pytest_report_from_serializable",
+    "pytest_report_teststatus",
+    "pytest_nsisolate_hand_over",
+    "pytest_nsisolate_ended",
+)
+
+#: Packages whose implementations of these change nothing that a test could notice.
+_KNOWN = {"_pytest", "pytest_nsisolate"}
+
+
+def is_watched(item: pytest.Item) -> bool:
+    """
+    Say whether any plugin or conftest file but pytest's own acts between tests.
+    """
+    return any(
+        impl.function.__module__.partition(".")[0] not in _KNOWN
+        for name in _BETWEEN
+        for impl in getattr(item.ihook, name).get_hookimpls()
+    )
 
 
 #: How many user properties an item had when its protocol began.

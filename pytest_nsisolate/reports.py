@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 import pytest
 
@@ -15,6 +15,8 @@ from pytest_nsisolate import grammar, private
 from pytest_nsisolate.channel import Garbled, Message
 
 _T = TypeVar("_T")
+
+Phase: TypeAlias = Literal["setup", "call", "teardown"]
 
 #: What stands above the text of a failure that is told below another one.
 _ANOTHER = "another error of teardown"
@@ -100,6 +102,32 @@ def share(item: pytest.Item, report: pytest.TestReport) -> None:
     report.keywords = {
         known.get(name) or sys.intern(name): 1 for name in report.keywords
     }
+
+
+def failed_report(
+    item: pytest.Item, phase: Phase, error: BaseException
+) -> pytest.TestReport:
+    """
+    Return the report of *item* that pytest makes where *phase* raises *error*.
+    """
+
+    def fail() -> NoReturn:
+        raise error from None
+
+    call = pytest.CallInfo.from_call(fail, when=phase)
+    report: pytest.TestReport = item.ihook.pytest_runtest_makereport(
+        item=item, call=call
+    )
+    return report
+
+
+def never_expected(report: pytest.TestReport) -> None:
+    """
+    Have *report* of a refusal be an error, even if a mark ``xfail`` excused it.
+    """
+    if hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        del report.wasxfail
 
 
 def join_outcomes(

@@ -1,13 +1,14 @@
 """
-The supervisor's side of isolated tests: gets sandboxes, forks guests, reports.
+The supervisor: runs isolated tests, each in six steps.
+
+Resolve what the test asks for, borrow its wide fixtures, take a guest, listen to it,
+conclude, and tear down.
 """
 
 from __future__ import annotations
 
 import faulthandler
-import functools
 from collections.abc import Callable
-from typing import NoReturn
 
 import pytest
 
@@ -16,131 +17,309 @@ from pytest_nsisolate import (
     builtin,
     cover,
     crash,
-    factory,
-    isolation,
     leak_policy,
     private,
-    relay,
+    reports,
     terminal,
 )
-from pytest_nsisolate.borrow import Borrowing
-from pytest_nsisolate.conversation import Conversation
+from pytest_nsisolate.account import Account
+from pytest_nsisolate.borrowing import Borrowing
 from pytest_nsisolate.deadline import Deadline
-from pytest_nsisolate.ending import Ending, Finished, NeverStarted
-from pytest_nsisolate.entry import Entered, Outlet
+from pytest_nsisolate.ending import (
+    Ending,
+    Exited,
+    Finished,
+    Killed,
+    NeverStarted,
+    TimedOut,
+)
+from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.errors import Explanation, Refused
-from pytest_nsisolate.fork import fork_guest
-from pytest_nsisolate.groups import Groups
 from pytest_nsisolate.guest import Guest
-from pytest_nsisolate.inside import Inside
+from pytest_nsisolate.guest_side import GuestSide
 from pytest_nsisolate.interrupt import Interrupts
-from pytest_nsisolate.isolation import Isolation
+from pytest_nsisolate.marker import BadMarker
 from pytest_nsisolate.options import Options
-from pytest_nsisolate.output import flush
-from pytest_nsisolate.outside import Outside
-from pytest_nsisolate.remains import Remains
-from pytest_nsisolate.sandbox import LauncherGone, Sandbox
-from pytest_nsisolate.scopes import node_of, share_of
+from pytest_nsisolate.relay import Relay
+from pytest_nsisolate.sandbox import persist
+from pytest_nsisolate.scheduler import Group, Scheduler, is_skippable
+from pytest_nsisolate.scopes import node_of, others, share_of
 from pytest_nsisolate.spec import Spec
-from pytest_nsisolate.succession import Succession
-from pytest_nsisolate.untouched import os
+from pytest_nsisolate.test_run import TestRun
+from pytest_nsisolate.turns import END
+from pytest_nsisolate.wish import wish_of
 
 
 class Supervisor:
     """
-    Runs isolated tests, one at a time.
+    Runs isolated tests, in the order in which pytest has them.
 
     Args:
-        config: That of the session.
-        options: What the session is asked for.
+        config: The session's.
+        options: What the session was asked for.
     """
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
-        self.succession = Succession(self._fork)
+        self._relay = Relay(config)
         self.borrowing = Borrowing()
-        self._relay = relay.Relay(config)
+        self.scheduler = Scheduler(config, self._relay)
         config.pluginmanager.register(self._relay, "nsisolate-relay")
         config.pluginmanager.register(self.borrowing, "nsisolate-borrowing")
-        #: In a guest, its end of the channel; None in the supervisor.
-        self.outlet: Outlet | None = None
-        self._identity: str | None = None
-        self._has_net = False
+        self._config = config
         self._options = options
-        self._account = account.Account(options)
-        self._remains: Remains | None = None
+        self._account = Account(options)
         self._interrupts = Interrupts()
-        self.groups = Groups(
-            self.succession, self._interrupts, self._account, options.grace
-        )
-        self._outside = Outside(self.borrowing, self.succession, self.groups)
-        self._is_shared = False
 
-    def run(
-        self,
-        item: pytest.Item,
-        nextitem: pytest.Item | None,
-        spec: Spec,
-        next_spec: Spec | None,
-    ) -> None:
+    def run(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """
-        Run the test *item* in a sandbox for *spec*.
+        Run the test *item* isolated; say whether that was to be done.
 
         Args:
             item: The test.
-            nextitem: What pytest runs next, which decides what is torn down.
-            spec: What the test asks for.
-            next_spec: The same of *nextitem*; its sandbox is made meanwhile.
-        """
+            nextitem: The one that pytest runs next, which decides what is torn down.
 
-        def run(stays: Callable[[], bool]) -> list[pytest.TestReport]:
-            return self._run_once(item, nextitem, spec, next_spec, stays)
+        Returns:
+            False if the test runs on the host, and nothing was done.
+
+        Raises:
+            Entered: In a guest.
+        """
+        self.leave(item)
+        spec = wish_of(item)
+        if spec is None:
+            self.scheduler.quiesce()
+            return False
+        if isinstance(spec, BadMarker):
+            self._refuse(item, nextitem, spec.explanation)
+            return True
+        if nextitem is not None:
+            # Plugins alter a spec before the test before it runs.
+            wish_of(nextitem)
+
+        def run_once(stays: Callable[[], bool]) -> list[pytest.TestReport]:
+            return self._run_once(item, nextitem, spec, stays)
 
         hook = item.ihook
-        if not hook.pytest_nsisolate_repeat(item=item, nextitem=nextitem, run=run):
+        if not hook.pytest_nsisolate_repeat(item=item, nextitem=nextitem, run=run_once):
             hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-            self._run_once(item, nextitem, spec, next_spec)
+            self._run_once(item, nextitem, spec)
             hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
 
     def _run_once(
         self,
         item: pytest.Item,
         nextitem: pytest.Item | None,
         spec: Spec,
-        next_spec: Spec | None,
         stays: Callable[[], bool] | None = None,
     ) -> list[pytest.TestReport]:
         """
-        Run *item* once, and return its reports.
+        Run *item* once, in a sandbox for *spec*.
 
         Args:
-            item: As for `run`, as the next three.
-            nextitem: The same.
-            spec: The same.
-            next_spec: The same.
-            stays: If given, the reports are not logged, and this says in the end
-                whether what is borrowed is to stay, for the test to be run again.
+            item: The test.
+            nextitem: The one that pytest runs next.
+            spec: What the test asks for.
+            stays: As for `TestRun`.
+
+        Returns:
+            Its reports, if *stays* is given; they have not been logged.
         """
         private.renew_request(item)
         account.forget(item)
-        before = private.number_of_sections(item)
-        talk = Conversation(item, None, stays=stays, before=before)
-        talk.borrowed = self._outside.begin(talk, nextitem)
-        if talk.borrowed is None or talk.borrowed.passed:
+        run = TestRun(item, stays=stays)
+        self._borrow(run, nextitem)
+        if run.is_ready:
             try:
-                try:
-                    self._run_guest(talk, spec, nextitem, next_spec)
-                except LauncherGone:
-                    # Someone has killed the sandbox before the test began.
-                    self._run_guest(talk, spec, nextitem, next_spec)
+                persist(lambda: self._run_guest(run, nextitem, spec))
             except Refused as refused:
-                crash.report_refusal(talk, refused, self._options.unavailable)
-                self._account.tell(talk, NeverStarted(refused), None)
-        self._outside.complete(talk, nextitem)
+                explanation = crash.explain_refusal(item, refused)
+                run.refuse(crash.refusal(explanation, self._options.unavailable))
+                self._account.tell(run, NeverStarted(refused), None)
+        self._tear_down(run, nextitem)
         if stays is not None:
-            private.keep_sections(item, talk.reports)
-        return talk.reports
+            private.keep_sections(item, run.reports)
+        return run.reports
 
-    def refuse(
+    def _borrow(self, run: TestRun, nextitem: pytest.Item | None) -> None:
+        """
+        Set up what the test borrows.
+
+        Where nothing is to be set up nor torn down, this calls no hooks. A test that
+        may be skipped has them called, to be skipped without a fork.
+        """
+        item = run.item
+        stays = private.stays_set_up(item, nextitem)
+        if self.scheduler.has_guest(item):
+            if not stays:
+                self.scheduler.settle()
+                report = self.borrowing.set_up(item)
+                # What fails or skips it here does so inside.
+                if report.passed:
+                    run.borrow(report)
+        elif not (
+            stays
+            and node_of(item) is item
+            and not is_skippable(item)
+            and private.is_all_set_up(item)
+        ):
+            self.scheduler.settle()
+            later = others(item, nextitem)
+            run.borrow(self.borrowing.set_up(item, log=run.log, others=later))
+
+    def _run_guest(
+        self, run: TestRun, nextitem: pytest.Item | None, spec: Spec
+    ) -> None:
+        """
+        Take a guest, listen to it until it has ended, and conclude what came of that.
+
+        Raises:
+            Refused: The guest cannot be had, or never started.
+            LauncherGone: Its sandbox was killed before the test began.
+            Entered: In the guest.
+        """
+        guest = None
+        try:
+            with self._interrupts:
+                guest = self._take_guest(run, nextitem, spec)
+                ended = self._listen(run, nextitem, spec, guest)
+        except pytest.fail.Exception as error:
+            # A signal handler, as that of pytest-timeout, ends the test from here.
+            self.scheduler.settle()
+            self._fail(run, str(error), self._output_so_far())
+            if guest is not None:
+                self._account.note(run, guest)
+                self._account.tell(run, guest.reap(), guest)
+            return
+        finally:
+            if run.has_terminal:
+                terminal.take()
+        self._conclude(run, nextitem, spec, guest, ended)
+
+    def _take_guest(
+        self, run: TestRun, nextitem: pytest.Item | None, spec: Spec
+    ) -> Guest:
+        """
+        Return the guest of the test, released.
+        """
+        # pytest's own watchdog is armed anew in the guest; here it would tell of a
+        # wait, and to stop it in a fork hangs: its thread is not there.
+        faulthandler.cancel_dump_traceback_later()
+        if spec.tmpfs is not None:
+            cover.check(spec, run.item)
+        guest = self.scheduler.take(run.item, nextitem, spec)
+        run.attach(guest, spec.timeout)
+        return guest
+
+    def _listen(
+        self,
+        run: TestRun,
+        nextitem: pytest.Item | None,
+        spec: Spec,
+        guest: Guest,
+    ) -> Ending:
+        """
+        Listen to *guest* until it ends, and return how; prepare the next one meanwhile.
+        """
+        following = None if nextitem is None else wish_of(nextitem)
+        # What is started beside a test would count against its limit.
+        if nextitem is not None and isinstance(following, Spec) and spec.nproc is None:
+            self.scheduler.prepare_next(run.item, nextitem, following)
+        grace = None if spec.leaks == "ignore" else self._options.grace
+        return guest.talk(run.hear, self._interrupts, run.deadline, grace)
+
+    def _conclude(
+        self,
+        run: TestRun,
+        nextitem: pytest.Item | None,
+        spec: Spec,
+        guest: Guest,
+        ended: Ending,
+    ) -> None:
+        """
+        Report what came of *guest*, and what it has left.
+
+        Raises:
+            Refused: It never started.
+        """
+        item = run.item
+        goes_on = self.scheduler.keep(item, nextitem, guest, ended, self._options.grace)
+        if isinstance(ended, NeverStarted):
+            raise ended.refused
+        # A guest that waits for another test has not ended.
+        told = self._account.is_wanted(item) and not guest.waits
+        if told:
+            self.scheduler.settle()
+            self._account.note(run, guest)
+        self._report_ending(run, guest, ended)
+        if spec.leaks != "ignore" and not (
+            goes_on
+            or run.was_interrupted
+            or (guest.left is None and ended != Finished())
+        ):
+            share = share_of(item)
+            leak_policy.judge(
+                run,
+                guest.left,
+                fails=spec.leaks == "fail",
+                sharers=None if share is None else share.name,
+            )
+        if told:
+            self._account.tell(run, ended, guest)
+
+    def _report_ending(
+        self,
+        run: TestRun,
+        guest: Guest,
+        ended: Finished | Exited | Killed | TimedOut,
+    ) -> None:
+        """
+        Report how *guest* ended, unless it finished and the test was reported.
+        """
+        match ended:
+            case Finished():
+                if run.broken is not None or not run.is_complete:
+                    self._fail(run, crash.explain_broken(run), {})
+            case TimedOut():
+                output = self._output_so_far()
+                stack = output.pop("faulthandler", "")
+                self._fail(run, crash.explain_time_out(run, ended, stack), output)
+            case Exited() | Killed():
+                if run.was_interrupted:
+                    return
+                if guest.garbled:
+                    text = crash.explain_garbled(run, guest.garbled)
+                else:
+                    text = crash.explain(run, ended, guest.fork.cpu)
+                self._fail(run, text, self._output_so_far())
+
+    def _tear_down(self, run: TestRun, nextitem: pytest.Item | None) -> None:
+        """
+        Tear down what is borrowed and no longer needed; complete the teardown report.
+        """
+        item = run.item
+        if not run.is_ready and run.borrowed is not None:
+            run.log(run.borrowed)
+        run.raise_interruption()
+        if private.tears_down_all(item.session):
+            nextitem = None
+        if run.runs_again:
+            nextitem = item
+        if run.holds_report and private.stays_set_up(item, nextitem):
+            private.end_current_test_variable()
+            run.log_held()
+        else:
+            self.scheduler.settle()
+            if run.borrowed is None:
+                # A failure has just decided that this test is the last: -x.
+                self.borrowing.set_up(item)
+            with self.borrowing.telling(run.complete_teardown):
+                report = private.run_phase(item, "teardown", nextitem=nextitem)
+            run.complete_teardown(report)
+        run.stop_session()
+        private.refresh_request(item)
+
+    def _refuse(
         self,
         item: pytest.Item,
         nextitem: pytest.Item | None,
@@ -150,151 +329,100 @@ class Supervisor:
         Report *item*, which may not run, as an error in its setup.
         """
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self.succession.settle()
-        error = crash.refusal(explanation, "fail")
-        report = self.borrowing.set_up(item, error)
-        crash.never_expected(report)
-        self._outside.complete(Conversation(item, report), nextitem)
+        self.scheduler.settle()
+        run = TestRun(item)
+        report = self.borrowing.set_up(item, crash.refusal(explanation, "fail"))
+        reports.never_expected(report)
+        run.borrow(report)
+        self._tear_down(run, nextitem)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
-    def live(self, entered: Entered) -> NoReturn:
+    def _fail(self, run: TestRun, text: str, output: dict[str, str]) -> None:
         """
-        In a guest: run its test, and end.
+        Report that the guest of a test ended before its time: `TestRun.fail`.
         """
-        body = Inside(self._relay)
-        entered.live(body.run_tests if self._is_shared else body.run_test)
+        if run.borrowed is None:
+            # For pytest to look at the marks of the test.
+            run.borrow(self.borrowing.set_up(run.item))
+        run.fail(text, output)
 
-    def facts(self) -> Isolation:
+    def _output_so_far(self) -> dict[str, str]:
         """
-        Return what this process is isolated by.
+        Return what a guest has printed in the phase in which it ended, by stream.
         """
-        pid = os.getpid() if self.outlet is None else self.outlet.pid_on_host
-        return isolation.facts(self._identity, pid, net=self._has_net)
+        out, err = builtin.captured_so_far(self._config)
+        return {"stdout": out, "stderr": err, **self.scheduler.crash_output()}
+
+    def leave(self, item: pytest.Item | None) -> None:
+        """
+        End what tests shared that are over, since *item* comes next; without one, all.
+        """
+        for group in self.scheduler.left_behind(item):
+            self._end_group(group)
+
+    def _end_group(self, group: Group) -> None:
+        """
+        End *group* between two tests, and report what goes wrong as of its last one.
+        """
+        item = group.last
+        spec = wish_of(item)
+        assert isinstance(spec, Spec)
+        run = TestRun(item)
+        ended: Ending = Finished()
+        guest = None
+        with self._interrupts:
+            if isinstance(group.kept, Guest):
+                guest = self.scheduler.resume(group, END)
+                deadline = Deadline(spec.timeout or None)
+                grace = self._options.grace
+                ended = guest.talk(run.hear, self._interrupts, deadline, grace)
+                left = guest.left
+            else:
+                left = group.kept.audit(self._options.grace)
+                self.scheduler.bury(group)
+        if ended != Finished() or run.broken:
+            text = crash.explain_group(group.share.name, run, ended)
+            error = pytest.fail.Exception(text, pytrace=False)
+            run.log(reports.failed_report(item, "teardown", error))
+        elif spec.leaks != "ignore":
+            fails = spec.leaks == "fail"
+            leak_policy.judge(run, left, fails=fails, sharers=group.share.name)
+        if guest is not None and self._account.is_wanted(item):
+            self.scheduler.settle()
+            self._account.tell(run, ended, guest)
+        run.log_held()
+
+    def become_guest(self, outlet: Outlet) -> GuestSide:
+        """
+        In a guest, whose fork has just gone in: return the object that takes over.
+
+        Args:
+            outlet: The guest's end of the channel.
+        """
+        forking = self.scheduler.forking
+        assert forking is not None
+        item = forking.item
+        self._interrupts.close()
+        self.scheduler.forget()
+        crash_output = forking.lane.crash_output
+        crash_output.take_over()
+        node = node_of(item)
+        is_shared = node is not item
+        self._relay.take_over(item, outlet, crash_output, is_shared=is_shared)
+        if is_shared:
+            private.forget_within(node, self.borrowing.set_up_within(node))
+        return GuestSide(
+            item,
+            outlet,
+            self._relay,
+            forking.sandbox,
+            is_shared=is_shared,
+        )
 
     def close(self) -> None:
         """
         End every process that this has started.
         """
-        self.groups.leave(None)
-        self.succession.leave_to_host()
+        self.leave(None)
+        self.scheduler.close()
         self._interrupts.close()
-        if self._remains is not None:
-            self._remains.close()
-
-    def _run_guest(
-        self,
-        talk: Conversation,
-        spec: Spec,
-        nextitem: pytest.Item | None,
-        next_spec: Spec | None,
-    ) -> None:
-        # Before anything that only a machine with namespaces need have.
-        self.succession.pool.require(spec)
-        # pytest's own watchdog is armed anew in the guest; here it would tell of a
-        # wait, and to stop it in a fork hangs: its thread is not there.
-        faulthandler.cancel_dump_traceback_later()
-        self._get_remains(talk.item.config).clear()
-        process = None
-        if spec.tmpfs is not None:
-            cover.check(spec, talk.item)
-        try:
-            with self._interrupts:
-                process = self.groups.begin(talk, nextitem)
-                talk.deadline = Deadline(spec.timeout or None, process.since)
-                # What is started beside a test would count against its limit.
-                following = next_spec if spec.nproc is None else None
-                if nextitem is not None and following is not None:
-                    self.groups.begin_next(talk.item, nextitem, following)
-                grace = None if spec.leaks == "ignore" else self._options.grace
-                ended = process.talk(talk.hear, self._interrupts, talk.deadline, grace)
-        except pytest.fail.Exception as error:
-            # A signal handler, as that of pytest-timeout, ends the test from here.
-            self.succession.settle()
-            crash.report(talk, self.borrowing, str(error), self._output_so_far(talk))
-            if process is not None:
-                self._account.note(talk, process)
-                self._account.tell(talk, process.reap(), process)
-            return
-        finally:
-            if talk.terminal:
-                terminal.take()
-        goes_on = self.groups.keep(talk, nextitem, process, ended)
-        self._conclude(talk, spec, process, ended, goes_on=goes_on)
-
-    def _conclude(
-        self,
-        talk: Conversation,
-        spec: Spec,
-        process: Guest,
-        ended: Ending,
-        *,
-        goes_on: bool,
-    ) -> None:
-        """
-        Report what came of the guest *process*, and what it has left.
-
-        Raises:
-            Refused: It never started.
-        """
-        item = talk.item
-        # A guest that waits for another test has not ended.
-        told = self._account.is_wanted(item) and not process.waits
-        if told:
-            self.succession.settle()
-            self._account.note(talk, process)
-        output = functools.partial(self._output_so_far, talk)
-        crash.report_ending(talk, self.borrowing, process, ended, output)
-        if spec.leaks != "ignore" and not (
-            goes_on
-            or talk.interruption
-            or (process.left is None and ended != Finished())
-        ):
-            share = share_of(item)
-            leak_policy.judge(
-                talk,
-                process.left,
-                fails=spec.leaks == "fail",
-                sharers=None if share is None else share.name,
-            )
-        if told:
-            self._account.tell(talk, ended, process)
-
-    def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
-        """
-        Fork the guest of *item* into *sandbox*, where it then waits.
-
-        Raises:
-            Refused: The supervisor could not fork.
-        """
-        flush(item.config)
-        self._relay.prepare(item)
-        remains = self._get_remains(item.config)
-
-        try:
-            return fork_guest(sandbox)
-        except Entered as entered:
-            self._interrupts.close()
-            self.outlet = item.config.stash[factory.outlet] = entered.outlet
-            self._identity, self._has_net = sandbox.identity, sandbox.net
-            self.succession.forget()
-            remains.take_over()
-            self._relay.take_over(item, entered.outlet, remains)
-            node = node_of(item)
-            self._is_shared = node is not item
-            if self._is_shared:
-                private.forget_within(node, self.borrowing.set_up_within(node))
-            raise
-
-    def _get_remains(self, config: pytest.Config) -> Remains:
-        if self._remains is None:
-            keep_output = config.getoption("capture", "no") in {"sys", "tee-sys"}
-            try:
-                self._remains = Remains(keep_output=keep_output)
-            except OSError as error:
-                raise Refused.from_os_error(error, "memfd_create()") from None
-        return self._remains
-
-    def _output_so_far(self, talk: Conversation) -> dict[str, str]:
-        config = talk.item.config
-        out, err = builtin.captured_so_far(config)
-        return {"stdout": out, "stderr": err, **self._get_remains(config).read()}

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from pytest_nsisolate.channel import Garbled, Reader, encode
-from pytest_nsisolate.conversation import Conversation
 from pytest_nsisolate.ending import Finished
 from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.reports import report_to_message
 from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.test_run import TestRun
 
 #: Values of every type that JSON has; none of them says that a test has passed.
 VALUES: list[Any] = [
@@ -197,7 +197,7 @@ class Listener:
         """
         session = self._item.session
         session.shouldstop = session.shouldfail = False
-        talk = Conversation(self._item, None, stays=lambda: False)
+        run = TestRun(self._item, stays=lambda: False)
         read, write = os.pipe()
         gate_read, gate = os.pipe()
         sandbox = Sandbox(init=-1, root=-1, asker=-1, identity="plain")
@@ -209,7 +209,7 @@ class Listener:
         )
         try:
             os.write(write, b"".join(frames))
-            said = guest._take_in(talk.hear)
+            said = guest._take_in(run.hear)
         except Garbled as garbled:
             if not str(garbled).isprintable():
                 pytest.fail(f"{garbled!r} is no line")
@@ -217,14 +217,14 @@ class Listener:
         finally:
             for fd in (read, write, gate_read, gate):
                 os.close(fd)
-        talk.release()
+        run.log_held()
         return (
             isinstance(said, Finished)
-            and talk.is_complete()
-            and talk.broken is None
-            and talk.interruption is None
-            and any(one.when == "call" and one.passed for one in talk.reports)
-            and not any(one.failed for one in talk.reports)
+            and run.is_complete
+            and run.broken is None
+            and not run.was_interrupted
+            and any(one.when == "call" and one.passed for one in run.reports)
+            and not any(one.failed for one in run.reports)
         )
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 from twins import WITHOUT
 
-from pytest_nsisolate import crash
-from pytest_nsisolate.conversation import Conversation
+from pytest_nsisolate import crash, reports
 from pytest_nsisolate.ending import Exited, Killed
+from pytest_nsisolate.test_run import TestRun
 
 
 def test_crash(request: pytest.FixtureRequest) -> None:
@@ -17,17 +17,17 @@ def test_crash(request: pytest.FixtureRequest) -> None:
     What is said of a guest that did not finish names the end, the phase and a tool.
     """
     item = request.node
-    talk = Conversation(item, None)
+    run = TestRun(item)
     rerun = f"python -m pytest --no-nsisolate {item.nodeid}"
-    talk.last = crash.failed_report(item, "setup", ValueError())
-    talk.last.outcome = "passed"
-    assert crash.explain(talk, Killed(11)).split("\n") == [
+    run.last = reports.failed_report(item, "setup", ValueError())
+    run.last.outcome = "passed"
+    assert crash.explain(run, Killed(11)).split("\n") == [
         "test_crash did not finish: killed by SIGSEGV during call",
         "why: the wait status of its guest says signal 11",
         f"fix: gdb --args {rerun}",
     ]
-    talk.last = None
-    assert crash.explain(talk, Exited(0)).split("\n") == [
+    run.last = None
+    assert crash.explain(run, Exited(0)).split("\n") == [
         "test_crash did not finish: exited with code 0 during setup",
         (
             "why: the wait status of its guest says exit code 0, and its report "

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pytest_nsisolate import crash
-from pytest_nsisolate.borrow import Borrowing
-from pytest_nsisolate.conversation import Conversation
-from pytest_nsisolate.reports import report_to_message
+from pytest_nsisolate.borrowing import Borrowing
+from pytest_nsisolate.reports import failed_report, report_to_message
+from pytest_nsisolate.test_run import TestRun
 
 SUITE = """
 import os
@@ -204,7 +203,7 @@ def test_any_order(pytester: pytest.Pytester) -> None:
         """
         Return what is reported where the teardown of *item* fails with *text*.
         """
-        return crash.failed_report(
+        return failed_report(
             item, "teardown", pytest.fail.Exception(text, pytrace=False)
         )
 
@@ -234,7 +233,7 @@ def test_any_order(pytester: pytest.Pytester) -> None:
         """
         item = next(items)
         logged.clear()
-        talk, texts = Conversation(item, None), []
+        run, texts = TestRun(item), []
         for number, (when, outcome, other) in enumerate(told):
             text: Any = f"failure {number}"
             if outcome == "skipped":
@@ -249,18 +248,19 @@ def test_any_order(pytester: pytest.Pytester) -> None:
                 longrepr=None if outcome == "passed" else text,
                 when=when,
             )
-            talk.hear({**report_to_message(config, report), "wait": False})
+            run.hear({**report_to_message(config, report), "wait": False})
         if crashes:
             texts.append("crashed")
-            crash.report(talk, Borrowing(), "crashed", {})
+            run.borrow(Borrowing().set_up(item))
+            run.fail("crashed", {})
         for number in range(leaks):
             texts.append(f"leak {number}")
-            talk.fail_teardown(failed(item, texts[-1]))
+            run.fail_teardown(failed(item, texts[-1]))
         if outside:
             texts.append("outside")
-            talk.complete_teardown(failed(item, "outside"))
+            run.complete_teardown(failed(item, "outside"))
         else:
-            talk.release()
+            run.log_held()
         shown = "\n".join(str(one.longrepr) for one in logged if one.failed)
         assert [text for text in texts if text not in shown] == []
 

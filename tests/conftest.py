@@ -4,35 +4,22 @@ What every test here may use.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import machine
 import pytest
+from ways import WAYS, RunPytest, cannot
 
-from pytest_nsisolate import facts, launcher
-from pytest_nsisolate.launching import identity_for
+from pytest_nsisolate import facts
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import Spec
 
-pytest_plugins = ["pytester", "twins", "stories", "boxes"]
-
-#: Set in CI: a test that this machine cannot run is then a failure, not a skip.
-MUST_WORK = "NSISOLATE_MUST_WORK"
-
-
-def cannot(reason: str) -> NoReturn:
-    """
-    Skip this test for want of a capability; fail it where all must work.
-    """
-    if os.environ.get(MUST_WORK):
-        pytest.fail(f"{MUST_WORK} is set, but {reason}", pytrace=False)
-    pytest.skip(f"{reason}; to see the error: {MUST_WORK}=1")
+#: Those of ours are plugins for their fixtures, or so that their asserts are explained.
+pytest_plugins = ["pytester", "twins", "stories", "boxes", "terminals", "examination"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -70,25 +57,6 @@ def _hypothesis_is_not_loaded(
         # It removes the variable.
         request.getfixturevalue("pytester")
         monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
-
-
-def is_capable() -> bool:
-    """
-    Say whether this process needs no user namespace for its sandboxes.
-    """
-    return identity_for(Spec()) == launcher.PLAIN
-
-
-_GAIN = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc"
-LOSE = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
-
-#: Run a command with CAP_SYS_ADMIN (in a user namespace, if need be), or without it.
-WAYS = {
-    launcher.PLAIN: [] if is_capable() else _GAIN.split(),
-    launcher.KEEP: LOSE.split() if is_capable() else [],
-}
-
-RunPytest = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture(

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import psutil
-from conftest import WAYS, cannot
+from ways import WAYS, cannot
 
 #: Calls of the set-up, which little else makes. Not those that wait for a process: an
 #: error that strace makes up of them says that there is none, and there is.

@@ -4,8 +4,8 @@ pytest in mounts of its own, in which something has been changed.
 
 from __future__ import annotations
 
-from conftest import LOSE, WAYS
 from killing import pytest_command
+from ways import LOSE, WAYS
 
 from pytest_nsisolate import launcher
 
@@ -33,3 +33,21 @@ def changed(way: str, script: str, *options: str) -> list[str]:
     lose = LOSE.split() if way == launcher.KEEP else []
     prefix = [*WAYS[launcher.PLAIN], *PRIVATE, f'{script}\nexec "$@"', "sh"]
     return [*prefix, *pytest_command(lose, *options)]
+
+
+#: A user namespace for what follows, with mounts of its own.
+SPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+def masked(way: str) -> list[str]:
+    """
+    Return the command that hides a part of ``/proc``, as containers do.
+
+    Args:
+        way: By which pytest is to go into its sandboxes then.
+    """
+    mask = 'mount -t tmpfs none /proc/irq && exec "$@"'
+    # A mask counts where it cannot be taken off: in a user namespace further in.
+    # Source: mount_namespaces(7), "Restrictions on mount namespaces".
+    inner = [*SPACE, "--pid", "--fork", "--kill-child"] if way == launcher.PLAIN else []
+    return [*SPACE, "sh", "-c", mask, "sh", *inner]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from conftest import WAYS
+from ways import WAYS
 
 from pytest_nsisolate import launcher
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from test_causes import (
+from reasons import (
     DOCKER,
     KUBERNETES,
     MASKED,

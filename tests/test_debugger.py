@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pexpect
 import pytest
-from test_terminal import ALL, TWO, Seen, Terminal, compare, terminals
+from terminals import ALL, TWO, Seen, Terminal, compare, terminals
 
 TESTS = """
 import pdb

@@ -4,19 +4,16 @@ The doctor: what it says where isolation is to be had, and where something is re
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any
 
 import pytest
-from conftest import WAYS, is_capable
-from test_proc import SPACE, masked
-from test_refusal import FILTER
+from examination import DOCTOR, examine, refused
+from mounts import SPACE, masked
+from seccomp import FILTER
+from ways import WAYS, is_capable
 
 from pytest_nsisolate import doctor, trial
 from pytest_nsisolate.launcher import KEEP
-
-DOCTOR = [sys.executable, "-m", "pytest_nsisolate"]
 
 
 @pytest.fixture(params=["alone", "pytest"])
@@ -27,26 +24,6 @@ def command(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "alone":
         return [*DOCTOR, "--json"]
     return [sys.executable, "-m", "pytest", "--nsisolate-doctor-json"]
-
-
-def examine(pytester: pytest.Pytester, *command: str) -> dict[str, Any]:
-    """
-    Return what the doctor prints as JSON, with its exit status.
-    """
-    result = pytester.run(*command, timeout=120)
-    assert result.stderr.str() == ""
-    return {**json.loads(result.stdout.str()), "status": result.ret}
-
-
-def refused(found: dict[str, Any], way: str) -> dict[str, str]:
-    """
-    Return what is refused in *found* by *way*, with the errno.
-    """
-    return {
-        one["name"]: one["errno"]
-        for one in found["trials"]
-        if one["errno"] and one["way"] == doctor.WAYS[way]
-    }
 
 
 @pytest.mark.parametrize("way", list(WAYS))

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import RunPytest
+from ways import RunPytest
 
 TELLS = """
 import json

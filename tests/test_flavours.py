@@ -5,7 +5,7 @@ Tests that are run in flavours: on the host, and isolated.
 from __future__ import annotations
 
 import pytest
-from conftest import RunPytest
+from ways import RunPytest
 
 KINDS = """
 import os

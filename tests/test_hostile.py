@@ -15,9 +15,9 @@ from pathlib import Path
 
 import machine
 import pytest
-from conftest import WAYS
 from killing import pytest_command
 from mounts import BARE_DEV, changed
+from ways import WAYS
 
 TESTS = """
 import os

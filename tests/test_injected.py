@@ -7,8 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import WAYS
 from injection import Injection
+from ways import WAYS
 
 pytestmark = pytest.mark.faults
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import pexpect
 import pytest
-from test_terminal import ALL, PATIENCE, PLAIN, Seen, Terminal, compare, terminals
+from terminals import ALL, PATIENCE, PLAIN, Seen, Terminal, compare, terminals
 
 TESTS = """
 import functools

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import WAYS
+from ways import WAYS
 
 RunPytest = Callable[..., pytest.RunResult]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import WAYS, cannot
 from mounts import BARE_DEV, changed
+from ways import WAYS, cannot
 
 from pytest_nsisolate.launcher import PLAIN
 

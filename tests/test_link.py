@@ -15,8 +15,8 @@ import machine
 import pytest
 import talking
 from boxes import MakeBox
-from conftest import cannot
 from talking import ask, listening
+from ways import cannot
 
 from pytest_nsisolate import launcher
 from pytest_nsisolate.box import Box

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from conftest import WAYS, cannot
-from test_doctor import DOCTOR, examine, refused
-from test_proc import SPACE
+from examination import DOCTOR, examine, refused
+from mounts import SPACE
+from ways import WAYS, cannot
 
 from pytest_nsisolate import diagnosis, doctor, linux
 from pytest_nsisolate.errors import Refused

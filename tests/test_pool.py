@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import RunPytest
+from ways import RunPytest
 
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.pool import Pool

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import WAYS
+from mounts import masked
+from ways import WAYS
 
 from pytest_nsisolate.launcher import PLAIN
 from pytest_nsisolate.pool import Pool
@@ -51,23 +52,6 @@ def test_closest(isolation, _):
 """
 
 REFUSED = "mount(proc, /proc) failed: EPERM"
-
-
-SPACE = ["unshare", "--user", "--map-root-user", "--mount"]
-
-
-def masked(way: str) -> list[str]:
-    """
-    Return the command that hides a part of ``/proc``, as containers do.
-
-    Args:
-        way: By which pytest is to go into its sandboxes then.
-    """
-    mask = 'mount -t tmpfs none /proc/irq && exec "$@"'
-    # A mask counts where it cannot be taken off: in a user namespace further in.
-    # Source: mount_namespaces(7), "Restrictions on mount namespaces".
-    inner = [*SPACE, "--pid", "--fork", "--kill-child"] if way == PLAIN else []
-    return [*SPACE, "sh", "-c", mask, "sh", *inner]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import WAYS
+from ways import WAYS
 
 from pytest_nsisolate.limits import NPROC, Limit
 

@@ -8,53 +8,11 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from conftest import WAYS, cannot, is_capable
+from seccomp import FILTER
+from ways import WAYS, cannot, is_capable
 
 RunPytest = Callable[..., pytest.RunResult]
 Refuse = Callable[..., pytest.RunResult]
-
-#: Runs its further arguments with a seccomp filter that answers EPERM to some calls.
-FILTER = """
-import ctypes
-import os
-import struct
-import sys
-
-# Audit architecture and system call numbers. Source: linux/audit.h, asm/unistd.h.
-ARCH, NUMBERS = {
-    "x86_64": (0xC000003E, {"unshare": 272, "mount": 165, "setns": 308,
-                            "sethostname": 170, "clone": 56}),
-    "aarch64": (0xC00000B7, {"unshare": 97, "mount": 40, "setns": 268,
-                             "sethostname": 161, "clone": 220}),
-}[os.uname().machine]
-LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # linux/bpf_common.h
-ALLOW, ERRNO = 0x7FFF0000, 0x00050000  # linux/seccomp.h
-SET_NO_NEW_PRIVS, SET_SECCOMP, MODE_FILTER = 38, 22, 2  # linux/prctl.h
-
-def statement(code, k, jt=0, jf=0):
-    return struct.pack("=HBBI", code, jt, jf, k)
-
-calls, number = sys.argv[1].split(","), int(sys.argv[2])
-program = [statement(LOAD, 4), statement(EQUAL, ARCH, 1, 0), statement(RETURN, ALLOW)]
-program.append(statement(LOAD, 0))
-for name in calls:
-    program.append(statement(EQUAL, NUMBERS[name], 0, 1))
-    program.append(statement(RETURN, ERRNO | number))
-program.append(statement(RETURN, ALLOW))
-code = ctypes.create_string_buffer(b"".join(program))
-
-class Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
-
-libc = ctypes.CDLL(None, use_errno=True)
-zero = ctypes.c_ulong(0)
-assert libc.prctl(SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) == 0
-filter_ = Program(len(program), ctypes.addressof(code))
-mode = ctypes.c_ulong(MODE_FILTER)
-if libc.prctl(SET_SECCOMP, mode, ctypes.byref(filter_), zero, zero):
-    sys.exit(f"no filter: {os.strerror(ctypes.get_errno())}")
-os.execvp(sys.argv[3], sys.argv[3:])
-"""
 
 TESTS = """
 from pathlib import Path

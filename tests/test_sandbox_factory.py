@@ -14,7 +14,7 @@ from pathlib import Path
 
 import machine
 import pytest
-from conftest import WAYS, RunPytest
+from ways import WAYS, RunPytest
 
 _SUITE = """
 import os

@@ -7,8 +7,8 @@ More of the same: tests/stress. What grows in the supervisor: test_growth.py.
 from __future__ import annotations
 
 import pytest
-from conftest import WAYS
 from soak import soak
+from ways import WAYS
 
 pytestmark = pytest.mark.faults
 

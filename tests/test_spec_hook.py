@@ -5,7 +5,7 @@ Hooks that alter what a test asks for, and that run code in its guest.
 from __future__ import annotations
 
 import pytest
-from conftest import RunPytest
+from ways import RunPytest
 
 ALTERS = """
 import dataclasses

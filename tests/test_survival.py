@@ -18,7 +18,6 @@ from typing import Any, cast
 import machine
 import psutil
 import pytest
-from conftest import WAYS
 from killing import (
     Toll,
     cases,
@@ -30,7 +29,8 @@ from killing import (
     survive,
     write_suite,
 )
-from test_terminal import Terminal, terminals
+from terminals import Terminal, terminals
+from ways import WAYS
 
 from pytest_nsisolate import launcher
 

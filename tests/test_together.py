@@ -5,7 +5,7 @@ Keywords of the marker together: what one gives, another one does not take.
 from __future__ import annotations
 
 import pytest
-from conftest import RunPytest
+from ways import RunPytest
 
 #: Two sandboxes, one after the other: the third test takes the first one with it.
 TOGETHER = """

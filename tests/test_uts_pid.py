@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from conftest import cannot
+from ways import cannot
 
 RunPytest = Callable[..., pytest.RunResult]
 

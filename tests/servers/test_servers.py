@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import cannot
+from ways import cannot
 
 #: How long all servers may take to be up at the same time, in seconds.
 PATIENCE = 50.0

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import WAYS
 from injection import Injection
+from ways import WAYS
 
 
 @pytest.fixture(params=list(WAYS))

@@ -9,8 +9,8 @@ import secrets
 from collections.abc import Callable
 
 import pytest
-from conftest import WAYS
 from killing import Toll, perish, seeded, survive, write_suite
+from ways import WAYS
 
 #: Of the same seed come the same choices, if not quite the same moments.
 SEED = int(os.environ.get("NSISOLATE_SEED") or secrets.randbelow(10**6))

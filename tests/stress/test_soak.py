@@ -8,8 +8,8 @@ import os
 import time
 
 import pytest
-from conftest import WAYS
 from soak import soak
+from ways import WAYS
 
 #: How many tests a session has.
 COUNT = int(os.environ.get("NSISOLATE_SOAK") or 10_000)

@@ -1,0 +1,28 @@
+"""
+Facts by which the reason of a refusal is told, and what is then said.
+"""
+
+from __future__ import annotations
+
+from pytest_nsisolate import diagnosis
+from pytest_nsisolate.errors import Refused
+
+SECCOMP = {"/proc/self/status": "Seccomp:\t2\n"}
+MASKED = {"/proc/self/mountinfo": "1 0 0:1 / /proc/kcore rw - tmpfs none rw"}
+PODMAN = {"/run/.containerenv": ""}
+DOCKER = {"/.dockerenv": ""}
+KUBERNETES = {"/var/run/secrets/kubernetes.io": ""}
+PROFILE = {"/proc/self/attr/apparmor/current": "docker-default (enforce)"}
+RESTRICTED = {"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1"}
+HIDDEN = {"/proc/self/mountinfo": "1 0 0:1 / /proc rw - proc proc rw,hidepid=2"}
+SPEAKS_FOR_ITSELF = "@pytest.mark.isolated(proc=False)"
+
+Files = dict[str, str]
+
+
+def lines(call: str, number: int, *, plain: bool = False) -> list[str]:
+    """
+    Return why and fix of a refusal.
+    """
+    text = str(diagnosis.explain("do it", Refused(call, number), plain=plain))
+    return [line.partition(": ")[2] for line in text.split("\n")[1:]]

@@ -1,0 +1,198 @@
+"""
+Sessions of pytest on real terminals, plain and isolated, and their screens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pexpect
+import psutil
+from twins import WITHOUT, normal
+from ways import WAYS
+
+#: How long anything may take, in seconds.
+PATIENCE = 30
+
+PLAIN = "without isolation"
+
+#: Commands to put before that of pytest: plain, and isolated both ways.
+ALL = {PLAIN: [], **WAYS}
+
+#: The same where it does not matter how a sandbox is entered.
+TWO: dict[str, list[str]] = {PLAIN: [], "isolated": []}
+
+#: What differs between two runs that are the same, and what is put in its place.
+_NOISE = (
+    # Where the echo of a key is depends on the moment.
+    (r"\^C", ""),
+    # What is overwritten: how often the progress of collection is shown.
+    (r"(?m)^[^\n]*\r(?=[^\r\n])", ""),
+    (r"(?m) +(?=(\x1b\[0m)?\r*$)", ""),
+    # The columns of the progress depend on what a debugger has written.
+    (r" +(?=\[ *\d+%\])", " "),
+)
+
+#: The mark in the environment of all processes of one session.
+_MARK = "NSISOLATE_TERMINAL"
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """
+    What a person has seen of a session that is over.
+    """
+
+    lines: list[str]
+    """The screen."""
+    log: list[str]
+    """What the tests have written to the file ``log``."""
+    status: int | None
+    left: list[int]
+    """Processes that outlived it."""
+
+
+class Terminal:
+    """
+    One pytest on a terminal of its own.
+
+    Args:
+        path: Its working directory.
+        command: What to run.
+        variables: Put in its environment.
+    """
+
+    def __init__(
+        self, path: Path, command: Sequence[str], variables: Mapping[str, str]
+    ) -> None:
+        self.path = path
+        self._read = io.StringIO()
+        self.spawn: pexpect.spawn[str] = pexpect.spawn(
+            command[0],
+            list(command[1:]),
+            cwd=str(path),
+            env={**_environment(), _MARK: str(path), **variables},
+            timeout=PATIENCE,
+            encoding="utf-8",
+            dimensions=(24, 70),
+        )
+        self.spawn.logfile_read = self._read
+        self.spawn.delaybeforesend = None
+
+    def await_path(self, name: str) -> None:
+        """
+        Wait until a test has made *name*.
+        """
+        end = time.monotonic() + PATIENCE
+        while not (self.path / name).exists():
+            # Read, or a full terminal would stop it.
+            over = self.spawn.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=0.01) == 0
+            assert not over, self._read.getvalue()
+            assert time.monotonic() < end, self._read.getvalue()
+
+    def supervisor(self) -> psutil.Process:
+        """
+        Return the pytest process.
+        """
+        top = psutil.Process(self.spawn.pid)
+        return next(
+            one
+            for one in [top, *top.children(recursive=True)]
+            if one.cmdline()[1:3] == ["-m", "pytest"]
+        )
+
+    def processes(self) -> list[int]:
+        """
+        Return what runs of this session, found by the mark in the environment.
+        """
+        token = f"{_MARK}={self.path}\0".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if token in path.read_bytes():
+                    found.append(int(path.parent.name))
+        return found
+
+    def finish(self) -> Seen:
+        """
+        Wait for the end and return what there was to see.
+        """
+        self.spawn.expect(pexpect.EOF)
+        self.spawn.close()
+        end = time.monotonic() + PATIENCE / 4
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.005)
+        log = self.path / "log"
+        text = self._read.getvalue().replace(str(self.path), "")
+        for pattern, replacement in _NOISE:
+            text = re.sub(pattern, replacement, text)
+        return Seen(
+            lines=normal(text),
+            log=log.read_text().splitlines() if log.exists() else [],
+            status=self.spawn.exitstatus,
+            left=left,
+        )
+
+
+def _environment() -> dict[str, str]:
+    """
+    Return this environment, without what tells pytest of another terminal.
+    """
+    others = {"PY_COLORS", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "CI"}
+    kept = {name: value for name, value in os.environ.items() if name not in others}
+    return {**kept, "TERM": "dumb"}
+
+
+@contextlib.contextmanager
+def terminals(
+    path: Path,
+    files: Mapping[str, str],
+    options: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+    *,
+    ways: Mapping[str, Sequence[str]] = ALL,
+) -> Iterator[dict[str, Terminal]]:
+    """
+    Start pytest on several terminals at the same time; that of `PLAIN` not isolated.
+
+    Args:
+        path: Where each gets a directory with *files*.
+        files: Texts by name.
+        options: For pytest.
+        variables: Put in the environment.
+        ways: Commands to put before that of pytest, by name.
+    """
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for way, prefix in ways.items():
+            place = path / way.replace(" ", "-")
+            place.mkdir()
+            for name, text in {"pytest.ini": "[pytest]\n", **files}.items():
+                (place / name).write_text(text)
+            isolate = "--no-nsisolate" if way == PLAIN else "--nsisolate"
+            command = [*prefix, sys.executable, "-m", "pytest", *WITHOUT, isolate]
+            found[way] = Terminal(place, [*command, *options], variables or {})
+            stack.callback(found[way].spawn.close, force=True)
+        yield found
+
+
+def compare(found: Mapping[str, Terminal]) -> Seen:
+    """
+    Hold all sessions to have looked the same as the plain one; return what that was.
+    """
+    seen = {way: one.finish() for way, one in found.items()}
+    plain = seen.pop(PLAIN)
+    assert seen
+    for way, one in seen.items():
+        assert one.lines == plain.lines, way
+        assert one.log == plain.log, way
+        assert (one.status, one.left) == (plain.status, []), way
+    return plain

@@ -1,5 +1,5 @@
 """
-Hundreds of kills at random moments; the short ones are in tests/test_survival.py.
+Hundreds of kills at random moments; the short ones are in tests/robustness.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import pytest
 
 import pytest_nsisolate
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 VERSION = pytest_nsisolate.__version__
 
 

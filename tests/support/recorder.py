@@ -1,7 +1,7 @@
 """
 A plugin that writes down what other plugins see of a session.
 
-`tests.twins` copies this file to where an inner pytest finds it.
+`twins` copies this file to where an inner pytest finds it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Nothing is left of many tests, in one session and in several at once.
 
-More of the same: tests/stress. What grows in the supervisor: test_growth.py.
+More of the same: tests/stress. What grows in the supervisor: test_nothing_grows.py.
 """
 
 from __future__ import annotations

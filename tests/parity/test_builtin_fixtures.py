@@ -1,5 +1,5 @@
 """
-The fixtures that capture output and logs, and log files, work as without isolation.
+pytest's own fixtures, and log files, work as without isolation.
 """
 
 from __future__ import annotations
@@ -250,3 +250,125 @@ def test_handler_of_a_session(pytester: pytest.Pytester, twins: Twins) -> None:
     )
     run = twins(file="story.txt")
     assert run.file == "opened\nclosed\n"
+
+
+def test_fixtures_of_pytest(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    pytest's own fixtures do inside what they do outside.
+    """
+    pytester.makepyfile(
+        """
+        import logging, os, sys, warnings
+        import pytest
+
+        def test_tmp(tmp_path, tmp_path_factory, tmpdir):
+            (tmp_path / "file").write_text("x")
+            assert tmp_path_factory.mktemp("more").is_dir()
+            assert str(tmpdir) == str(tmp_path)
+
+        def test_tmp_again(tmp_path): assert not list(tmp_path.iterdir())
+
+        def test_monkeypatch(monkeypatch, tmp_path):
+            monkeypatch.setenv("NEW", "1")
+            monkeypatch.chdir(tmp_path)
+            monkeypatch.syspath_prepend(tmp_path)
+
+        def test_patched_back(): assert "NEW" not in os.environ
+
+        def test_capsys(capsys):
+            print("a"); print("b", file=sys.stderr)
+            assert capsys.readouterr() == ("a\\n", "b\\n")
+            print("left over")
+            with capsys.disabled(): pass
+
+        def test_capfd(capfd):
+            os.system("echo a")
+            assert capfd.readouterr().out == "a\\n"
+            os.write(1, b"left over")
+
+        def test_binary(capsysbinary):
+            print("a")
+            assert capsysbinary.readouterr().out == b"a\\n"
+
+        def test_caplog(caplog):
+            with caplog.at_level(logging.INFO):
+                logging.info("a")
+            assert caplog.messages == ["a"]
+            assert caplog.get_records("setup") == []
+
+        def test_recwarn(recwarn):
+            warnings.warn("w")
+            assert len(recwarn) == 1
+
+        def test_finalizer(request):
+            request.addfinalizer(lambda: print("finalised"))
+            print(os.environ["PYTEST_CURRENT_TEST"])
+        """
+    )
+    twins("-rA").result.assert_outcomes(passed=10)
+
+
+def test_monkeypatch(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    What a test patches is patched for it alone, whoever patched it before.
+    """
+    pytester.mkdir("modules").joinpath("found_there.py").write_text("value = 1")
+    pytester.makepyfile(
+        """
+        import os
+        import sys
+        from pathlib import Path
+        import pytest
+
+        start = os.getcwd()
+
+        class Target:
+            value = "unpatched"
+
+        @pytest.fixture(scope="module", autouse=True)
+        def wide():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("FROM_WIDE", "1")
+                patch.setattr(Target, "value", "by the module")
+                yield
+
+        def test_first(monkeypatch, tmp_path):
+            assert Target.value == "by the module"
+            monkeypatch.setenv("FROM_TEST", "1")
+            monkeypatch.setenv("PATH", "/first", prepend=os.pathsep)
+            monkeypatch.delenv("FROM_WIDE")
+            monkeypatch.setattr(Target, "value", "by the test")
+            monkeypatch.setattr("os.path.sep", "!")
+            monkeypatch.setitem(sys.modules, "made_up", Target)
+            monkeypatch.syspath_prepend(Path(start) / "modules")
+            monkeypatch.chdir(tmp_path)
+            import found_there, made_up
+            assert found_there.value == 1
+            assert Target.value == "by the test"
+
+        def test_second(monkeypatch):
+            assert os.getcwd() == start
+            assert os.environ["FROM_WIDE"] == "1"
+            assert "FROM_TEST" not in os.environ
+            assert os.path.sep == "/"
+            assert Target.value == "by the module"
+            assert "made_up" not in sys.modules
+            with pytest.raises(ImportError):
+                import found_there_not
+
+        def test_undone(monkeypatch):
+            with monkeypatch.context() as patch:
+                patch.delattr(Target, "value")
+                assert not hasattr(Target, "value")
+            assert Target.value == "by the module"
+
+        def test_fails(monkeypatch):
+            monkeypatch.delattr(Target, "no_such_name")
+
+        def test_environment_of_pytest():
+            assert os.environ["PYTEST_CURRENT_TEST"].endswith(
+                "::test_environment_of_pytest (call)"
+            )
+        """
+    )
+    twins("-rA")

@@ -1,12 +1,15 @@
 """
-What tests record for the JUnit XML file is in it.
+The JUnit XML file says the same as without isolation.
 """
 
 from __future__ import annotations
 
+import re
+from xml.etree import ElementTree
+
 import pytest
-from sources import EXPECTED_FAILURES, FEW, OUTPUT
-from twins import Twins
+from sources import EXPECTED_FAILURES, FEW, OUTCOMES, OUTPUT, PHASES
+from twins import WITHOUT, Twins
 
 RECORDS = """
     import pytest
@@ -142,3 +145,41 @@ def test_without_a_file(pytester: pytest.Pytester, twins: Twins) -> None:
     """
     pytester.makepyfile(RECORDS)
     twins("-rA")
+
+
+def _canonical(path: str) -> str:
+    """
+    Return the XML file at *path* without its times and addresses.
+    """
+    tree = ElementTree.parse(path)
+    for element in tree.iter():
+        for name in ("time", "timestamp", "hostname"):
+            element.attrib.pop(name, None)
+    text = ElementTree.tostring(tree.getroot(), encoding="unicode")
+    return re.sub(r"0x[0-9a-f]{6,}", "0x", text)
+
+
+@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+def test_outcomes(pytester: pytest.Pytester, family: str) -> None:
+    """
+    The JUnit XML file says the same.
+    """
+    pytester.makepyfile(
+        test_outcomes=OUTCOMES,
+        test_xfail=EXPECTED_FAILURES,
+        test_phases=PHASES,
+        test_output=OUTPUT,
+        test_properties="def test(record_property): record_property('a', '<1>')",
+    )
+    files = []
+    for switch in ("--no-nsisolate", "--nsisolate"):
+        path = f"{pytester.path}/{switch}.xml"
+        pytester.runpytest_inprocess(
+            switch,
+            f"--junitxml={path}",
+            *WITHOUT,
+            f"--override-ini=junit_family={family}",
+            "--override-ini=junit_logging=all",
+        )
+        files.append(_canonical(path))
+    assert files[0] == files[1]

@@ -1,12 +1,12 @@
 """
-What a test prints, logs and warns of is seen as it is without isolation.
+What a test prints and logs is seen as it is without isolation.
 """
 
 from __future__ import annotations
 
 import pytest
 from sources import OUTPUT
-from twins import Twins, run_once
+from twins import Twins
 
 
 @pytest.mark.parametrize("capture", ["fd", "sys"])
@@ -57,90 +57,3 @@ def test_live_log(pytester: pytest.Pytester, twins: Twins) -> None:
         "--disable-warnings",
         apart=True,
     )
-
-
-def test_order_of_warnings(pytester: pytest.Pytester) -> None:
-    """
-    Warnings are listed in the order in which they were given.
-    """
-    pytester.makepyfile(OUTPUT)
-    plain, isolated = (
-        [one[2] for one in run_once(pytester, [switch]).warnings]
-        for switch in ("--no-nsisolate", "--nsisolate")
-    )
-    assert isolated == plain
-
-
-def test_warnings(pytester: pytest.Pytester, twins: Twins) -> None:
-    """
-    Warnings arrive with text, category and place, whatever their category is like.
-    """
-    pytester.makepyfile(
-        """
-        import warnings
-        import pytest
-
-        class Two(UserWarning):
-            def __init__(self, one, two): super().__init__(f"{one} and {two}")
-
-        class Odd(Warning):
-            def __str__(self): return "odd: " + ",".join(map(str, self.args))
-
-        class Outer:
-            class Inner(DeprecationWarning): pass
-
-        def test_kinds():
-            class Local(RuntimeWarning): pass
-            warnings.warn("text")
-            warnings.warn(Two(1, 2))
-            warnings.warn(Odd(1, 2))
-            warnings.warn(Outer.Inner("nested"))
-            warnings.warn(Local("local"))
-            warnings.warn(pytest.PytestWarning("of pytest"))
-            warnings.warn_explicit("elsewhere", UserWarning, "other.py", 7)
-
-        @pytest.mark.filterwarnings("error::UserWarning")
-        def test_error(): warnings.warn("fails")
-
-        @pytest.mark.filterwarnings("ignore")
-        def test_ignored(): warnings.warn("silent")
-
-        @pytest.fixture(scope="module")
-        def wide():
-            warnings.warn("borrowed")
-            yield
-            warnings.warn("borrowed, later")
-
-        def test_borrowed(wide): pass
-
-        def test_in_collection(): pass
-
-        warnings.warn("collected")
-        """
-    )
-    twins()
-
-
-def test_unraisable_and_threads(pytester: pytest.Pytester, twins: Twins) -> None:
-    """
-    Errors in finalisers and threads are warnings, as ever.
-    """
-    pytester.makepyfile(
-        """
-        import threading
-
-        class Broken:
-            def __del__(self): raise ValueError("in del")
-
-        def test_del():
-            made = Broken()
-            del made
-
-        def test_thread():
-            thread = threading.Thread(target=lambda: 1 / 0, name="mine")
-            thread.start()
-            thread.join()
-        """
-    )
-    run = twins("--disable-warnings")
-    assert len(run.warnings) == 2

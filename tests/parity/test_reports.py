@@ -4,13 +4,11 @@ What is seen of an isolated test is what is seen of it without isolation.
 
 from __future__ import annotations
 
-import re
 import sys
-from xml.etree import ElementTree
 
 import pytest
-from sources import ERRORS, EXPECTED_FAILURES, FEW, OUTCOMES, OUTPUT, PHASES
-from twins import WITHOUT, Twins, reports_of, run_once
+from sources import ERRORS, EXPECTED_FAILURES, FEW, OUTCOMES, PHASES
+from twins import Twins, reports_of, run_once
 
 GROUPS = """
     def test_group():
@@ -173,44 +171,6 @@ def test_user_properties(pytester: pytest.Pytester, twins: Twins) -> None:
     )
     run = twins("-vv")
     assert "('text', '<&>')" in run.reports[2]["user_properties"]
-
-
-def _canonical(path: str) -> str:
-    """
-    Return the XML file at *path* without its times and addresses.
-    """
-    tree = ElementTree.parse(path)
-    for element in tree.iter():
-        for name in ("time", "timestamp", "hostname"):
-            element.attrib.pop(name, None)
-    text = ElementTree.tostring(tree.getroot(), encoding="unicode")
-    return re.sub(r"0x[0-9a-f]{6,}", "0x", text)
-
-
-@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
-def test_junit_xml(pytester: pytest.Pytester, family: str) -> None:
-    """
-    The JUnit XML file says the same.
-    """
-    pytester.makepyfile(
-        test_outcomes=OUTCOMES,
-        test_xfail=EXPECTED_FAILURES,
-        test_phases=PHASES,
-        test_output=OUTPUT,
-        test_properties="def test(record_property): record_property('a', '<1>')",
-    )
-    files = []
-    for switch in ("--no-nsisolate", "--nsisolate"):
-        path = f"{pytester.path}/{switch}.xml"
-        pytester.runpytest_inprocess(
-            switch,
-            f"--junitxml={path}",
-            *WITHOUT,
-            f"--override-ini=junit_family={family}",
-            "--override-ini=junit_logging=all",
-        )
-        files.append(_canonical(path))
-    assert files[0] == files[1]
 
 
 def test_order_of_events(pytester: pytest.Pytester, twins: Twins) -> None:

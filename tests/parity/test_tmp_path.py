@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from twins import WITHOUT
+from twins import WITHOUT, run_once
 
 TESTS = """
     import pytest
@@ -182,3 +182,21 @@ def test_base_of_the_user(
     base = pytester.path / "temporary" / "base"
     left = _left(pytester, monkeypatch, f"--basetemp={base}")
     assert any(one.startswith("base/test_pass0/passed") for one in left)
+
+
+def test_tmp_path_is_kept_for_failures(pytester: pytest.Pytester) -> None:
+    """
+    With the retention policy ``failed`` the directories of failed tests stay.
+    """
+    pytester.makeini("[pytest]\ntmp_path_retention_policy = failed")
+    pytester.makepyfile(
+        """
+        def test_pass(tmp_path): (tmp_path / "file").touch()
+        def test_fail(tmp_path): (tmp_path / "file").touch(); assert 0
+        """
+    )
+    run_once(pytester, ["--nsisolate"])
+    left = sorted(path.name for path in (pytester.path / "base").glob("test_*"))
+    run_once(pytester, ["--no-nsisolate"])
+    plain = sorted(path.name for path in (pytester.path / "base").glob("test_*"))
+    assert left == plain

@@ -7,7 +7,8 @@ from __future__ import annotations
 import sys
 
 import pytest
-from twins import WITHOUT, Twins
+from sources import OUTPUT
+from twins import WITHOUT, Twins, run_once
 
 MANY = """
     import warnings
@@ -291,3 +292,90 @@ def test_fork_with_threads(pytester: pytest.Pytester, twins: Twins) -> None:
         """
     )
     assert not twins("-W", "error").warnings
+
+
+def test_order_of_warnings(pytester: pytest.Pytester) -> None:
+    """
+    Warnings are listed in the order in which they were given.
+    """
+    pytester.makepyfile(OUTPUT)
+    plain, isolated = (
+        [one[2] for one in run_once(pytester, [switch]).warnings]
+        for switch in ("--no-nsisolate", "--nsisolate")
+    )
+    assert isolated == plain
+
+
+def test_warnings(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    Warnings arrive with text, category and place, whatever their category is like.
+    """
+    pytester.makepyfile(
+        """
+        import warnings
+        import pytest
+
+        class Two(UserWarning):
+            def __init__(self, one, two): super().__init__(f"{one} and {two}")
+
+        class Odd(Warning):
+            def __str__(self): return "odd: " + ",".join(map(str, self.args))
+
+        class Outer:
+            class Inner(DeprecationWarning): pass
+
+        def test_kinds():
+            class Local(RuntimeWarning): pass
+            warnings.warn("text")
+            warnings.warn(Two(1, 2))
+            warnings.warn(Odd(1, 2))
+            warnings.warn(Outer.Inner("nested"))
+            warnings.warn(Local("local"))
+            warnings.warn(pytest.PytestWarning("of pytest"))
+            warnings.warn_explicit("elsewhere", UserWarning, "other.py", 7)
+
+        @pytest.mark.filterwarnings("error::UserWarning")
+        def test_error(): warnings.warn("fails")
+
+        @pytest.mark.filterwarnings("ignore")
+        def test_ignored(): warnings.warn("silent")
+
+        @pytest.fixture(scope="module")
+        def wide():
+            warnings.warn("borrowed")
+            yield
+            warnings.warn("borrowed, later")
+
+        def test_borrowed(wide): pass
+
+        def test_in_collection(): pass
+
+        warnings.warn("collected")
+        """
+    )
+    twins()
+
+
+def test_unraisable_and_threads(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    Errors in finalisers and threads are warnings, as ever.
+    """
+    pytester.makepyfile(
+        """
+        import threading
+
+        class Broken:
+            def __del__(self): raise ValueError("in del")
+
+        def test_del():
+            made = Broken()
+            del made
+
+        def test_thread():
+            thread = threading.Thread(target=lambda: 1 / 0, name="mine")
+            thread.start()
+            thread.join()
+        """
+    )
+    run = twins("--disable-warnings")
+    assert len(run.warnings) == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from twins import WITHOUT
 
 PYTHON = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=."]
 
@@ -67,3 +68,42 @@ def test_clash(pytester: pytest.Pytester) -> None:
     pytester.run(*PYTHON, "-p", "no:isolated", timeout=60).assert_outcomes(passed=1)
     pytester.makepyfile(test_clash=source.format("nsisolated(hostname='t1')"))
     pytester.run(*PYTHON, timeout=60).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("mark", "refused"), [("isolated", True), ("nsisolated", False)]
+)
+def test_each_marker(pytester: pytest.Pytester, mark: str, refused: bool) -> None:
+    """
+    Where pytest-isolated is loaded too, its marker is refused in three lines.
+    """
+    # The plugin is known by the name of its module.
+    pytester.makepyfile(pytest_isolated="")
+    pytester.makepyfile(
+        test_it=f"""
+        import pytest
+
+        @pytest.mark.{mark}
+        def test_one(): pass
+        """
+    )
+    pytester.syspathinsert()
+    result = pytester.runpytest_inprocess(*WITHOUT, "-p", "pytest_isolated")
+    if not refused:
+        result.assert_outcomes(passed=1)
+        return
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            (
+                "ERROR: cannot start: pytest-isolated and pytest-nsisolate both own "
+                "the marker isolated, which test_it.py::test_one has"
+            ),
+            (
+                "why: pytest-isolated runs such a test without namespaces and ignores "
+                "hostname="
+            ),
+            "fix: pytest -p no:isolated, or mark with @pytest.mark.nsisolated",
+        ],
+        consecutive=True,
+    )

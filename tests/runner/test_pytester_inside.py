@@ -1,11 +1,11 @@
 """
-An isolated test may run pytest itself, and change its process as it likes.
+An isolated test may run pytest itself.
 """
 
 from __future__ import annotations
 
 import pytest
-from twins import Twins, run_once
+from twins import run_once
 
 INNER = """
     import pytest
@@ -105,69 +105,3 @@ def test_inner_exit(pytester: pytest.Pytester) -> None:
     )
     run = run_once(pytester, ["--nsisolate"], apart=True)
     run.result.assert_outcomes(passed=3)
-
-
-def test_monkeypatch(pytester: pytest.Pytester, twins: Twins) -> None:
-    """
-    What a test patches is patched for it alone, whoever patched it before.
-    """
-    pytester.mkdir("modules").joinpath("found_there.py").write_text("value = 1")
-    pytester.makepyfile(
-        """
-        import os
-        import sys
-        from pathlib import Path
-        import pytest
-
-        start = os.getcwd()
-
-        class Target:
-            value = "unpatched"
-
-        @pytest.fixture(scope="module", autouse=True)
-        def wide():
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("FROM_WIDE", "1")
-                patch.setattr(Target, "value", "by the module")
-                yield
-
-        def test_first(monkeypatch, tmp_path):
-            assert Target.value == "by the module"
-            monkeypatch.setenv("FROM_TEST", "1")
-            monkeypatch.setenv("PATH", "/first", prepend=os.pathsep)
-            monkeypatch.delenv("FROM_WIDE")
-            monkeypatch.setattr(Target, "value", "by the test")
-            monkeypatch.setattr("os.path.sep", "!")
-            monkeypatch.setitem(sys.modules, "made_up", Target)
-            monkeypatch.syspath_prepend(Path(start) / "modules")
-            monkeypatch.chdir(tmp_path)
-            import found_there, made_up
-            assert found_there.value == 1
-            assert Target.value == "by the test"
-
-        def test_second(monkeypatch):
-            assert os.getcwd() == start
-            assert os.environ["FROM_WIDE"] == "1"
-            assert "FROM_TEST" not in os.environ
-            assert os.path.sep == "/"
-            assert Target.value == "by the module"
-            assert "made_up" not in sys.modules
-            with pytest.raises(ImportError):
-                import found_there_not
-
-        def test_undone(monkeypatch):
-            with monkeypatch.context() as patch:
-                patch.delattr(Target, "value")
-                assert not hasattr(Target, "value")
-            assert Target.value == "by the module"
-
-        def test_fails(monkeypatch):
-            monkeypatch.delattr(Target, "no_such_name")
-
-        def test_environment_of_pytest():
-            assert os.environ["PYTEST_CURRENT_TEST"].endswith(
-                "::test_environment_of_pytest (call)"
-            )
-        """
-    )
-    twins("-rA")

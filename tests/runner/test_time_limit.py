@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -335,3 +336,51 @@ def test_pdb_suspends(pytester: pytest.Pytester) -> None:
     process.expect_exact("timed out after 1 s during call")
     process.expect_exact("1 failed")
     process.wait()
+
+
+#: A fork of pytest that takes two seconds, while the guest before it runs.
+SLOW_FORK = """
+import os
+import sys
+import time
+from pathlib import Path
+
+def before():
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "begin_next":
+        frame = frame.f_back
+    if frame is not None and not Path("forked").exists():
+        time.sleep(2)
+        Path("forked").touch()
+
+def pytest_configure():
+    os.register_at_fork(before=before)
+"""
+
+
+SLOW = """
+import time
+from pathlib import Path
+import pytest
+
+@pytest.mark.isolated(timeout=1.9)
+def test_slow():
+    while not Path("forked").exists():
+        time.sleep(0.01)
+    time.sleep(1.5)
+
+@pytest.mark.isolated
+def test_next(): pass
+"""
+
+
+def test_next_fork(pytester: pytest.Pytester) -> None:
+    """
+    What the supervisor does while a test runs is time of that test.
+    """
+    pytester.makeconftest(SLOW_FORK)
+    pytester.makepyfile(SLOW)
+    result = pytester.runpytest_subprocess(timeout=30)
+    assert Path("forked").exists()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*test_slow*1.9 s*"])

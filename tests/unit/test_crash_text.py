@@ -1,11 +1,10 @@
 """
-What is said of a guest that did not finish, and of two owners of one marker.
+The three lines about a guest that did not finish.
 """
 
 from __future__ import annotations
 
 import pytest
-from twins import WITHOUT
 
 from pytest_nsisolate import crash, reports
 from pytest_nsisolate.ending import Exited, Killed
@@ -35,42 +34,3 @@ def test_crash(request: pytest.FixtureRequest) -> None:
         ),
         f"fix: strace -f -e trace=exit_group,execve {rerun}",
     ]
-
-
-@pytest.mark.parametrize(
-    ("mark", "refused"), [("isolated", True), ("nsisolated", False)]
-)
-def test_clash(pytester: pytest.Pytester, mark: str, refused: bool) -> None:
-    """
-    Where pytest-isolated is loaded too, its marker is refused in three lines.
-    """
-    # The plugin is known by the name of its module.
-    pytester.makepyfile(pytest_isolated="")
-    pytester.makepyfile(
-        test_it=f"""
-        import pytest
-
-        @pytest.mark.{mark}
-        def test_one(): pass
-        """
-    )
-    pytester.syspathinsert()
-    result = pytester.runpytest_inprocess(*WITHOUT, "-p", "pytest_isolated")
-    if not refused:
-        result.assert_outcomes(passed=1)
-        return
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        [
-            (
-                "ERROR: cannot start: pytest-isolated and pytest-nsisolate both own "
-                "the marker isolated, which test_it.py::test_one has"
-            ),
-            (
-                "why: pytest-isolated runs such a test without namespaces and ignores "
-                "hostname="
-            ),
-            "fix: pytest -p no:isolated, or mark with @pytest.mark.nsisolated",
-        ],
-        consecutive=True,
-    )

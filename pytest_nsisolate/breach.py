@@ -11,10 +11,10 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from pytest_nsisolate.confinement import Confinement
 from pytest_nsisolate.ending import Exited, Killed
 from pytest_nsisolate.errors import Unlimited
 from pytest_nsisolate.limits import CPU, MEMORY, NOFILE, NPROC, Limit
+from pytest_nsisolate.rlimits import Confinement
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.wish import wish_of
 

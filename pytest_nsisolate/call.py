@@ -17,7 +17,7 @@ from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.ending import Exited, Killed, TimedOut
 from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.forked import Forked
+from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.streams import Streams
 from pytest_nsisolate.untouched import os, select
@@ -72,15 +72,15 @@ class Call:
                 ended = fork.reap()
         return self._conclude(said, ended, before)
 
-    def _fork(self, entry: Entry) -> Forked:
+    def _fork(self, entry: Entry) -> GuestProcess:
         try:
             if self.sandbox.identity == launcher.PLAIN:
-                return Forked.of(entry.fork_once(), None)
-            return Forked.of(*entry.fork_twice())
+                return GuestProcess.of(entry.fork_once(), None)
+            return GuestProcess.of(*entry.fork_twice())
         except OSError as error:
             raise self.sandbox.judge(Refused.from_os_error(error, "fork()")) from None
 
-    def _listen(self, fork: Forked, reader: Reader) -> Message | TimedOut | None:
+    def _listen(self, fork: GuestProcess, reader: Reader) -> Message | TimedOut | None:
         """
         Return what *fork* says; None if it ends before.
         """

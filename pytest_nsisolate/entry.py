@@ -21,9 +21,9 @@ from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.channel import Message, encode, write_all
+from pytest_nsisolate.credentials import Credentials, Directory
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.interrupt import forget_key
-from pytest_nsisolate.likeness import Directory, Identity
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.usage import Usage
@@ -200,7 +200,7 @@ class Entry:
         try:
             pid = fork()
             if not pid:
-                identity = self._be_between(write)
+                credentials = self._be_between(write)
         except OSError:
             os.close(read)
             raise
@@ -208,16 +208,16 @@ class Entry:
             os.close(write)
         if not pid:
             os.close(read)
-            self._become_guest(identity)
+            self._become_guest(credentials)
         return pid, read
 
-    def _be_between(self, status: int) -> Identity:
+    def _be_between(self, status: int) -> Credentials:
         """
         Fork the guest, and return in it; here, tell how it ended, and end.
         """
         try:
             linux.set_parent_death_signal(signal.SIGKILL)
-            identity = Identity.now()
+            credentials = Credentials.now()
             linux.setns(self.sandbox.init, linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
             pid = fork()
             if pid:
@@ -227,15 +227,15 @@ class Entry:
                 os._exit(0)
         except OSError as error:
             self._refuse(error, "fork()")
-        return identity
+        return credentials
 
-    def _become_guest(self, identity: Identity | None) -> NoReturn:
+    def _become_guest(self, credentials: Credentials | None) -> NoReturn:
         try:
             outlet = Outlet(
                 self.channel, self.gate[0], _pid_in_proc(), self.signal_mask
             )
             os.close(self.gate[1])
-            enter(self.sandbox, identity)
+            enter(self.sandbox, credentials)
             # Its own group: kill(0, SIGTERM) inside reaches nothing outside.
             linux.named("setpgid()", os.setpgid, 0, 0)
             forget_key()
@@ -253,7 +253,7 @@ class Entry:
             os._exit(1)
 
 
-def enter(sandbox: Sandbox, identity: Identity | None) -> None:
+def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
     """
     Go into *sandbox* and be there what this process is outside.
 
@@ -261,7 +261,7 @@ def enter(sandbox: Sandbox, identity: Identity | None) -> None:
 
     Args:
         sandbox: Where to.
-        identity: What this process was before it joined a user namespace, if it has.
+        credentials: What this process was before it joined a user namespace, if it has.
 
     Raises:
         OSError: The kernel refused.
@@ -275,8 +275,8 @@ def enter(sandbox: Sandbox, identity: Identity | None) -> None:
         linux.named("fchdir()", os.fchdir, sandbox.root)
         linux.named("chroot()", os.chroot, ".")
     directory.enter()
-    if identity is not None and sandbox.identity == launcher.KEEP:
-        identity.resume()
+    if credentials is not None and sandbox.identity == launcher.KEEP:
+        credentials.resume()
 
 
 def _pid_in_proc() -> int:

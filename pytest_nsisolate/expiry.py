@@ -8,10 +8,10 @@ import signal
 from pathlib import Path
 
 from pytest_nsisolate import ending
+from pytest_nsisolate.crash_output import STACK_SIGNAL
 from pytest_nsisolate.ending import TimedOut
-from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.leaks import process_tree
-from pytest_nsisolate.remains import STACK_SIGNAL
+from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox, readable
 
 #: How long a guest may take to write its stack, in seconds. It takes a few
@@ -19,7 +19,7 @@ from pytest_nsisolate.sandbox import Sandbox, readable
 STACK_TIMEOUT = 2.0
 
 
-def expire(fork: Forked, sandbox: Sandbox, limit: float) -> TimedOut:
+def expire(fork: GuestProcess, sandbox: Sandbox, limit: float) -> TimedOut:
     """
     End the guest, and return what can be said of where it was.
 

@@ -11,8 +11,8 @@ from pytest_nsisolate import launcher, linux
 from pytest_nsisolate.channel import Reader
 from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.guest import Guest
+from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
 
@@ -53,9 +53,9 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
                 os.set_blocking(fd, False)
             entry = Entry(sandbox, write, (gate_read, gate_write), mask)
             if sandbox.identity == launcher.PLAIN:
-                forked = Forked.of(entry.fork_once(), None)
+                forked = GuestProcess.of(entry.fork_once(), None)
             else:
-                forked = Forked.of(*entry.fork_twice())
+                forked = GuestProcess.of(*entry.fork_twice())
         except Entered:
             # What is the supervisor's to end; only its descriptors are to be closed.
             ours.pop_all()

@@ -18,8 +18,8 @@ from pytest_nsisolate.ending import Ending, Exited, Killed
 from pytest_nsisolate.entry import NUMBER
 from pytest_nsisolate.errors import Refused, Unlimited
 from pytest_nsisolate.expiry import expire
-from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.interrupt import Interrupts
+from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.untouched import os, select, time
 
@@ -36,7 +36,7 @@ class Guest:
     """
 
     sandbox: Sandbox
-    fork: Forked
+    fork: GuestProcess
     """The process itself."""
     inlet: Reader
     """The supervisor's end of the channel."""

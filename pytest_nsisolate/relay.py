@@ -16,10 +16,10 @@ import pytest
 
 from pytest_nsisolate import builtin, terminal
 from pytest_nsisolate.channel import Message
+from pytest_nsisolate.crash_output import Remains
 from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.notices import warning_to_message
 from pytest_nsisolate.output import flush_output
-from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.reports import report_to_message
 
 

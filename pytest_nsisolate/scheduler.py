@@ -16,6 +16,7 @@ import threading
 import pytest
 
 from pytest_nsisolate import private, scopes
+from pytest_nsisolate.crash_output import Remains
 from pytest_nsisolate.ending import Ending, Finished
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.fork import fork_guest
@@ -23,7 +24,6 @@ from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.output import flush
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.relay import Relay, is_watched
-from pytest_nsisolate.remains import Remains
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.scopes import Share, share_of
 from pytest_nsisolate.spec import Spec

@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from pytest_nsisolate import launcher, linux
+from pytest_nsisolate.credentials import Credentials
 from pytest_nsisolate.entry import enter
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.likeness import Identity
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
 
@@ -148,20 +148,20 @@ class _Way:
             self.own()
 
     def _enter(self) -> None:
-        identity = None
+        credentials = None
         if self.sandbox.identity != launcher.PLAIN:
-            identity = Identity.now()
+            credentials = Credentials.now()
             linux.setns(self.sandbox.init, linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
             pid = linux.named("fork()", os.fork)
             if pid:
                 _stand_between(pid)
-        enter(self.sandbox, identity)
+        enter(self.sandbox, credentials)
         # Its own group, or kill(0, SIGTERM) inside would reach processes outside.
         if self.new_session:
             linux.named("setsid()", os.setsid)
         else:
             linux.named("setpgid()", os.setpgid, 0, self.group)
-        if identity is not None:
+        if credentials is not None:
             linux.set_parent_death_signal(signal.SIGKILL)
 
 

@@ -143,7 +143,7 @@ def test_processes(pytester: pytest.Pytester, way: list[str]) -> None:
 
 
 TRY = f"""
-from pytest_nsisolate.confinement import Confinement
+from pytest_nsisolate.rlimits import Confinement
 from pytest_nsisolate.errors import Unlimited
 from pytest_nsisolate.limits import Limit
 try:

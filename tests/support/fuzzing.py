@@ -19,8 +19,8 @@ import pytest
 
 from pytest_nsisolate.channel import Garbled, Reader, encode
 from pytest_nsisolate.ending import Finished
-from pytest_nsisolate.forked import Forked
 from pytest_nsisolate.guest import Guest
+from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.reports import report_to_message
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.test_run import TestRun
@@ -203,7 +203,7 @@ class Listener:
         sandbox = Sandbox(init=-1, root=-1, asker=-1, identity="plain")
         guest = Guest(
             sandbox=sandbox,
-            fork=Forked(pid=-1, pidfd=-1, status=None),
+            fork=GuestProcess(pid=-1, pidfd=-1, status=None),
             inlet=Reader(read),
             gate=gate,
         )

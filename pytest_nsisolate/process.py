@@ -1,5 +1,5 @@
 """
-A fork that has gone into a sandbox, as the process that has forked it holds it.
+A process that was forked into a sandbox, as the process that forked it holds it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pytest_nsisolate.usage import Usage
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
-class Forked:
+class GuestProcess:
     """
     A handle on a fork, or on the process between and by that on the one inside.
     """
@@ -36,7 +36,7 @@ class Forked:
     """What it has used, once it has been reaped; None also if no one could tell."""
 
     @classmethod
-    def of(cls, pid: int, status: int | None) -> Forked:
+    def of(cls, pid: int, status: int | None) -> GuestProcess:
         """
         Return the handle on *pid*; end it where there can be none.
 

@@ -1,5 +1,5 @@
 """
-What can still be read of a guest that crashed: memory that outlives it.
+The output of a guest that outlives its crash: its stack, and what Python captured.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a guest is as the supervisor is: what it may do, and the directory it is in.
+Credentials and working directory of a process, which its fork in a sandbox keeps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pytest_nsisolate.untouched import os
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Identity:
+class Credentials:
     """
     What a process may do, to be what it was when a user namespace has given it more.
 
@@ -22,7 +22,7 @@ class Identity:
     bounding_set: int
 
     @classmethod
-    def now(cls) -> Identity:
+    def now(cls) -> Credentials:
         """
         Return that of this process.
         """

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from pytest_nsisolate import ending
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.channel import Garbled, Message, Reader
-from pytest_nsisolate.deadline import Deadline
+from pytest_nsisolate.deadline import Deadline, expire
 from pytest_nsisolate.ending import Ending, Exited, Killed
 from pytest_nsisolate.entry import NUMBER
 from pytest_nsisolate.errors import Refused, Unlimited
-from pytest_nsisolate.expiry import expire
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox

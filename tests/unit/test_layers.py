@@ -42,7 +42,6 @@ LAYER = {
     "fork": CORE,
     "process": CORE,
     "errors": CORE,
-    "expiry": CORE,
     "facts": CORE,
     "guest": CORE,
     "helpers": CORE,

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from typing import NoReturn
 
-from pytest_nsisolate import helpers, launcher, streams
+from pytest_nsisolate import inherited, launcher
 from pytest_nsisolate.carriage import perform
 from pytest_nsisolate.channel import Message, Reader, encode, write_all
 from pytest_nsisolate.deadline import Deadline
@@ -126,16 +126,16 @@ class Call:
         code = 1
         try:
             self.begin()
-            helpers.forget_multiprocessing()
-            helpers.forget_exit_handlers()
+            inherited.forget_multiprocessing()
+            inherited.forget_exit_handlers()
             entered.outlet.unblock_signals()
             message = perform(self.function)
-            helpers.run_exit_handlers()
+            inherited.run_exit_handlers()
             message["output"] = before.written()
             write_all(channel, encode(message))
             code = 0
         finally:
-            streams.flush()
+            inherited.flush_streams()
             os._exit(code)
 
 

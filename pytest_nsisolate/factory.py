@@ -18,9 +18,9 @@ from pytest_nsisolate import (
     crash,
     diagnosis,
     guest_side,
+    inherited,
     options,
     trouble,
-    variables,
 )
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.box import Box
@@ -148,7 +148,7 @@ class SandboxFactory:
                 stack.callback(link.close)
 
     def _entered(self, spec: Spec) -> None:
-        variables.set_as(spec)
+        inherited.set_environment(spec)
         # What pytest asks the supervisor for, as a live log, it asks for from inside.
         if self._guest is not None:
             self._guest.outlet.hand_on()

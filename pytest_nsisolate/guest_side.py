@@ -12,7 +12,7 @@ import warnings
 
 import pytest
 
-from pytest_nsisolate import breach, helpers, private, terminal, variables
+from pytest_nsisolate import breach, inherited, private, terminal
 from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.errors import Unlimited
 from pytest_nsisolate.isolation import Isolation, facts
@@ -20,6 +20,7 @@ from pytest_nsisolate.notices import interruption_to_message
 from pytest_nsisolate.output import flush
 from pytest_nsisolate.relay import Relay, properties
 from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.turns import END, item_of
 from pytest_nsisolate.wish import wish_of
 
@@ -68,8 +69,8 @@ class GuestSide:
             word: What the supervisor said when it opened the gate: the number of the
                 test that comes next, or, where tests share the guest, a `turn`.
         """
-        helpers.forget_multiprocessing()
-        helpers.forget_exit_handlers()
+        inherited.forget_multiprocessing()
+        inherited.forget_exit_handlers()
         private.forget_borrowed(self._item.session)
         if self._is_shared:
             self._run_tests(word)
@@ -136,9 +137,11 @@ class GuestSide:
         del added[item.stash.get(properties, len(added)) :]
         if not is_first:
             return True
-        variables.set_for(item)
+        spec = wish_of(item)
+        if isinstance(spec, Spec):
+            inherited.set_environment(spec)
         item.ihook.pytest_nsisolate_enter(
-            item=item, send=self._relay.send_payload, spec=wish_of(item)
+            item=item, send=self._relay.send_payload, spec=spec
         )
         terminal.take_when_reading(self._relay.tell_of_terminal)
         try:
@@ -172,7 +175,7 @@ class GuestSide:
         return not interrupted
 
     def _leave(self, item: pytest.Item) -> None:
-        helpers.run_exit_handlers()
+        inherited.run_exit_handlers()
         flush(item.config)
 
 

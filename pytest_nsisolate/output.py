@@ -1,36 +1,18 @@
 """
-What is buffered of this process's output.
+Output of pytest that is still buffered.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-
 import pytest
+
+from pytest_nsisolate import inherited
 
 
 def flush(config: pytest.Config) -> None:
     """
     Write out what is buffered, so that a fork does not write it once more.
     """
-    flush_output()
+    inherited.flush_streams()
     if config.pluginmanager.has_plugin("terminalreporter"):
-        _quietly(config.get_terminal_writer().flush)
-
-
-def flush_output() -> None:
-    """
-    Write out what is buffered in the standard streams.
-    """
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        _quietly(getattr(stream, "flush", None))
-
-
-def _quietly(function: Callable[[], object] | None) -> None:
-    try:
-        if function is not None:
-            function()
-    except (OSError, ValueError):
-        # Closed, or a broken pipe; not for this project to tell.
-        return
+        inherited.flush(config.get_terminal_writer())

@@ -18,8 +18,8 @@ from pytest_nsisolate import builtin, terminal
 from pytest_nsisolate.channel import Message
 from pytest_nsisolate.crash_output import Remains
 from pytest_nsisolate.entry import Outlet
+from pytest_nsisolate.inherited import flush_streams
 from pytest_nsisolate.notices import warning_to_message
-from pytest_nsisolate.output import flush_output
 from pytest_nsisolate.reports import report_to_message
 
 
@@ -188,7 +188,7 @@ class Relay:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._outlet is not None and self._remains is not None:
             # What the test has printed comes before what is printed on this report.
-            flush_output()
+            flush_streams()
             self.send_payload(report)
             message = report_to_message(self._config, report)
             self._outlet.send(message, wait=self.waits)

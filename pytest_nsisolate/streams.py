@@ -10,20 +10,10 @@ import os
 import sys
 from typing import TypeAlias
 
+from pytest_nsisolate import inherited
+
 #: What was written to each of `Streams`, in an order that is theirs.
 Written: TypeAlias = "list[str]"
-
-
-def flush() -> None:
-    """
-    Write out what is buffered, so that a fork does not write it once more.
-    """
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        try:
-            if stream is not None:
-                stream.flush()
-        except (OSError, ValueError):  # noqa: PERF203 - closed, or a broken pipe
-            continue
 
 
 class Streams:
@@ -36,7 +26,7 @@ class Streams:
     """
 
     def __init__(self) -> None:
-        flush()
+        inherited.flush_streams()
         found = [_in_memory(stream) for stream in (sys.stdout, sys.stderr)]
         # Both may be one.
         unique = {id(one): one for one in found if one is not None}
@@ -47,7 +37,7 @@ class Streams:
         """
         Return what has been written since.
         """
-        flush()
+        inherited.flush_streams()
         return [
             base64.b64encode(_bytes(one.getvalue()[size:])).decode()
             for one, size in zip(self._buffers, self._sizes, strict=True)

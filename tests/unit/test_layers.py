@@ -44,7 +44,7 @@ LAYER = {
     "errors": CORE,
     "facts": CORE,
     "guest": CORE,
-    "helpers": CORE,
+    "inherited": CORE,
     "init": CORE,
     "interrupt": CORE,
     "isolation": CORE,
@@ -97,7 +97,6 @@ LAYER = {
     "scheduler": PYTEST_SIDE,
     "supervisor": PYTEST_SIDE,
     "turns": PYTEST_SIDE,
-    "variables": PYTEST_SIDE,
     "wish": PYTEST_SIDE,
     "plugin": PLUGIN,
 }

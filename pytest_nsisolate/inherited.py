@@ -1,15 +1,22 @@
 """
-What Python keeps for its whole process, and how a guest lets go of it.
+State that a fork inherits from its process: dropped, written out, or set anew.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import weakref
 from collections.abc import Collection
 from typing import Any
+
+from pytest_nsisolate import linux
+from pytest_nsisolate.spec import Spec
+
+#: What pytest itself sets in its own process, and a test may go by: these stay.
+KEPT = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 
 
 def forget_multiprocessing() -> None:
@@ -57,6 +64,42 @@ def run_exit_handlers() -> None:
         atexit.unregister(util._exit_function)
         atexit.register(util._run_finalizers)
     atexit._run_exitfuncs()
+
+
+def flush_streams() -> None:
+    """
+    Write out what is buffered in the standard streams, so that no fork writes it again.
+    """
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        flush(stream)
+
+
+def flush(stream: object) -> None:
+    """
+    Write out what is buffered in *stream*, if it can be.
+    """
+    # Closed, or a broken pipe; not for this project to tell.
+    with contextlib.suppress(OSError, ValueError):
+        getattr(stream, "flush", lambda: None)()
+
+
+def set_environment(spec: Spec) -> None:
+    """
+    Have this process, and what it starts, see the environment that *spec* asks for.
+    """
+    if spec.clear_env:
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        for name in list(os.environ):
+            # One without a name cannot be taken out. Source: unsetenv(3), EINVAL.
+            with contextlib.suppress(OSError):
+                del os.environ[name]
+        linux.clearenv()
+        os.environ.update(kept)
+    for name, value in dict(spec.env or ()).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _weakref_finalizers() -> Collection[Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeAlias, TypeVar, cast
 
-from pytest_nsisolate import diagnosis, launcher, trouble
+from pytest_nsisolate import diagnosis, trouble
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.call import Call
 from pytest_nsisolate.carriage import deliver
@@ -26,6 +26,7 @@ from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.spec import NAMESPACES, Spec
 from pytest_nsisolate.start import start
 from pytest_nsisolate.trouble import DidNotFinish
+from pytest_nsisolate.user_namespace import UserNamespace
 
 #: What Popen takes for a command.
 Command: TypeAlias = (
@@ -85,7 +86,7 @@ class Box:
         #: What becomes of what is left in it, the leak policy.
         self.leaks = spec.leaks
         own: tuple[str, ...] = ("net",) if spec.net else ()
-        if self._sandbox.identity != launcher.PLAIN:
+        if self._sandbox.user_namespace is not UserNamespace.NONE:
             own += ("user",)
         #: Its own namespaces, by their names in ``/proc/PID/ns``.
         self.namespaces = (*NAMESPACES, *own)

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from typing import NoReturn
 
-from pytest_nsisolate import inherited, launcher
+from pytest_nsisolate import inherited
 from pytest_nsisolate.carriage import perform
 from pytest_nsisolate.channel import Message, Reader, encode, write_all
 from pytest_nsisolate.deadline import Deadline
@@ -21,6 +21,7 @@ from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.streams import Streams
 from pytest_nsisolate.untouched import os, select
+from pytest_nsisolate.user_namespace import UserNamespace
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class Call:
 
     def _fork(self, entry: Entry) -> GuestProcess:
         try:
-            if self.sandbox.identity == launcher.PLAIN:
+            if self.sandbox.user_namespace is UserNamespace.NONE:
                 return GuestProcess.of(entry.fork_once(), None)
             return GuestProcess.of(*entry.fork_twice())
         except OSError as error:

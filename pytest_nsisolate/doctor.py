@@ -16,12 +16,12 @@ from collections.abc import Sequence
 
 from pytest_nsisolate import __version__, diagnosis, facts, trial
 from pytest_nsisolate.errors import Explanation, Refused, errno_name
-from pytest_nsisolate.launcher import KEEP, PLAIN
-from pytest_nsisolate.launching import identity_for
+from pytest_nsisolate.launching import user_namespace_for
 from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.user_namespace import UserNamespace
 
 #: The two ways into a sandbox, as people read them.
-WAYS = {PLAIN: "no user namespace", KEEP: "user namespace"}
+WAYS = {UserNamespace.NONE: "no user namespace", UserNamespace.KEPT: "user namespace"}
 
 #: What tests ask for that not every machine has.
 SPECS = {
@@ -90,24 +90,26 @@ def examine() -> Findings:
     """
     Read, try and explain; leave nothing behind.
     """
-    tried = [*_try_steps(PLAIN), *_try_steps(KEEP), *_try_tests()]
+    tried = [one for kind in WAYS for one in _try_steps(kind)]
+    tried += _try_tests()
     explained: dict[str, Explanation] = {}
     for one in tried:
         if one.refused is not None:
             what = "isolate a test" if one.group == "test" else "take the step"
             action = f"{what} {one.name} ({one.way})"
-            plain = one.way == WAYS[PLAIN]
+            plain = one.way == WAYS[UserNamespace.NONE]
             explanation = diagnosis.explain(action, one.refused, plain=plain)
             # The first that is refused for a reason is enough.
             explained.setdefault(f"{one.way}: {explanation.why}", explanation)
     return Findings(facts=_read(), trials=tried, refusals=list(explained.values()))
 
 
-def _try_steps(identity: str) -> list[Trial]:
+def _try_steps(user_namespace: UserNamespace) -> list[Trial]:
     tried: dict[str, Trial] = {}
+    is_plain = user_namespace is UserNamespace.NONE
     for step in trial.STEPS:
-        needs = step.needs if identity == PLAIN else ("user", *step.needs)
-        if step.name == "user" and identity == PLAIN:
+        needs = step.needs if is_plain else ("user", *step.needs)
+        if step.name == "user" and is_plain:
             continue
         failed = [
             name
@@ -120,11 +122,11 @@ def _try_steps(identity: str) -> list[Trial]:
         elif step.directory and not facts.is_there(step.directory):
             failed = [step.directory]
         elif not failed:
-            refused = trial.try_step(step, identity)
+            refused = trial.try_step(step, user_namespace)
         tried[step.name] = Trial(
             group=step.group,
             name=step.name,
-            way=WAYS[identity],
+            way=WAYS[user_namespace],
             refused=refused,
             needs=failed[0] if failed else None,
         )
@@ -147,10 +149,11 @@ def _try_tests() -> list[Trial]:
 
 def _way(spec: Spec) -> str:
     try:
-        return WAYS[PLAIN if identity_for(spec) == PLAIN else KEEP]
+        is_plain = user_namespace_for(spec) is UserNamespace.NONE
+        return WAYS[UserNamespace.NONE if is_plain else UserNamespace.KEPT]
     except (Refused, AttributeError):
         # Without pidfds there is no way; what is tried says so.
-        return WAYS[KEEP]
+        return WAYS[UserNamespace.KEPT]
 
 
 def _read() -> dict[str, dict[str, str]]:
@@ -203,7 +206,7 @@ def as_table(findings: Findings) -> str:
         rows = [f"  {name:{width}}  {value}" for name, value in read.items()]
         lines += [heading, *rows, ""]
     group = ""
-    lines.append(f"{'tried':20}{WAYS[PLAIN]:30}{WAYS[KEEP]}")
+    lines.append(f"{'tried':20}{WAYS[UserNamespace.NONE]:30}{WAYS[UserNamespace.KEPT]}")
     for (kind, name), row in _rows(findings).items():
         if kind != group:
             group = kind

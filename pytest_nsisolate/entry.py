@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
-from pytest_nsisolate import launcher, linux
+from pytest_nsisolate import linux
 from pytest_nsisolate.channel import Message, encode, write_all
 from pytest_nsisolate.credentials import Credentials, Directory
 from pytest_nsisolate.errors import Refused
@@ -27,6 +27,7 @@ from pytest_nsisolate.interrupt import forget_key
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.usage import Usage
+from pytest_nsisolate.user_namespace import UserNamespace
 
 #: How the process between tells the guest's pid and wait status, behind which comes
 #: its `Usage`; how long a word is.
@@ -179,7 +180,7 @@ class Entry:
         Have the next fork be of *here* again; end the guest *pid* if that cannot be.
         """
         try:
-            # identity_for() has made sure that this is allowed.
+            # user_namespace_for() has made sure that this is allowed.
             linux.setns(here, linux.CLONE_NEWPID)
         except OSError:
             self.sandbox.kill()
@@ -275,7 +276,7 @@ def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
         linux.named("fchdir()", os.fchdir, sandbox.root)
         linux.named("chroot()", os.chroot, ".")
     directory.enter()
-    if credentials is not None and sandbox.identity == launcher.KEEP:
+    if credentials is not None and sandbox.user_namespace is UserNamespace.KEPT:
         credentials.resume()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import signal
 
-from pytest_nsisolate import launcher, linux
+from pytest_nsisolate import linux
 from pytest_nsisolate.channel import Reader
 from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
@@ -15,6 +15,7 @@ from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
+from pytest_nsisolate.user_namespace import UserNamespace
 
 
 def fork_guest(sandbox: Sandbox) -> Guest:
@@ -52,7 +53,7 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
             for fd in (read, gate_write):
                 os.set_blocking(fd, False)
             entry = Entry(sandbox, write, (gate_read, gate_write), mask)
-            if sandbox.identity == launcher.PLAIN:
+            if sandbox.user_namespace is UserNamespace.NONE:
                 forked = GuestProcess.of(entry.fork_once(), None)
             else:
                 forked = GuestProcess.of(*entry.fork_twice())

@@ -58,7 +58,7 @@ class GuestSide:
         Return what this process is isolated by.
         """
         sandbox = self._sandbox
-        return facts(sandbox.identity, self.outlet.pid_on_host, net=sandbox.net)
+        return facts(sandbox.user_namespace, self.outlet.pid_on_host, net=sandbox.net)
 
     def run(self, _: Outlet, word: str) -> None:
         """

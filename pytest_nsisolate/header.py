@@ -4,11 +4,11 @@ The line in pytest's header.
 
 from __future__ import annotations
 
-from pytest_nsisolate.launcher import PLAIN
-from pytest_nsisolate.launching import identity_for
+from pytest_nsisolate.launching import user_namespace_for
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import NAMESPACES, Spec
+from pytest_nsisolate.user_namespace import UserNamespace
 
 #: The one call that ``proc=False`` does without.
 PROC = "mount(proc, /proc)"
@@ -28,7 +28,7 @@ def line(chosen: Options, pool: Pool) -> str:
         if refused.call != PROC or pool.probe(spec) is not None:
             return f"nsisolate: unavailable, isolated tests {becomes} ({refused})"
         unavailable = f" with proc=False, other isolated tests {becomes} ({refused})"
-    plain = identity_for(spec) == PLAIN
+    plain = user_namespace_for(spec) is UserNamespace.NONE
     means = "no user namespace" if plain else "user namespace"
     kept = ", /proc fresh" if refused is None else ""
     return f"nsisolate: {' '.join(NAMESPACES)} ({means}{kept}){unavailable}"

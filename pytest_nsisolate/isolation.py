@@ -9,9 +9,9 @@ import os
 import socket
 from pathlib import Path
 
-from pytest_nsisolate import launcher
 from pytest_nsisolate.errors import Explanation
 from pytest_nsisolate.spec import NAMESPACES
+from pytest_nsisolate.user_namespace import UserNamespace
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +46,21 @@ def came_too_late(test: str) -> Explanation:
     )
 
 
-def facts(identity: str | None, pid_on_host: int, *, net: bool = False) -> Isolation:
+def facts(
+    user_namespace: UserNamespace | None, pid_on_host: int, *, net: bool = False
+) -> Isolation:
     """
     Return the facts of this process.
 
     Args:
-        identity: What user namespace the sandbox is in; None on the host.
+        user_namespace: The one that the sandbox is in; None on the host.
         pid_on_host: Process id outside.
         net: Whether the sandbox has a network of its own.
     """
-    namespaces: tuple[str, ...] = () if identity is None else NAMESPACES
+    namespaces: tuple[str, ...] = () if user_namespace is None else NAMESPACES
     if net:
         namespaces += ("net",)
-    if identity not in {None, launcher.PLAIN}:
+    if user_namespace not in {None, UserNamespace.NONE}:
         namespaces += ("user",)
     return Isolation(
         namespaces=namespaces,

@@ -2,11 +2,11 @@
 The launcher: a small process that makes sandboxes, for a fork costs what forks.
 
 Runs in a bare interpreter (``python -I -S``) of its own, started by the supervisor, and
-imports nothing but `linux` and what init does. It is two processes. The outer one makes
-the user namespace, if one is needed, and waits; the inner one is PID 1 of a PID
-namespace that holds every sandbox of the session, so that its death, whatever the
-cause, is the death of all of them and of all guests. Source: pid_namespaces(7), "The
-namespace init process".
+imports only what costs next to nothing. It is two processes. The outer one makes the
+user namespace, if one is needed, and waits; the inner one is PID 1 of a PID namespace
+that holds every sandbox of the session, so that its death, whatever the cause, is the
+death of all of them and of all guests. Source: pid_namespaces(7), "The namespace init
+process".
 """
 
 from __future__ import annotations
@@ -18,30 +18,28 @@ import signal
 from _socket import socket
 
 from pytest_nsisolate import init, linux
+from pytest_nsisolate.user_namespace import UserNamespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-#: Values of the argument *identity*: no user namespace, one that keeps the uid, and
-#: one in which the caller is uid 0.
-PLAIN, KEEP, ROOT = "plain", "keep", "root"
 
-
-def main(control_fd: str, supervisor: str, identity: str) -> NoReturn:
+def main(control_fd: str, supervisor: str, user_namespace: str) -> NoReturn:
     """
     Serve requests for sandboxes until the supervisor is gone.
 
     Args:
         control_fd: Number of the socket to the supervisor.
         supervisor: Number of a pidfd of the supervisor.
-        identity: `PLAIN`, `KEEP` or `ROOT`.
+        user_namespace: The value of a `UserNamespace`.
     """
     control = socket(fileno=int(control_fd))
+    kind = UserNamespace(user_namespace)
     try:
         linux.set_parent_death_signal(signal.SIGKILL)
-        if identity != PLAIN:
-            enter_user_namespace(identity)
+        if kind is not UserNamespace.NONE:
+            enter_user_namespace(kind)
         linux.unshare(linux.CLONE_NEWPID)
         inner = linux.named("fork()", os.fork)
     except OSError as error:
@@ -132,7 +130,7 @@ def _refuse_first(control: socket, error: OSError) -> NoReturn:
     os._exit(1)
 
 
-def enter_user_namespace(identity: str) -> None:
+def enter_user_namespace(kind: UserNamespace) -> None:
     """
     Move to a user namespace in which this process may make the others.
 
@@ -145,14 +143,15 @@ def enter_user_namespace(identity: str) -> None:
     """
     pid, inside = os.getpid(), {"uid_map": os.geteuid(), "gid_map": os.getegid()}
     outside = dict(inside)
-    if identity == ROOT:
+    if kind is UserNamespace.ROOT:
         inside = dict.fromkeys(inside, 0)
     ready_read, ready_write = linux.named("pipe2()", os.pipe)
     mapper = linux.named("fork()", os.fork)
     if not mapper:
         os.close(ready_write)
         entered = os.read(ready_read, 1)
-        os._exit(_map_all(pid) if entered and identity == KEEP else 0)
+        maps_all = entered and kind is UserNamespace.KEPT
+        os._exit(_map_all(pid) if maps_all else 0)
     try:
         linux.unshare(linux.CLONE_NEWUSER)
         os.write(ready_write, b"1")

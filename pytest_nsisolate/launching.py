@@ -13,12 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pytest_nsisolate import launcher, linux
+from pytest_nsisolate import linux
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.init import DESCRIPTORS, DIED
 from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox, readable
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.untouched import os
+from pytest_nsisolate.user_namespace import UserNamespace
 
 _BOOT = (
     "import sys; sys.path.append(sys.argv[1]); "
@@ -26,19 +27,16 @@ _BOOT = (
 )
 
 
-def identity_for(spec: Spec) -> str:
+def user_namespace_for(spec: Spec) -> UserNamespace:
     """
     Return which user namespace a sandbox for *spec* needs, by what this process may do.
-
-    Returns:
-        One of `launcher.PLAIN`, `launcher.KEEP` and `launcher.ROOT`.
 
     Raises:
         Refused: It cannot be found out.
     """
     if _may_return() and (spec.user is None or os.geteuid() == 0):
-        return launcher.PLAIN
-    return launcher.KEEP if spec.user is None else launcher.ROOT
+        return UserNamespace.NONE
+    return UserNamespace.KEPT if spec.user is None else UserNamespace.ROOT
 
 
 def _may_return() -> bool:
@@ -72,14 +70,14 @@ class Launcher:
     runs in this one.
 
     Args:
-        identity: What user namespace its sandboxes are in: see `identity_for`.
+        user_namespace: What its sandboxes are in: see `user_namespace_for`.
 
     Raises:
         Refused: The process could not be started.
     """
 
-    def __init__(self, identity: str) -> None:
-        self.identity = identity
+    def __init__(self, user_namespace: UserNamespace) -> None:
+        self.user_namespace = user_namespace
         self._asked: dict[str, object] | None = None
         with contextlib.ExitStack() as stack:
             try:
@@ -89,7 +87,7 @@ class Launcher:
                 stack.callback(theirs.close)
                 supervisor = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
                 stack.callback(os.close, supervisor)
-                self._process = _start(theirs.fileno(), supervisor, identity)
+                self._process = _start(theirs.fileno(), supervisor, user_namespace)
             except OSError as error:
                 raise Refused.from_os_error(error, "fork()") from None
             unused.pop_all()
@@ -172,7 +170,9 @@ class Launcher:
         for fd in fds:
             os.set_inheritable(fd, False)
         pidfd, root, asker = fds
-        return Sandbox(init=pidfd, root=root, asker=asker, identity=self.identity)
+        return Sandbox(
+            init=pidfd, root=root, asker=asker, user_namespace=self.user_namespace
+        )
 
     def has_ended(self) -> bool:
         """
@@ -212,12 +212,14 @@ def _request(spec: Spec) -> dict[str, object]:
     return {**request, "net": bool(spec.net)}
 
 
-def _start(control: int, supervisor: int, identity: str) -> subprocess.Popen[bytes]:
+def _start(
+    control: int, supervisor: int, user_namespace: UserNamespace
+) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-I", "-S", "-c", _BOOT]
-    numbers = [str(control), str(supervisor)]
+    arguments = [str(control), str(supervisor), user_namespace.value]
     try:
         return subprocess.Popen(
-            [*command, str(Path(__file__).parent.parent), *numbers, identity],
+            [*command, str(Path(__file__).parent.parent), *arguments],
             pass_fds=(control, supervisor),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

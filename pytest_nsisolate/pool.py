@@ -16,9 +16,10 @@ from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.fork import fork_guest
 from pytest_nsisolate.interrupt import Interrupts
-from pytest_nsisolate.launching import Launcher, identity_for
+from pytest_nsisolate.launching import Launcher, user_namespace_for
 from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox
 from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.user_namespace import UserNamespace
 
 #: What decides which calls a sandbox takes: user, hostname and domain name given, no
 #: fresh /proc, and a network.
@@ -34,7 +35,7 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self._launchers: dict[str, Launcher] = {}
+        self._launchers: dict[UserNamespace, Launcher] = {}
         #: Those that are dead, or as good as that, and not waited for yet.
         self._lost: list[Launcher] = []
         self._probed: dict[_Sequence, Refused | None] = {}
@@ -93,7 +94,7 @@ class Pool:
         Have a sandbox for *spec* made while other things go on.
         """
         with contextlib.suppress(Refused):
-            self._launcher(identity_for(spec)).ask(spec)
+            self._launcher(user_namespace_for(spec)).ask(spec)
 
     def rest(self) -> None:
         """
@@ -167,18 +168,18 @@ class Pool:
         return self._take_once(spec)
 
     def _take_once(self, spec: Spec) -> Sandbox:
-        identity = identity_for(spec)
+        kind = user_namespace_for(spec)
         try:
-            sandbox = self._launcher(identity).take(spec)
+            sandbox = self._launcher(kind).take(spec)
         except LauncherGone:
-            self._lose(identity)
+            self._lose(kind)
             raise
         if sandbox.is_alive():
             return sandbox
         sandbox.close()
         raise LauncherGone("a sandbox's init", errno.ESRCH)
 
-    def _lose(self, identity: str) -> None:
+    def _lose(self, kind: UserNamespace) -> None:
         """
         Put a launcher aside, to be waited for when no guest of its sandboxes is left.
 
@@ -188,9 +189,9 @@ class Pool:
         for launcher in [one for one in self._lost if one.has_ended()]:
             self._lost.remove(launcher)
             launcher.close()
-        self._lost.append(self._launchers.pop(identity))
+        self._lost.append(self._launchers.pop(kind))
 
-    def _launcher(self, identity: str) -> Launcher:
-        if identity not in self._launchers:
-            self._launchers[identity] = Launcher(identity)
-        return self._launchers[identity]
+    def _launcher(self, kind: UserNamespace) -> Launcher:
+        if kind not in self._launchers:
+            self._launchers[kind] = Launcher(kind)
+        return self._launchers[kind]

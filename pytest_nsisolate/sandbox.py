@@ -17,6 +17,7 @@ from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.init import GRACE
 from pytest_nsisolate.untouched import os, select
+from pytest_nsisolate.user_namespace import UserNamespace
 
 _T = TypeVar("_T")
 
@@ -63,8 +64,8 @@ class Sandbox:
     """O_PATH descriptor of the root directory inside."""
     asker: int
     """Socket on which init is asked for an audit."""
-    identity: str
-    """Which user namespace it is in: see `launching.identity_for`."""
+    user_namespace: UserNamespace
+    """Which one it is in: see `launching.user_namespace_for`."""
     net: bool = False
     """Whether it has a network namespace of its own."""
 

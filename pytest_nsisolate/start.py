@@ -20,12 +20,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from pytest_nsisolate import launcher, linux
+from pytest_nsisolate import linux
 from pytest_nsisolate.credentials import Credentials
 from pytest_nsisolate.entry import enter
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
+from pytest_nsisolate.user_namespace import UserNamespace
 
 # There is none on Windows, where there are no boxes either.
 with contextlib.suppress(ImportError):
@@ -75,7 +76,7 @@ def _next_fork_in(sandbox: Sandbox) -> Iterator[None]:
     """
     Have this thread's next fork be in *sandbox*'s PID namespace, if it may come back.
     """
-    if sandbox.identity != launcher.PLAIN:
+    if sandbox.user_namespace is not UserNamespace.NONE:
         yield
         return
     try:
@@ -91,7 +92,7 @@ def _next_fork_in(sandbox: Sandbox) -> Iterator[None]:
         yield
     finally:
         try:
-            # identity_for() has made sure that this is allowed.
+            # user_namespace_for() has made sure that this is allowed.
             linux.setns(here, linux.CLONE_NEWPID)
         finally:
             os.close(here)
@@ -149,7 +150,7 @@ class _Way:
 
     def _enter(self) -> None:
         credentials = None
-        if self.sandbox.identity != launcher.PLAIN:
+        if self.sandbox.user_namespace is not UserNamespace.NONE:
             credentials = Credentials.now()
             linux.setns(self.sandbox.init, linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
             pid = linux.named("fork()", os.fork)

@@ -15,6 +15,7 @@ from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.untouched import os
+from pytest_nsisolate.user_namespace import UserNamespace
 
 #: How long a whole sandbox may take, which waits longer by itself, in seconds.
 SANDBOX_LIMIT = 45.0
@@ -38,18 +39,18 @@ class Step:
     """Without which there is nothing to do."""
 
 
-def try_step(step: Step, identity: str) -> Refused | None:
+def try_step(step: Step, user_namespace: UserNamespace) -> Refused | None:
     """
     Try *step*.
 
     Args:
         step: The step.
-        identity: `launcher.PLAIN` for without a user namespace, or else for which.
+        user_namespace: Where to try it.
     """
 
     def act() -> None:
-        if identity != launcher.PLAIN:
-            launcher.enter_user_namespace(identity)
+        if user_namespace is not UserNamespace.NONE:
+            launcher.enter_user_namespace(user_namespace)
         step.action()
 
     return attempt(act)

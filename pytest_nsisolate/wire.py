@@ -16,10 +16,11 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pytest_nsisolate import launcher, linux
+from pytest_nsisolate import linux
 from pytest_nsisolate.attempt import attempt
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.user_namespace import UserNamespace
 
 # There is none on Windows, where there are no sandboxes either.
 with contextlib.suppress(ImportError):
@@ -92,7 +93,7 @@ def _attempt(action: Callable[[], None], end: End) -> Refused | None:
     """
 
     def act() -> None:
-        if end.sandbox.identity != launcher.PLAIN:
+        if end.sandbox.user_namespace is not UserNamespace.NONE:
             linux.setns(end.sandbox.init, linux.CLONE_NEWUSER)
         action()
 

@@ -18,13 +18,13 @@ from boxes import MakeBox
 from talking import ask, listening
 from ways import cannot
 
-from pytest_nsisolate import launcher
 from pytest_nsisolate.box import Box
 from pytest_nsisolate.errors import BoxError
-from pytest_nsisolate.launching import identity_for
+from pytest_nsisolate.launching import user_namespace_for
 from pytest_nsisolate.link import Link
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.user_namespace import UserNamespace
 
 RunPytest = Callable[..., pytest.RunResult]
 
@@ -201,7 +201,7 @@ def test_other_owner(make: MakeBox) -> None:
     pool = Pool()
     one = make(net=True)
     with Box(pool, Spec(net=True), name="box far") as far:
-        if identity_for(Spec()) == launcher.PLAIN:
+        if user_namespace_for(Spec()) is UserNamespace.NONE:
             Link(one, far).close()
         else:
             with pytest.raises(BoxError) as caught:

@@ -7,13 +7,12 @@ from __future__ import annotations
 import sys
 
 import pytest
-from examination import DOCTOR, examine, refused
+from examination import DOCTOR, SAID, examine, refused
 from mounts import SPACE, masked
 from seccomp import FILTER
-from ways import WAYS, is_capable
+from ways import KEEP, WAYS, is_capable
 
 from pytest_nsisolate import doctor, trial
-from pytest_nsisolate.launcher import KEEP
 
 
 @pytest.fixture(params=["alone", "pytest"])
@@ -37,7 +36,7 @@ def test_all_is_well(pytester: pytest.Pytester, command: list[str], way: str) ->
     assert found["available"] is True
     assert refused(found, way) == {}
     taken = {one["way"] for one in found["trials"] if one["group"] == "test"}
-    assert taken == {doctor.WAYS[way]}
+    assert taken == {SAID[way]}
     assert set(found["facts"]) == {"kernel", "privileges", "settings"}
     if way == KEEP:
         # Nothing is explained but the want of privilege, once.

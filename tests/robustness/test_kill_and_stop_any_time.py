@@ -30,9 +30,7 @@ from killing import (
     write_suite,
 )
 from terminals import Terminal, terminals
-from ways import WAYS
-
-from pytest_nsisolate import launcher
+from ways import KEEP, WAYS
 
 pytestmark = pytest.mark.faults
 
@@ -145,7 +143,7 @@ def test_between(pytester: pytest.Pytester) -> None:
         # It dies of that, which takes a moment in which its test could end.
         machine.wait_until(lambda: not guest.is_running(), "the guest's end")
 
-    assert _interfere(pytester.path, launcher.KEEP, act) == ["test_it[2]"]
+    assert _interfere(pytester.path, KEEP, act) == ["test_it[2]"]
 
 
 @pytest.mark.parametrize("way", list(WAYS))

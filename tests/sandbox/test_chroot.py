@@ -7,9 +7,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from ways import WAYS
-
-from pytest_nsisolate import launcher
+from ways import PLAIN, WAYS
 
 #: A root directory that differs from the real one by a file, and pytest in it.
 CHROOT = """
@@ -49,7 +47,7 @@ def test_root(isolation):
     )
     script = CHROOT.format(box=box, suite=suite, python=sys.executable)
     private = ["unshare", "--mount", "--propagation", "private"]
-    command = [*WAYS[launcher.PLAIN], *private, "sh", "-c", script]
+    command = [*WAYS[PLAIN], *private, "sh", "-c", script]
 
     pytester.run(*command, timeout=60).assert_outcomes(passed=1)
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 from mounts import BARE_DEV, changed
-from ways import WAYS, cannot
-
-from pytest_nsisolate.launcher import PLAIN
+from ways import PLAIN, WAYS, cannot
 
 RunPytest = Callable[..., pytest.RunResult]
 

@@ -11,13 +11,12 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from examination import DOCTOR, examine, refused
+from examination import DOCTOR, SAID, examine, refused
 from mounts import SPACE
-from ways import WAYS, cannot
+from ways import KEEP, PLAIN, WAYS, cannot
 
-from pytest_nsisolate import diagnosis, doctor, linux
+from pytest_nsisolate import diagnosis, linux
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.launcher import KEEP, PLAIN
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import Spec
 
@@ -264,7 +263,7 @@ def test_doctor(pytester: pytest.Pytester, way: str) -> None:
     (lo,) = (
         one
         for one in found["trials"]
-        if (one["name"], one["way"]) == ("lo up", doctor.WAYS[way])
+        if (one["name"], one["way"]) == ("lo up", SAID[way])
     )
     assert lo["needs"] == "net"
 

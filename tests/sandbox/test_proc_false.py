@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 from mounts import masked
-from ways import WAYS
+from ways import PLAIN, WAYS
 
-from pytest_nsisolate.launcher import PLAIN
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import Spec
 

@@ -9,8 +9,16 @@ import sys
 from typing import Any
 
 import pytest
+from ways import KEEP, PLAIN
 
 from pytest_nsisolate import doctor
+from pytest_nsisolate.user_namespace import UserNamespace
+
+#: What the doctor calls each way.
+SAID = {
+    PLAIN: doctor.WAYS[UserNamespace.NONE],
+    KEEP: doctor.WAYS[UserNamespace.KEPT],
+}
 
 DOCTOR = [sys.executable, "-m", "pytest_nsisolate"]
 
@@ -31,5 +39,5 @@ def refused(found: dict[str, Any], way: str) -> dict[str, str]:
     return {
         one["name"]: one["errno"]
         for one in found["trials"]
-        if one["errno"] and one["way"] == doctor.WAYS[way]
+        if one["errno"] and one["way"] == SAID[way]
     }

@@ -24,6 +24,7 @@ from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.reports import report_to_message
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.test_run import TestRun
+from pytest_nsisolate.user_namespace import UserNamespace
 
 #: Values of every type that JSON has; none of them says that a test has passed.
 VALUES: list[Any] = [
@@ -200,7 +201,7 @@ class Listener:
         run = TestRun(self._item, stays=lambda: False)
         read, write = os.pipe()
         gate_read, gate = os.pipe()
-        sandbox = Sandbox(init=-1, root=-1, asker=-1, identity="plain")
+        sandbox = Sandbox(init=-1, root=-1, asker=-1, user_namespace=UserNamespace.NONE)
         guest = Guest(
             sandbox=sandbox,
             fork=GuestProcess(pid=-1, pidfd=-1, status=None),

@@ -5,9 +5,7 @@ pytest in mounts of its own, in which something has been changed.
 from __future__ import annotations
 
 from killing import pytest_command
-from ways import LOSE, WAYS
-
-from pytest_nsisolate import launcher
+from ways import KEEP, LOSE, PLAIN, WAYS
 
 #: A mount namespace for what follows, in which each command must succeed.
 PRIVATE = ("unshare", "--mount", "--propagation", "private", "sh", "-ec")
@@ -30,8 +28,8 @@ def changed(way: str, script: str, *options: str) -> list[str]:
     Return the command that runs pytest in *way*, after *script*, in mounts of its own.
     """
     # Mounts take CAP_SYS_ADMIN, which is lost afterwards where it must be.
-    lose = LOSE.split() if way == launcher.KEEP else []
-    prefix = [*WAYS[launcher.PLAIN], *PRIVATE, f'{script}\nexec "$@"', "sh"]
+    lose = LOSE.split() if way == KEEP else []
+    prefix = [*WAYS[PLAIN], *PRIVATE, f'{script}\nexec "$@"', "sh"]
     return [*prefix, *pytest_command(lose, *options)]
 
 
@@ -49,5 +47,5 @@ def masked(way: str) -> list[str]:
     mask = 'mount -t tmpfs none /proc/irq && exec "$@"'
     # A mask counts where it cannot be taken off: in a user namespace further in.
     # Source: mount_namespaces(7), "Restrictions on mount namespaces".
-    inner = [*SPACE, "--pid", "--fork", "--kill-child"] if way == launcher.PLAIN else []
+    inner = [*SPACE, "--pid", "--fork", "--kill-child"] if way == PLAIN else []
     return [*SPACE, "sh", "-c", mask, "sh", *inner]

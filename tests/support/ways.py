@@ -10,9 +10,9 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_nsisolate import launcher
-from pytest_nsisolate.launching import identity_for
+from pytest_nsisolate.launching import user_namespace_for
 from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.user_namespace import UserNamespace
 
 #: Set in CI: a test that this machine cannot run is then a failure, not a skip.
 MUST_WORK = "NSISOLATE_MUST_WORK"
@@ -31,16 +31,19 @@ def is_capable() -> bool:
     """
     Say whether this process needs no user namespace for its sandboxes.
     """
-    return identity_for(Spec()) == launcher.PLAIN
+    return user_namespace_for(Spec()) is UserNamespace.NONE
 
 
 _GAIN = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc"
 LOSE = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
 
+#: The two ways into a sandbox: without a user namespace, and with one.
+PLAIN, KEEP = "plain", "keep"
+
 #: Run a command with CAP_SYS_ADMIN (in a user namespace, if need be), or without it.
 WAYS = {
-    launcher.PLAIN: [] if is_capable() else _GAIN.split(),
-    launcher.KEEP: LOSE.split() if is_capable() else [],
+    PLAIN: [] if is_capable() else _GAIN.split(),
+    KEEP: LOSE.split() if is_capable() else [],
 }
 
 RunPytest = Callable[..., pytest.RunResult]

@@ -23,10 +23,9 @@ from pytest_nsisolate.errors import BoxError, Refused
 from pytest_nsisolate.leaks import unseen
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.sandbox import Sandbox
-from pytest_nsisolate.spec import NAMESPACES, Spec
+from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.start import start
 from pytest_nsisolate.trouble import DidNotFinish
-from pytest_nsisolate.user_namespace import UserNamespace
 
 #: What Popen takes for a command.
 Command: TypeAlias = (
@@ -85,11 +84,8 @@ class Box:
         self.hostname = os.uname().nodename if spec.hostname is None else spec.hostname
         #: What becomes of what is left in it, the leak policy.
         self.leaks = spec.leaks
-        own: tuple[str, ...] = ("net",) if spec.net else ()
-        if self._sandbox.user_namespace is not UserNamespace.NONE:
-            own += ("user",)
         #: Its own namespaces, by their names in ``/proc/PID/ns``.
-        self.namespaces = (*NAMESPACES, *own)
+        self.namespaces = tuple(one.name for one in self._sandbox.namespaces)
 
     def __repr__(self) -> str:
         state = " closed" if self._sandbox is None else ""

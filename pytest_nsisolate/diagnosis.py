@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import TypeAlias
 
-from pytest_nsisolate import facts
+from pytest_nsisolate import facts, namespaces
 from pytest_nsisolate.cause import ANY, Cause
 from pytest_nsisolate.errors import Explanation, Known, Refused, errno_name
 from pytest_nsisolate.remedies import CAUSES
@@ -149,10 +149,12 @@ def limits(call: str) -> dict[str, str | None]:
     """
     Return how many namespaces there may be of each kind that *call* may be about.
     """
-    # No other call makes that of the network, which most sandboxes have not.
-    kinds = [kind for kind in facts.KINDS if kind != "net" or "NEWNET" in call]
-    names = [f"user.max_{kind}_namespaces" for kind in kinds]
-    return {name: facts.sysctl(name) for name in names}
+    # No other call makes one that only some sandboxes have.
+    return {
+        one.limit: facts.sysctl(one.limit)
+        for one in namespaces.MADE
+        if one.keyword is None or one.clone_name in call
+    }
 
 
 def _process_limit(refused: Refused) -> _Finding:

@@ -14,7 +14,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from pytest_nsisolate import __version__, diagnosis, facts, trial
+from pytest_nsisolate import __version__, diagnosis, facts, namespaces, trial
 from pytest_nsisolate.errors import Explanation, Refused, errno_name
 from pytest_nsisolate.launching import user_namespace_for
 from pytest_nsisolate.spec import Spec
@@ -36,7 +36,7 @@ SPECS = {
 _SETTINGS = (
     "kernel.apparmor_restrict_unprivileged_userns",
     "kernel.unprivileged_userns_clone",
-    *(f"user.max_{kind}_namespaces" for kind in facts.KINDS),
+    *(one.limit for one in namespaces.MADE),
 )
 
 
@@ -108,9 +108,10 @@ def _try_steps(user_namespace: UserNamespace) -> list[Trial]:
     tried: dict[str, Trial] = {}
     is_plain = user_namespace is UserNamespace.NONE
     for step in trial.STEPS:
-        needs = step.needs if is_plain else ("user", *step.needs)
-        if step.name == "user" and is_plain:
+        if is_plain and not step.privileged:
             continue
+        owner = () if is_plain else (namespaces.USER.name,)
+        needs = (*owner, *step.needs)
         failed = [
             name
             for name in needs

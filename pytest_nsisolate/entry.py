@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
-from pytest_nsisolate import linux
+from pytest_nsisolate import linux, namespaces
 from pytest_nsisolate.channel import Message, encode, write_all
 from pytest_nsisolate.credentials import Credentials, Directory
 from pytest_nsisolate.errors import Refused
@@ -32,8 +32,6 @@ from pytest_nsisolate.user_namespace import UserNamespace
 #: How the process between tells the guest's pid and wait status, behind which comes
 #: its `Usage`; how long a word is.
 NUMBER = struct.Struct("=i")
-
-_WITHIN = linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNS
 
 
 class Outlet:
@@ -269,7 +267,7 @@ def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
     """
     before = os.stat("/")
     directory = Directory.now()
-    linux.setns(sandbox.init, _WITHIN | linux.CLONE_NEWNET * sandbox.net)
+    linux.setns(sandbox.init, namespaces.joined(sandbox.namespaces))
     # setns() into a mount namespace goes to its root. Source: setns(2). That of a
     # supervisor in a chroot is elsewhere.
     if not os.path.samestat(before, os.stat("/")):

@@ -13,9 +13,6 @@ from pathlib import Path
 
 CAP_SYS_ADMIN, CAP_SETFCAP = 21, 31
 
-#: The kinds of namespaces that a sandbox is of, as in ``user.max_*_namespaces``.
-KINDS = ("user", "pid", "ipc", "uts", "mnt", "net")
-
 #: Mount points in /proc that are made for mounts, are always empty, and mask nothing.
 #: Source: proc_create_mount_point() in Linux, fs/proc/generic.c.
 _MADE_FOR_MOUNTS = {"/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/xen"}

@@ -57,8 +57,7 @@ class GuestSide:
         """
         Return what this process is isolated by.
         """
-        sandbox = self._sandbox
-        return facts(sandbox.user_namespace, self.outlet.pid_on_host, net=sandbox.net)
+        return facts(self._sandbox.namespaces, self.outlet.pid_on_host)
 
     def run(self, _: Outlet, word: str) -> None:
         """

@@ -4,10 +4,11 @@ The line in pytest's header.
 
 from __future__ import annotations
 
+from pytest_nsisolate import namespaces
 from pytest_nsisolate.launching import user_namespace_for
 from pytest_nsisolate.options import Options
 from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.spec import NAMESPACES, Spec
+from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.user_namespace import UserNamespace
 
 #: The one call that ``proc=False`` does without.
@@ -31,4 +32,5 @@ def line(chosen: Options, pool: Pool) -> str:
     plain = user_namespace_for(spec) is UserNamespace.NONE
     means = "no user namespace" if plain else "user namespace"
     kept = ", /proc fresh" if refused is None else ""
-    return f"nsisolate: {' '.join(NAMESPACES)} ({means}{kept}){unavailable}"
+    own = " ".join(one.name for one in namespaces.asked_for(spec))
+    return f"nsisolate: {own} ({means}{kept}){unavailable}"

@@ -1,8 +1,8 @@
 """
 PID 1 of a sandbox: makes it, reaps orphans, audits, and takes it down by dying.
 
-Runs in a fork of the launcher. Imports `linux`, `fresh`, `audit` and what the launcher
-has.
+Runs in a fork of the launcher. Imports `linux`, `namespaces`, `fresh`, `audit` and what
+the launcher has.
 
 Source for all of it: pid_namespaces(7), "The namespace init process".
 """
@@ -18,21 +18,22 @@ import signal
 import struct
 from array import array
 
-from pytest_nsisolate import fresh, linux
+from pytest_nsisolate import fresh, linux, namespaces
 from pytest_nsisolate.audit import Audit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn, TypedDict
 
     class Request(TypedDict):
-        """What the supervisor asks for: fields of the same names in a spec."""
+        """What the supervisor asks for: fields of a spec, but for the first."""
 
+        namespaces: list[str]
         hostname: str | None
         domainname: str | None
         proc: bool | None
         tmpfs: tuple[str, ...] | None
-        net: bool
 
 
 #: What init sends: its pidfd, its root directory, and a socket to ask for an audit.
@@ -122,21 +123,39 @@ def _build(request: Request) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # SIGCHLD stays ignored, as in the launcher: the kernel then reaps by itself all
     # orphans that come to this process. Source: wait(2), "Linux notes".
-    kinds = linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNS
-    linux.unshare(kinds | linux.CLONE_NEWNET * request["net"])
-    if request["net"]:
-        bring_up_loopback()
+    linux.unshare(namespaces.joined(namespaces.named(request["namespaces"])))
+    for name, set_up in _SET_UP.items():
+        if name in request["namespaces"]:
+            set_up(request)
+    if request["tmpfs"] is not None:
+        fresh.cover(request["tmpfs"])
+
+
+def _set_up_net(_: Request) -> None:
+    bring_up_loopback()
+
+
+def _set_up_mnt(request: Request) -> None:
     detach_mounts()
     if request["proc"] is not False:
         mount_proc()
     mount_shm()
     mount_mqueue()
+
+
+def _set_up_uts(request: Request) -> None:
     if request["hostname"] is not None:
         linux.sethostname(request["hostname"])
     if request["domainname"] is not None:
         linux.setdomainname(request["domainname"])
-    if request["tmpfs"] is not None:
-        fresh.cover(request["tmpfs"])
+
+
+#: What is done in a new namespace, by its name, in the order in which it is done.
+_SET_UP: dict[str, Callable[[Request], None]] = {
+    "net": _set_up_net,
+    "mnt": _set_up_mnt,
+    "uts": _set_up_uts,
+}
 
 
 def bring_up_loopback() -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_nsisolate.errors import Explanation
-from pytest_nsisolate.spec import NAMESPACES
-from pytest_nsisolate.user_namespace import UserNamespace
+from pytest_nsisolate.namespaces import Namespace
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,24 +46,16 @@ def came_too_late(test: str) -> Explanation:
     )
 
 
-def facts(
-    user_namespace: UserNamespace | None, pid_on_host: int, *, net: bool = False
-) -> Isolation:
+def facts(namespaces: Sequence[Namespace], pid_on_host: int) -> Isolation:
     """
     Return the facts of this process.
 
     Args:
-        user_namespace: The one that the sandbox is in; None on the host.
+        namespaces: Those of the sandbox; empty on the host.
         pid_on_host: Process id outside.
-        net: Whether the sandbox has a network of its own.
     """
-    namespaces: tuple[str, ...] = () if user_namespace is None else NAMESPACES
-    if net:
-        namespaces += ("net",)
-    if user_namespace not in {None, UserNamespace.NONE}:
-        namespaces += ("user",)
     return Isolation(
-        namespaces=namespaces,
+        namespaces=tuple(one.name for one in namespaces),
         hostname=socket.gethostname(),
         domainname=_domainname(),
         pid_on_host=pid_on_host,

@@ -5,7 +5,6 @@ Launchers as the supervisor holds them: where it gets its sandboxes from.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import marshal
 import socket
@@ -13,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pytest_nsisolate import linux
+from pytest_nsisolate import linux, namespaces
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.init import DESCRIPTORS, DIED
 from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox, readable
@@ -121,7 +120,7 @@ class Launcher:
         was_prepared = self._asked == _request(spec)
         self.ask(spec)
         try:
-            return dataclasses.replace(self._receive(), net=bool(spec.net))
+            return self._receive(spec)
         except LauncherGone:
             raise
         except Refused:
@@ -129,7 +128,7 @@ class Launcher:
                 raise
         # What stood in the way of a fresh directory then need not be there now.
         self.ask(spec)
-        return dataclasses.replace(self._receive(), net=bool(spec.net))
+        return self._receive(spec)
 
     def _drop_asked(self) -> None:
         """
@@ -138,14 +137,17 @@ class Launcher:
         if self._asked is None:
             return
         try:
-            self._receive().close()
+            self._receive(Spec()).close()
         except LauncherGone:
             raise
         except Refused:
             # A refusal of that one says nothing of the next.
             return
 
-    def _receive(self) -> Sandbox:
+    def _receive(self, spec: Spec) -> Sandbox:
+        """
+        Return the sandbox for *spec* that was asked for.
+        """
         self._asked = None
         if not readable(self._control.fileno(), ANSWER_TIMEOUT):
             raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
@@ -170,8 +172,15 @@ class Launcher:
         for fd in fds:
             os.set_inheritable(fd, False)
         pidfd, root, asker = fds
+        own = namespaces.asked_for(spec)
+        if self.user_namespace is not UserNamespace.NONE:
+            own += (namespaces.USER,)
         return Sandbox(
-            init=pidfd, root=root, asker=asker, user_namespace=self.user_namespace
+            init=pidfd,
+            root=root,
+            asker=asker,
+            user_namespace=self.user_namespace,
+            namespaces=own,
         )
 
     def has_ended(self) -> bool:
@@ -209,7 +218,8 @@ def _request(spec: Spec) -> dict[str, object]:
     """
     names = ("hostname", "domainname", "proc", "tmpfs")
     request = {name: getattr(spec, name) for name in names}
-    return {**request, "net": bool(spec.net)}
+    own = [one.name for one in namespaces.asked_for(spec)]
+    return {"namespaces": own, **request}
 
 
 def _start(

@@ -11,6 +11,8 @@ import ctypes
 import errno
 import os
 
+from pytest_nsisolate import namespaces
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,26 +40,14 @@ PR_SET_PDEATHSIG = 1
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 
-# linux/sched.h
-CLONE_NEWNS = 0x00020000
-CLONE_NEWUTS = 0x04000000
-CLONE_NEWIPC = 0x08000000
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWPID = 0x20000000
-CLONE_NEWNET = 0x40000000
+# linux/sched.h, those that are asked for by name
+CLONE_NEWNET = namespaces.NET.flag
+CLONE_NEWPID = namespaces.PID.flag
+CLONE_NEWUSER = namespaces.USER.flag
 
 # linux/sockios.h
 SIOCGIFFLAGS = 0x8913
 SIOCSIFFLAGS = 0x8914
-
-_CLONE_NAMES = {
-    CLONE_NEWUSER: "CLONE_NEWUSER",
-    CLONE_NEWIPC: "CLONE_NEWIPC",
-    CLONE_NEWUTS: "CLONE_NEWUTS",
-    CLONE_NEWPID: "CLONE_NEWPID",
-    CLONE_NEWNS: "CLONE_NEWNS",
-    CLONE_NEWNET: "CLONE_NEWNET",
-}
 
 
 class _CapHeader(ctypes.Structure):
@@ -147,13 +137,6 @@ def named(text: str, function: Callable[..., _T], *args: object) -> _T:
         raise _error(error.errno or 0, text) from None
 
 
-def clone_names(flags: int) -> str:
-    """
-    Return *flags* as C source, ``CLONE_NEWIPC|CLONE_NEWUTS``.
-    """
-    return "|".join(name for bit, name in _CLONE_NAMES.items() if flags & bit)
-
-
 def unshare(flags: int) -> None:
     """
     Give the calling process new namespaces of the kinds in *flags*.
@@ -163,7 +146,7 @@ def unshare(flags: int) -> None:
 
     Source: unshare(2). ``os.unshare`` exists since Python 3.12.
     """
-    text = f"unshare({clone_names(flags)})"
+    text = f"unshare({namespaces.clone_names(flags)})"
     if hasattr(os, "unshare"):
         try:
             os.unshare(flags)
@@ -183,7 +166,7 @@ def setns(fd: int, flags: int) -> None:
     Source: setns(2), "Linux 5.8: fd may be a PID file descriptor". ``os.setns``
     exists since Python 3.12.
     """
-    text = f"setns(pidfd, {clone_names(flags)})"
+    text = f"setns(pidfd, {namespaces.clone_names(flags)})"
     if hasattr(os, "setns"):
         try:
             os.setns(fd, flags)

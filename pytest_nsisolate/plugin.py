@@ -126,7 +126,7 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
         return guest.isolation()
     if not request.config.stash[options.key].off and not is_host_flavour(request.node):
         pytest.fail(str(came_too_late(request.node.name)), pytrace=False)
-    return facts(None, os.getpid())
+    return facts((), os.getpid())
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,6 +16,7 @@ from typing import TypeVar, cast
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.init import GRACE
+from pytest_nsisolate.namespaces import Namespace
 from pytest_nsisolate.untouched import os, select
 from pytest_nsisolate.user_namespace import UserNamespace
 
@@ -66,8 +67,8 @@ class Sandbox:
     """Socket on which init is asked for an audit."""
     user_namespace: UserNamespace
     """Which one it is in: see `launching.user_namespace_for`."""
-    net: bool = False
-    """Whether it has a network namespace of its own."""
+    namespaces: tuple[Namespace, ...] = ()
+    """What it is made of, the user namespace last."""
 
     def is_alive(self) -> bool:
         """

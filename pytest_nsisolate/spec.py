@@ -26,9 +26,6 @@ Leaks: TypeAlias = Literal["ignore", "warn", "fail"]
 #: Whose tests share a sandbox; a fixture's scopes have these names, too.
 Scope: TypeAlias = Literal["function", "class", "module", "package", "session"]
 
-#: The namespaces of every sandbox, by their names in /proc/PID/ns.
-NAMESPACES = ("ipc", "uts", "pid", "mnt")
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:

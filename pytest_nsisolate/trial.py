@@ -8,10 +8,13 @@ them what is refused; whether a sandbox can be had is for the probe to say.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 
-from pytest_nsisolate import init, launcher, linux
+from pytest_nsisolate import init, launcher, linux, namespaces
 from pytest_nsisolate.attempt import Action, attempt
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.namespaces import FORKED, IPC, JOINED, MNT, NET, UTS, Namespace
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.untouched import os
@@ -37,6 +40,8 @@ class Step:
     """Names of the steps without which this one cannot be."""
     directory: str | None = None
     """Without which there is nothing to do."""
+    privileged: bool = True
+    """Whether it is one of those that a user namespace is made for."""
 
 
 def try_step(step: Step, user_namespace: UserNamespace) -> Refused | None:
@@ -85,14 +90,14 @@ def _inside(action: Action) -> Action:
     return act
 
 
-def _within(flags: int, action: Action) -> Action:
+def _within(kinds: Sequence[Namespace], action: Action) -> Action:
     """
-    Return what does *action* in new namespaces of the kinds in *flags*.
+    Return what does *action* in new namespaces of the *kinds*.
     """
 
     def act() -> None:
-        linux.unshare(flags)
-        if flags & linux.CLONE_NEWNS:
+        linux.unshare(namespaces.joined(kinds))
+        if MNT in kinds:
             init.detach_mounts()
         action()
 
@@ -108,66 +113,70 @@ def _nothing() -> None:
     pass
 
 
-_MOUNT = ("mnt",)
+def _making(kind: Namespace) -> Action:
+    """
+    Return what makes a namespace of *kind*; that of the user is there by then.
+    """
+    if kind.entry == JOINED:
+        return functools.partial(linux.unshare, kind.flag)
+    return _inside(_nothing) if kind.entry == FORKED else _nothing
+
+
+_MOUNT = (MNT.name,)
 
 #: In the order in which they are shown: no step needs a later one.
 STEPS = (
-    Step(group="namespaces", name="user", action=_nothing),
-    Step(
-        group="namespaces", name="ipc", action=lambda: linux.unshare(linux.CLONE_NEWIPC)
-    ),
-    Step(
-        group="namespaces", name="uts", action=lambda: linux.unshare(linux.CLONE_NEWUTS)
-    ),
-    Step(group="namespaces", name="pid", action=_inside(_nothing)),
-    Step(
-        group="namespaces", name="mnt", action=lambda: linux.unshare(linux.CLONE_NEWNS)
-    ),
-    Step(
-        group="namespaces", name="net", action=lambda: linux.unshare(linux.CLONE_NEWNET)
+    *(
+        Step(
+            group="namespaces",
+            name=one.name,
+            action=_making(one),
+            privileged=one.privileged,
+        )
+        for one in namespaces.TABLE
     ),
     Step(
         group="mounts",
         name="/ as slave",
-        action=_within(linux.CLONE_NEWNS, _nothing),
+        action=_within([MNT], _nothing),
         needs=_MOUNT,
     ),
     Step(
         group="mounts",
         name="/proc",
-        action=_inside(_within(linux.CLONE_NEWNS, init.mount_proc)),
+        action=_inside(_within([MNT], init.mount_proc)),
         needs=(*_MOUNT, "pid", "/ as slave"),
     ),
     Step(
         group="mounts",
         name="/dev/shm",
-        action=_within(linux.CLONE_NEWNS, init.mount_shm),
+        action=_within([MNT], init.mount_shm),
         needs=(*_MOUNT, "/ as slave"),
         directory="/dev/shm",
     ),
     Step(
         group="mounts",
         name="/dev/mqueue",
-        action=_within(linux.CLONE_NEWNS | linux.CLONE_NEWIPC, init.mount_mqueue),
+        action=_within([MNT, IPC], init.mount_mqueue),
         needs=(*_MOUNT, "ipc", "/ as slave"),
         directory="/dev/mqueue",
     ),
     Step(
         group="names",
         name="sethostname()",
-        action=_within(linux.CLONE_NEWUTS, lambda: linux.sethostname("nsisolate")),
+        action=_within([UTS], lambda: linux.sethostname("nsisolate")),
         needs=("uts",),
     ),
     Step(
         group="names",
         name="setdomainname()",
-        action=_within(linux.CLONE_NEWUTS, lambda: linux.setdomainname("nsisolate")),
+        action=_within([UTS], lambda: linux.setdomainname("nsisolate")),
         needs=("uts",),
     ),
     Step(
         group="network",
         name="lo up",
-        action=_within(linux.CLONE_NEWNET, init.bring_up_loopback),
+        action=_within([NET], init.bring_up_loopback),
         needs=("net",),
     ),
     Step(

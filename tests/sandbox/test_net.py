@@ -15,7 +15,7 @@ from examination import DOCTOR, SAID, examine, refused
 from mounts import SPACE
 from ways import KEEP, PLAIN, WAYS, cannot
 
-from pytest_nsisolate import diagnosis, linux
+from pytest_nsisolate import diagnosis, linux, namespaces
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import Spec
@@ -133,7 +133,7 @@ def test_made_ahead(ahead: bool | None, wanted: bool | None) -> None:
     own = os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
     sandbox.close()
     pool.rest()
-    assert own is sandbox.net is bool(wanted)
+    assert own is (namespaces.NET in sandbox.namespaces) is bool(wanted)
 
 
 def test_false_is_none() -> None:

@@ -24,6 +24,7 @@ LINUX, CORE, PYTEST_SIDE, PLUGIN = range(4)
 LAYER = {
     "__init__": LINUX,
     "linux": LINUX,
+    "namespaces": LINUX,
     "__main__": CORE,
     "attempt": CORE,
     "box": CORE,
@@ -124,7 +125,7 @@ BARE = {
 }
 
 #: What of this package a launcher imports.
-LAUNCHER = {"audit", "fresh", "init", "linux", "user_namespace"}
+LAUNCHER = {"audit", "fresh", "init", "linux", "namespaces", "user_namespace"}
 
 IMPORT = (ast.Import, ast.ImportFrom)
 
@@ -300,7 +301,7 @@ def test_only_one_module_imports(package: str, module: str) -> None:
     assert [one for one in MODULES if package in roots(one)] == [module]
 
 
-@pytest.mark.parametrize("module", ["launcher", "init", "audit"])
+@pytest.mark.parametrize("module", ["launcher", "init", "audit", "namespaces"])
 def test_launcher_is_bare(module: str) -> None:
     """
     What runs in the launcher imports what costs next to nothing.

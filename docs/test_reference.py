@@ -82,19 +82,15 @@ def test_readme_has_two_commands() -> None:
     ]
 
 
-def test_how_it_works_has_every_module() -> None:
+@pytest.mark.xfail(reason="the modules are not in their packages yet", strict=True)
+def test_how_it_works_has_every_package() -> None:
     """
-    The page on how it works has each module of the package once.
+    The page on how it works has each package of the code once.
     """
-    page = (DOCS / "explanation" / "how-it-works.md").read_text()
-    table = page.partition("| Modules |")[2]
-    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| ")]
-    named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    packages = {path.parent.name for path in PACKAGE.glob("*/*.py")}
 
-    assert sorted(named) == sorted(
-        path.stem
-        for path in PACKAGE.iterdir()
-        if path.stem != "__init__" and (path.suffix == ".py" or list(path.glob("*.py")))
+    assert sorted(first_cells("../explanation/how-it-works.md", "Package")) == sorted(
+        packages
     )
 
 

@@ -1,5 +1,7 @@
 """
-Print the page on refusals, which is made from the table of the known reasons.
+The page on refusals, generated from the table of known causes.
+
+Run this to write the page again:
 
 ``python docs/refusals.py > docs/reference/refusals.md``
 """
@@ -11,17 +13,17 @@ from pytest_nsisolate.cause import Cause
 from pytest_nsisolate.remedies import CAUSES
 
 HEAD = """\
-# Refusals
+# Refusals: causes and fixes
 
-Why a sandbox cannot be had, how that is told, and what to type.
-The reasons are looked for in this order, and the first that applies is shown in the \
-lines `why:` and `fix:` of the [error](errors.md); the call that was refused stands in \
-the line before.
-[The doctor](../how-to/ask-the-doctor.md) shows them all at once.
-Names and numbers stand for those of your machine.
+This page lists the causes for which the plugin cannot make a sandbox, and for each of \
+them what to type.
+The plugin checks them in this order, and shows the first that applies in the lines \
+`why:` and `fix:` of the [error](errors.md). The first line of the error names the \
+call that was refused.
+[The doctor](../how-to/ask-the-doctor.md) shows all of them at once.
+In the texts, names and numbers stand for those on your machine.
 
-This page is made from the table that the errors are made from, \
-`pytest_nsisolate/remedies.py`.
+This page is generated from the table that the plugin uses for its errors.
 """
 
 KINDS = {"docker": "Docker", "podman": "Podman", "kubernetes": "Kubernetes"}
@@ -39,14 +41,14 @@ def section(cause: Cause) -> Iterator[str]:
     yield "```"
     if cause.fixes:
         yield ""
-        yield "Where the kind of container can be told:"
+        yield "If the kind of container is known:"
         yield ""
         yield "```text"
         for kind, fix in cause.fixes.items():
             yield f"{KINDS[kind]}: {fix.format_map(cause.example)}"
         yield "```"
     yield ""
-    yield f"Told by\n: {cause.told_by}."
+    yield f"Recognised by\n: {cause.told_by}."
     yield ""
     yield f"Where\n: {cause.environments}."
     yield ""

@@ -24,22 +24,23 @@ CAUSES = (
     ),
     Cause(
         name="lost-directory",
-        title="The working directory is not there inside",
-        told_by="the call is `chdir()`",
+        title="The working directory does not exist inside",
+        told_by="the refused call is `chdir()`",
         why="the working directory cannot be reached inside; what is below /dev/shm "
         "and /dev/mqueue is not there",
         fix="cd to a directory outside of /dev/shm and run pytest there",
-        environments="anywhere: both are the sandbox's own, and empty",
+        environments="anywhere: a sandbox has its own, empty `/dev/shm` and "
+        "`/dev/mqueue`",
         source="shm_overview(7)",
     ),
     Cause(
         name="no-directory",
-        title="No directory for a fresh one",
-        told_by="`mount()` of a tmpfs says ENOENT, ENOTDIR or EACCES; so does `stat()` "
-        "of its path, or what is there is no directory",
+        title="A directory in tmpfs= is missing",
+        told_by="`mount()` of a tmpfs fails with ENOENT, ENOTDIR or EACCES; `stat()` "
+        "of its path fails with one of these too, or shows that it is no directory",
         why="{path} {state}, and tmpfs= makes a directory fresh that is there",
         fix="{remedy}, or leave {path} out of tmpfs=",
-        environments="paths that one machine has and another has not",
+        environments="paths that exist on one machine but not on another",
         source="mount(2)",
         example={
             "path": "/run/db",
@@ -49,24 +50,25 @@ CAUSES = (
     ),
     Cause(
         name="mount-limit",
-        title="No more mounts",
-        told_by="`mount()` says ENOSPC",
+        title="Too many mounts",
+        told_by="`mount()` fails with ENOSPC",
         why="no more can be mounted in a mount namespace (fs.mount-max is {limit})",
         fix="sudo sysctl -w fs.mount-max=200000, or unmount what no one needs",
-        environments="machines with very many mounts, which each sandbox has too",
+        environments="machines with very many mounts; each sandbox has a copy of them "
+        "all",
         source="proc_sys_fs(5), mount-max",
         example={"limit": "100000"},
     ),
     Cause(
         name="gvisor",
         title="gVisor",
-        told_by="`uname -r` has `gvisor`, or `uname -v` is the one that gVisor always "
-        "answers",
+        told_by="`uname -r` contains `gvisor`, or `uname -v` is the fixed answer of "
+        "gVisor",
         why="this kernel is gVisor's (uname says {release} {version}), which has not "
         "all of the namespaces",
         fix="run the container with runc in place of runsc, or pass "
         "--nsisolate-unavailable=skip",
-        environments="containers with the runtime `runsc`, and clouds built on it",
+        environments="containers with the runtime `runsc`, and clouds that use it",
         source="gVisor's issues 221 and 13314",
         example={"release": "4.4.0", "version": "#1 SMP Sun Jan 10 15:06:54 PST 2016"},
     ),
@@ -84,7 +86,7 @@ CAUSES = (
     Cause(
         name="old-kernel",
         title="An old kernel",
-        told_by="`setns()` of a pidfd says EINVAL",
+        told_by="`setns()` with a pidfd fails with EINVAL",
         why="this kernel is {release}; setns() takes a pidfd since Linux 5.8",
         fix="boot a kernel of version 5.8 or later, or pass "
         "--nsisolate-unavailable=skip",
@@ -95,7 +97,7 @@ CAUSES = (
     Cause(
         name="limit-zero",
         title="No namespaces allowed",
-        told_by="ENOSPC, and a `user.max_*_namespaces` is 0",
+        told_by="the call fails with ENOSPC, and one of `user.max_*_namespaces` is 0",
         why="this system allows no more namespaces of a kind ({setting} is 0)",
         fix="sudo sysctl -w {setting}=10000",
         environments="RHEL and CentOS 7, hardened systems",
@@ -104,8 +106,9 @@ CAUSES = (
     ),
     Cause(
         name="nested",
-        title="A sandbox in a sandbox",
-        told_by="ENOSPC, and `/proc/self/uid_map` does not map every id to itself",
+        title="A nested sandbox",
+        told_by="the call fails with ENOSPC, and `/proc/self/uid_map` does not map "
+        "every id to itself",
         why="pytest is in a user namespace already (/proc/self/uid_map is {map}), and "
         "the limits of those above it count too, as does that of 32 nested ones",
         fix="run pytest outside of that sandbox; for bwrap, without --disable-userns",
@@ -116,13 +119,14 @@ CAUSES = (
     ),
     Cause(
         name="limit-reached",
-        title="No namespaces left",
-        told_by="ENOSPC, or EUSERS until Linux 4.9, and no limit is 0",
+        title="Too many namespaces",
+        told_by="the call fails with ENOSPC, or with EUSERS up to Linux 4.9, and no "
+        "limit is 0",
         why="too many namespaces, or more than 32 nested in each other ({values})",
         fix="sudo sysctl -w user.max_user_namespaces=100000 (likewise the others), or "
         "leave the container that this runs in",
-        environments="machines with very many containers; the limits count per user "
-        "and in each user namespace above",
+        environments="machines with very many containers; the limits count per user, "
+        "and also in each user namespace above",
         source="unshare(2)",
         example={
             "values": "user.max_user_namespaces is 31199, user.max_pid_namespaces is "
@@ -132,8 +136,9 @@ CAUSES = (
     ),
     Cause(
         name="process-limit",
-        title="No more processes",
-        told_by="EAGAIN; `/proc/self/limits`",
+        title="Too many processes",
+        told_by="the call fails with EAGAIN; the limit is read from "
+        "`/proc/self/limits`",
         why="no more processes can be started (RLIMIT_NPROC is {limit})",
         fix="ulimit -u unlimited, or end processes of this user",
         environments="shared machines; the limit counts all processes of the user",
@@ -142,8 +147,8 @@ CAUSES = (
     ),
     Cause(
         name="descriptor-limit",
-        title="No more descriptors",
-        told_by="EMFILE; `sysconf(SC_OPEN_MAX)`",
+        title="Too many open files",
+        told_by="the call fails with EMFILE; the limit is `sysconf(SC_OPEN_MAX)`",
         why="no more descriptors can be opened (RLIMIT_NOFILE is {limit})",
         fix="ulimit -n {more}",
         environments="suites that keep many files open",
@@ -152,20 +157,20 @@ CAUSES = (
     ),
     Cause(
         name="no-capability",
-        title="Without a user namespace, without privilege",
-        told_by="a call that no user namespace was made for says EPERM; CAP_SYS_ADMIN "
-        "is not in CapEff",
+        title="No CAP_SYS_ADMIN and no user namespace",
+        told_by="the call fails with EPERM, no user namespace was made for it, and "
+        "CAP_SYS_ADMIN is not in CapEff",
         why="CAP_SYS_ADMIN is not in effect (CapEff is {capabilities})",
         fix="nothing where the user namespace will do; else run as root",
-        environments="the doctor only: a test then goes by a user namespace",
+        environments="only the doctor shows this: a test then uses a user namespace",
         source="capabilities(7), unshare(2)",
         example={"capabilities": "0000000000000000"},
     ),
     Cause(
         name="chroot",
         title="A chroot",
-        told_by="`unshare(CLONE_NEWUSER)` says EPERM; `/proc/self/mountinfo` has no "
-        "mount at `/`, or `/proc/1/root` is another directory",
+        told_by="`unshare(CLONE_NEWUSER)` fails with EPERM; `/proc/self/mountinfo` "
+        "has no mount at `/`, or `/proc/1/root` is another directory",
         why="pytest is in a chroot ({sign}), and there the kernel makes no user "
         "namespace (unshare(2))",
         fix="run pytest outside of the chroot or as root with CAP_SYS_ADMIN, or enter "
@@ -177,22 +182,23 @@ CAUSES = (
     Cause(
         name="apparmor-userns",
         title="AppArmor forbids user namespaces",
-        told_by="EPERM or EACCES; the setting is 1; pytest is unconfined, has no "
-        "CAP_SYS_ADMIN, and no seccomp filter explains it",
+        told_by="the call fails with EPERM or EACCES; the setting is 1; pytest is "
+        "unconfined and has no CAP_SYS_ADMIN; no seccomp filter explains the error",
         why="this kernel forbids unprivileged user namespaces "
         "(kernel.apparmor_restrict_unprivileged_userns is 1)",
         fix="sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run as "
         "root",
         environments="Ubuntu since 23.10, and so GitHub's images `ubuntu-24.04` and "
-        "`ubuntu-latest`. The namespace is made and the capabilities in it are taken "
-        "away, so that the call that is refused is a later one, such as "
+        "`ubuntu-latest`. The kernel makes the namespace but takes away the "
+        "capabilities in it, so a later call is refused, such as "
         "`write(/proc/self/uid_map)`",
         source="Ubuntu's release notes for 23.10; apparmor(7)",
     ),
     Cause(
         name="userns-clone",
         title="The distribution forbids user namespaces",
-        told_by="EPERM; the setting is 0; pytest has no CAP_SYS_ADMIN",
+        told_by="the call fails with EPERM; the setting is 0; pytest has no "
+        "CAP_SYS_ADMIN",
         why="this kernel forbids unprivileged user namespaces "
         "(kernel.unprivileged_userns_clone is 0)",
         fix="sudo sysctl -w kernel.unprivileged_userns_clone=1, or run as root",
@@ -202,7 +208,8 @@ CAUSES = (
     Cause(
         name="apparmor-profile",
         title="An AppArmor profile",
-        told_by="EACCES, and `/proc/self/attr/current` names a profile",
+        told_by="the call fails with EACCES, and `/proc/self/attr/current` names a "
+        "profile",
         why="an AppArmor profile is on this process ({profile} in "
         "/proc/self/attr/current)",
         fix="docker run --security-opt apparmor=unconfined, or podman likewise",
@@ -213,15 +220,15 @@ CAUSES = (
             f"{_FIELDS}",
         },
         environments="Docker and Kubernetes on Ubuntu and Debian: `docker-default` "
-        "denies `mount()`, also with CAP_SYS_ADMIN",
+        "denies `mount()`, even with CAP_SYS_ADMIN",
         source="Docker's documentation, AppArmor security profiles",
         example={"profile": "docker-default (enforce)"},
     ),
     Cause(
         name="masked-proc",
         title="Masked /proc",
-        told_by="`mount()` of `/proc` says EPERM; `/proc/self/mountinfo` has mounts "
-        "below `/proc`",
+        told_by="`mount()` of `/proc` fails with EPERM, and `/proc/self/mountinfo` "
+        "has mounts below `/proc`",
         why="the container masks parts of /proc ({masks}{sign}), and then the kernel "
         "mounts no fresh one (mount_namespaces(7))",
         fix="docker run --security-opt systempaths=unconfined, or podman run "
@@ -242,19 +249,19 @@ CAUSES = (
     ),
     Cause(
         name="unmappable-root",
-        title="Root that cannot be mapped",
-        told_by="a write to `/proc/self/uid_map` says EPERM; uid 0, and no "
-        "CAP_SETFCAP in CapEff",
+        title="Root cannot be mapped",
+        told_by="a write to `/proc/self/uid_map` fails with EPERM; pytest is uid 0, "
+        "and CAP_SETFCAP is not in CapEff",
         why="pytest is uid 0 without CAP_SETFCAP, and such a uid cannot be mapped "
         "(user_namespaces(7), since Linux 5.12)",
         fix="run pytest as a user other than root, or give it CAP_SETFCAP",
-        environments="containers that run as root with capabilities dropped",
+        environments="containers that run as root without some capabilities",
         source="user_namespaces(7)",
     ),
     Cause(
         name="hidepid",
         title="Hidden process directories",
-        told_by="a write below `/proc` says EPERM, EACCES or ENOENT; `/proc` is "
+        told_by="a write below `/proc` fails with EPERM, EACCES or ENOENT; `/proc` is "
         "mounted with `hidepid`",
         why="/proc hides the directories of processes (it is mounted with hidepid="
         "{hidepid}), and the id maps are written there",
@@ -265,9 +272,9 @@ CAUSES = (
     ),
     Cause(
         name="podman-hostname",
-        title="Podman's filter and the hostname",
-        told_by="`sethostname()` or `setdomainname()` says EPERM; Seccomp is 2; "
-        "Podman's file is there",
+        title="Podman's seccomp filter and the hostname",
+        told_by="`sethostname()` or `setdomainname()` fails with EPERM; Seccomp is 2; "
+        "Podman's file exists",
         why="Podman's seccomp filter lets namespaces be made and refuses {call} "
         "(Seccomp is 2 in /proc/self/status{sign})",
         fix="podman run --security-opt seccomp=unconfined, or leave hostname= and "
@@ -279,7 +286,8 @@ CAUSES = (
     Cause(
         name="seccomp",
         title="A seccomp filter",
-        told_by="EPERM or ENOSYS, and Seccomp is 2 in `/proc/self/status`",
+        told_by="the call fails with EPERM or ENOSYS, and Seccomp is 2 in "
+        "`/proc/self/status`",
         why="a seccomp filter is on this process (Seccomp is 2 in /proc/self/status"
         "{sign})",
         fix="docker run --security-opt seccomp=unconfined, or podman likewise",
@@ -296,11 +304,11 @@ CAUSES = (
     ),
     Cause(
         name="unknown",
-        title="None of these",
-        told_by="nothing above",
+        title="Unknown cause",
+        told_by="none of the causes above applies",
         why="not known; looked at {looked_at}",
         fix="strace -f -o trace.txt python -m pytest, and read the call in trace.txt",
-        environments="security modules, kernels with patches",
+        environments="security modules, patched kernels",
         source="strace(1)",
         example={
             "looked_at": "uid 1000, CapEff 0000000000000000, Seccomp 0, kernel 6.1.0, "

@@ -1,9 +1,9 @@
 # content of test_sysv_clash.py
 """
-SysV objects on fixed keys, made by each test and removed by none.
+SysV objects with fixed keys that each test creates and no test removes.
 
-On one machine the second test to ask for a key gets EEXIST. Isolated, each has an IPC
-namespace of its own, which takes what is left with it.
+On one machine, the second test to use a key fails with EEXIST. With isolation, each
+test has its own IPC namespace, and its objects disappear with that namespace.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import os
 
 import pytest
 
-# That they leave something is the point here, and needs no warning.
+# These tests leave objects behind on purpose, so they need no warning.
 pytestmark = pytest.mark.isolated(leaks="ignore")
 
 QUEUE_KEY = 0x6E736971
@@ -24,7 +24,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def check(ipc_id: int) -> int:
     """
-    Return *ipc_id*, or raise the error that -1 stands for.
+    Return *ipc_id*, or raise OSError if it is -1.
     """
     if ipc_id == -1:
         number = ctypes.get_errno()
@@ -34,27 +34,27 @@ def check(ipc_id: int) -> int:
 
 def test_login_makes_the_queue() -> None:
     """
-    No queue is there yet.
+    The queue does not exist yet.
     """
     check(libc.msgget(QUEUE_KEY, MINE))
 
 
 def test_logout_makes_the_queue() -> None:
     """
-    No queue is there either, whatever another test has left.
+    The queue does not exist here either, although another test left one behind.
     """
     check(libc.msgget(QUEUE_KEY, MINE))
 
 
 def test_login_makes_the_segment() -> None:
     """
-    No shared memory is there yet.
+    The shared memory segment does not exist yet.
     """
     check(libc.shmget(SEGMENT_KEY, 4096, MINE))
 
 
 def test_logout_makes_the_segment() -> None:
     """
-    No shared memory is there either, whatever another test has left.
+    The segment does not exist here either, although another test left one behind.
     """
     check(libc.shmget(SEGMENT_KEY, 4096, MINE))

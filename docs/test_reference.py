@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import keyword_tables
 import pytest
 import refusals
 
@@ -30,17 +31,17 @@ PACKAGE = Path(pytest_nsisolate.__file__).parent
 SPEAKING = (
     "breach",
     "carriage",
+    "checks",
     "clash",
     "crash",
     "factory",
-    "groups",
     "isolation",
+    "keywords",
     "leak_policy",
     "limits",
     "marker",
     "options",
     "rlimits",
-    "spec",
     "trouble",
     "wish",
     "values",
@@ -107,6 +108,7 @@ def test_marker_page_has_the_signature() -> None:
     shown = inspect.Signature(bare)
 
     assert f"@pytest.mark.isolated{shown}" in text
+    assert f"\n\n{keyword_tables.of_marker()}\n" in text, "docs/keyword_tables.py"
     assert first_cells("marker.md", "Keyword") == list(signature.parameters)
     for name in NAMES:
         assert name in text
@@ -132,6 +134,7 @@ def test_factory_page_has_the_signature() -> None:
     kinds = [field.name for field in dataclasses.fields(Ipc)]
 
     assert first_cells("sandbox-factory.md", "Keyword") == keywords
+    assert f"\n\n{keyword_tables.of_factory()}\n" in page, "docs/keyword_tables.py"
     assert first_cells("sandbox-factory.md", "Field") == kinds
     for name in public:
         assert f"`box.{name}(" in page
@@ -197,15 +200,17 @@ def test_endings_page_has_the_classes() -> None:
 
 def is_for_no_person(node: ast.AST) -> bool:
     """
-    Say whether *node* is a docstring, an alias of a type, or declares an option.
+    Say whether *node* is a docstring, an alias of a type, or declares what users type.
     """
     match node:
         case ast.Expr(value=ast.Constant()) | ast.AnnAssign(annotation=ast.Name()):
             return True
-        case ast.Assign(targets=[ast.Name(id="_WITH_VALUE" | "_DOCTORS")]):
+        case ast.Assign(targets=[ast.Name(id="_WITH_VALUE" | "_DOCTORS" | "takes")]):
             return True
         case ast.Call(func=ast.Attribute(attr=name)):
             return name in {"addoption", "addini", "getgroup"}
+        case ast.Call(func=ast.Name(id=name)):
+            return name == "keyword"
     return False
 
 

@@ -70,7 +70,7 @@ def explain_time_out(run: TestRun, ended: TimedOut, stack: str) -> str:
     own = spec_of(item)
     if isinstance(own, Spec) and own.timeout == ended.after:
         why = f"its marker says timeout={own.timeout:g}"
-    elif item.config.stash[options.key].timeout != ended.after:
+    elif item.config.stash[options.key].defaults.timeout != ended.after:
         why = f"pytest_nsisolate_spec() of a plugin says timeout={ended.after:g}"
     else:
         why = f"--nsisolate-timeout or nsisolate_timeout is {ended.after:g}"

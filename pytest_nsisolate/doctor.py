@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pytest_nsisolate import __version__, diagnosis, facts, namespaces, trial
 from pytest_nsisolate.errors import Explanation, Refused, errno_name
 from pytest_nsisolate.launching import user_namespace_for
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.spec import KEYWORDS, Spec
 from pytest_nsisolate.user_namespace import UserNamespace
 
 #: The two ways into a sandbox, as people read them.
@@ -26,11 +26,11 @@ WAYS = {UserNamespace.NONE: "no user namespace", UserNamespace.KEPT: "user names
 #: What tests ask for that not every machine has.
 SPECS = {
     "isolated": Spec(),
-    'hostname="t1"': Spec(hostname="t1"),
-    'domainname="lab"': Spec(domainname="lab"),
-    'user="root"': Spec(user="root"),
-    "proc=False": Spec(proc=False),
-    "net=True": Spec(net=True),
+    **{
+        one.written: Spec(**{one.name: one.example})  # type: ignore[arg-type]
+        for one in KEYWORDS
+        if one.calls
+    },
 }
 
 _SETTINGS = (

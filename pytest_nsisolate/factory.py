@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
+import inspect
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,11 @@ from pytest_nsisolate import (
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.box import Box
 from pytest_nsisolate.errors import Explanation, LeakWarning, Refused, SpecError
+from pytest_nsisolate.keywords import taking
 from pytest_nsisolate.leaks import details, leaks_in, sentence, unseen
 from pytest_nsisolate.link import Link
 from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.spec import KEYWORDS, Spec
 
 
 class SandboxFactory:
@@ -51,54 +53,20 @@ class SandboxFactory:
         self._boxes: list[Box] = []
         self._links: list[Link] = []
 
-    def __call__(  # noqa: PLR0913 - the grammar
-        self,
-        *,
-        hostname: str | None = None,
-        domainname: str | None = None,
-        user: str | None = None,
-        proc: bool | None = None,
-        timeout: float | None = None,
-        leaks: str | None = None,
-        tmpfs: Sequence[str | os.PathLike[str]] | None = None,
-        env: Mapping[str, str | None] | None = None,
-        clear_env: bool | None = None,
-        net: bool | None = None,
-    ) -> Box:
+    @taking(Spec, [one for one in KEYWORDS if one.box])
+    def __call__(self, **keywords: Any) -> Box:  # noqa: ANN401 - of several types
         """
         Return a new box.
-
-        Args:
-            hostname: Hostname inside, at most 64 bytes; None for the one here.
-            domainname: NIS domain name inside; None for the one here.
-            user: ``"root"`` for uid 0 inside, with its capabilities.
-            proc: False for one without a fresh ``/proc``.
-            timeout: Seconds that each call by `Box.run` may take; None or 0 for as
-                long as it takes.
-            leaks: ``"ignore"``, ``"warn"`` or ``"fail"``: what becomes of what is left
-                in it; None for what the options say.
-            tmpfs: Absolute paths of directories that are fresh and empty inside.
-            env: Environment variables inside, None for one that is to be unset.
-            clear_env: True for no environment variables inside but those in *env*.
-            net: True for a network of its own, with a loopback interface that is up.
         """
         __tracebackhide__ = True
+        inspect.signature(self).bind(**keywords)
+        hostname = keywords.get("hostname")
         name = f"box {len(self._boxes) + 1 if hostname is None else hostname}"
-        keywords = {
-            "hostname": hostname,
-            "domainname": domainname,
-            "user": user,
-            "proc": proc,
-            "timeout": timeout,
-            "leaks": leaks or self._options.leaks,
-            "tmpfs": tmpfs,
-            "env": env,
-            "clear_env": clear_env,
-            "net": net,
-        }
+        leaks = keywords.get("leaks") or self._options.defaults.leaks
         action = f"make {name} for {self._owner}"
         try:
-            box = self._make(Spec(**keywords), name, _caller())  # type: ignore[arg-type]
+            spec = Spec(**{**keywords, "leaks": leaks})
+            box = self._make(spec, name, _caller())
         except SpecError as error:
             what = f"cannot {action}: bad argument of sandbox_factory()"
             text = Explanation(what=what, why=error.why, fix=error.fix)

@@ -16,7 +16,7 @@ from pytest_nsisolate import linux, namespaces
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.init import DESCRIPTORS, DIED
 from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox, readable
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.spec import KEYWORDS, Spec
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.user_namespace import UserNamespace
 
@@ -216,8 +216,7 @@ def _request(spec: Spec) -> dict[str, object]:
     """
     Return what of *spec* init needs: its `Request`.
     """
-    names = ("hostname", "domainname", "proc", "tmpfs")
-    request = {name: getattr(spec, name) for name in names}
+    request = {one.name: getattr(spec, one.name) for one in KEYWORDS if one.requested}
     own = [one.name for one in namespaces.asked_for(spec)]
     return {"namespaces": own, **request}
 

@@ -12,7 +12,8 @@ import dataclasses
 import math
 import re
 
-from pytest_nsisolate.errors import SpecError, safe_repr
+from pytest_nsisolate.errors import safe_repr
+from pytest_nsisolate.keywords import Check, Unfit
 
 # There is none on Windows, where there are no guests either.
 with contextlib.suppress(ImportError):
@@ -62,71 +63,79 @@ class Limit:
         return int(getattr(resource, self.name))
 
 
-def limits_of(
-    memory: object, cpu: object, nofile: object, nproc: object
-) -> tuple[Limit, ...]:
+class Amount(Check):
     """
-    Return the limits that are not None.
+    How much of something a process may use.
 
-    Raises:
-        SpecError: A value is of the wrong type or cannot be.
+    Args:
+        limit: `MEMORY`, `CPU`, `NOFILE` or `NPROC`.
+        types: The types that a number of it may be of.
+        takes: What the docs call such values.
     """
-    found = []
-    if memory is not None:
-        found.append(Limit(MEMORY, _bytes(memory), "memory", memory))
-    if cpu is not None:
-        found.append(Limit(CPU, _seconds(cpu), "cpu", cpu))
-    if nofile is not None:
-        found.append(Limit(NOFILE, _number("nofile", nofile, 64), "nofile", nofile))
-    if nproc is not None:
-        found.append(Limit(NPROC, _number("nproc", nproc, 20), "nproc", nproc))
-    return tuple(found)
+
+    def __init__(self, limit: str, types: tuple[type, ...], takes: str) -> None:
+        self.limit = limit
+        self.takes = takes
+        self._types = types
+        self._names = " or ".join(one.__name__ for one in types)
+
+    def accept(self, keyword: str, value: object) -> object:
+        """
+        Return *value*, if it is an amount.
+        """
+        self.number(keyword, value)
+        return value
+
+    def number(self, keyword: str, value: object) -> int:
+        """
+        Return *value* in the unit of the kernel, rounded up.
+
+        Raises:
+            Unfit: It is no amount.
+        """
+        return self._count(keyword, value, safe_repr(value))
+
+    def _count(self, keyword: str, value: object, shown: str) -> int:
+        given = f"{keyword}={shown}"
+        if not isinstance(value, self._types) or isinstance(value, bool):
+            kind = type(value).__name__
+            raise Unfit(f"{given} is of type {kind}, not {self._names}")
+        assert isinstance(value, int | float)
+        # Also what is not a number is not above 0.
+        if not value > 0:
+            raise Unfit(f"{given} is not above 0")
+        if value > MOST:
+            raise Unfit(f"{keyword} is more than {MOST}")
+        return math.ceil(value)
 
 
-def _bytes(memory: object) -> int:
-    fix = 'write memory="512M" (or K, G), or leave memory= out'
-    if not isinstance(memory, str):
-        return _count("memory", memory, (int,), "str or int", fix)
-    match = _SIZE.fullmatch(memory)
-    if match is None:
-        why = f"memory={safe_repr(memory)} is no number with K, M or G behind it"
-        raise SpecError(why, fix)
-    # A number of more digits than this would be converted in quadratic time.
-    digits = match[1].lstrip("0")[: len(str(MOST)) + 1]
-    size = int(digits or "0") << _SUFFIXES[match[2].upper()]
-    return _count("memory", size, (int,), "str or int", fix, shown=memory)
-
-
-def _seconds(cpu: object) -> int:
-    fix = "write cpu=2, in seconds, or leave cpu= out"
-    return _count("cpu", cpu, (int, float), "int or float", fix)
-
-
-def _number(keyword: str, value: object, example: int) -> int:
-    fix = f"write {keyword}={example}, or leave {keyword}= out"
-    return _count(keyword, value, (int,), "int", fix)
-
-
-def _count(  # noqa: PLR0913 - what the texts are made of
-    keyword: str,
-    value: object,
-    types: tuple[type, ...],
-    names: str,
-    fix: str,
-    *,
-    shown: object = None,
-) -> int:
+class Size(Amount):
     """
-    Return *value*, rounded up, if it is a number above 0 that is of one of *types*.
+    How much memory a process may use: with a suffix, or in bytes.
+
+    Args:
+        limit: `MEMORY`.
+        takes: What the docs call such values.
     """
-    given = f"{keyword}={safe_repr(value if shown is None else shown)}"
-    if not isinstance(value, types) or isinstance(value, bool):
-        kind = type(value).__name__
-        raise SpecError(f"{given} is of type {kind}, not {names}", fix)
-    assert isinstance(value, (int, float))
-    # Also what is not a number is not above 0.
-    if not value > 0:
-        raise SpecError(f"{given} is not above 0", fix)
-    if value > MOST:
-        raise SpecError(f"{keyword} is more than {MOST}", fix)
-    return math.ceil(value)
+
+    def __init__(self, limit: str, takes: str) -> None:
+        super().__init__(limit, (int,), takes)
+        self._names = "str or int"
+
+    def number(self, keyword: str, value: object) -> int:
+        """
+        Return *value* in bytes.
+
+        Raises:
+            Unfit: It is no size.
+        """
+        if not isinstance(value, str):
+            return super().number(keyword, value)
+        shown = safe_repr(value)
+        match = _SIZE.fullmatch(value)
+        if match is None:
+            raise Unfit(f"{keyword}={shown} is no number with K, M or G behind it")
+        # A number of more digits than this would be converted in quadratic time.
+        digits = match[1].lstrip("0")[: len(str(MOST)) + 1]
+        size = int(digits or "0") << _SUFFIXES[match[2].upper()]
+        return self._count(keyword, size, shown)

@@ -7,69 +7,29 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import pytest
 
 from pytest_nsisolate.errors import Explanation, SpecError, safe_repr
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.keywords import describe
+from pytest_nsisolate.spec import KEYWORDS, Spec
 
 #: The marker and its exact synonym, for where pytest-isolated owns the first.
 NAMES = ("isolated", "nsisolated")
 
 
-def isolated(  # noqa: PLR0913 - the grammar
-    *,
-    hostname: str | None = None,
-    domainname: str | None = None,
-    user: str | None = None,
-    proc: bool | None = None,
-    timeout: float | None = None,
-    leaks: str | None = None,
-    memory: str | int | None = None,
-    cpu: float | None = None,
-    nofile: int | None = None,
-    nproc: int | None = None,
-    tmpfs: Sequence[str | os.PathLike[str]] | None = None,
-    env: Mapping[str, str | None] | None = None,
-    clear_env: bool | None = None,
-    net: bool | None = None,
-    scope: str | None = None,
-    fork: bool | None = None,
-) -> None:
+def isolated(**_keywords: object) -> None:
     """
     Run the test in IPC, UTS and PID namespaces of its own.
 
-    Calling this binds the arguments of a marker, so this signature is its grammar.
-
-    Args:
-        hostname: Hostname inside, at most 64 bytes; None for the host's.
-        domainname: NIS domain name inside, at most 64 bytes; None for the host's.
-        user: ``"root"`` for uid 0 inside, with its capabilities; None for who pytest
-            runs as.
-        proc: False for a sandbox without a fresh ``/proc``, where none can be mounted.
-        timeout: Seconds that the test may take, its own fixtures included; 0 for as
-            long as it takes; None for what the options say.
-        leaks: ``"ignore"``, ``"warn"`` or ``"fail"``: what becomes of the test if it
-            leaves processes, IPC objects, files in ``/dev/shm`` or mounts; None for
-            what the options say.
-        memory: Private writable memory of each process: ``"512M"``, or bytes.
-        cpu: Processor time of each process, in seconds, rounded up.
-        nofile: Above every number that a descriptor may have inside.
-        nproc: Processes and threads of the test, itself included.
-        tmpfs: Absolute paths of directories that are fresh and empty inside.
-        env: Environment variables inside; None for one that is to be unset.
-        clear_env: True for no environment variables inside but those in *env*.
-        net: True for a network of its own, with nothing but a loopback interface,
-            which is up.
-        scope: ``"class"``, ``"module"``, ``"package"`` or ``"session"``, whose tests
-            share a sandbox; ``"function"`` for one of the test's own; None for what the
-            options say.
-        fork: True to run each test that shares a sandbox in a process of its own.
+    The arguments of a marker are bound to the signature of this, which is its grammar.
 
     .. versionadded:: 0.1.0
     """
+
+
+describe(isolated, KEYWORDS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

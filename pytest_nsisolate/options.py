@@ -5,18 +5,22 @@ Command line and ini options.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, NoReturn, TypeAlias, cast, get_args
+from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
 
 import pytest
 
+from pytest_nsisolate.checks import Choice, Duration
 from pytest_nsisolate.errors import Explanation
-from pytest_nsisolate.spec import Leaks, Scope, is_duration
+from pytest_nsisolate.keywords import Check, Unfit
+from pytest_nsisolate.spec import KEYWORDS, Spec
 
 #: Where a session keeps its `Options`.
 key = pytest.StashKey["Options"]()
 
 #: What becomes of a test whose sandbox cannot be had.
 Unavailable: TypeAlias = Literal["fail", "skip"]
+
+_UNAVAILABLE = Choice(get_args(Unavailable))
 
 #: What a test that asks for isolation is run as.
 Flavour: TypeAlias = Literal["host", "isolated"]
@@ -34,16 +38,12 @@ class Options:
     """Isolate none."""
     unavailable: Unavailable
     """What becomes of a test whose sandbox cannot be had."""
-    timeout: float
-    """Seconds that an isolated test may take; 0: as long as it takes."""
-    leaks: Leaks
-    """What becomes of a test that leaves something in its sandbox."""
+    defaults: Spec
+    """What holds for a keyword of which a test says nothing."""
     grace: float
     """Seconds that processes have to end when their test is over."""
-    scope: Scope
-    """Whose tests share a sandbox."""
     leaks_asked: bool
-    """Whether the command line says `leaks`."""
+    """Whether the command line says ``leaks``."""
     flavours: tuple[Flavour, ...]
     """What each isolated test is run as; none: once, and isolated."""
     usage: int | None
@@ -61,14 +61,21 @@ class Options:
         return cls(
             every=bool(config.getini("nsisolate")) if given is None else given,
             off=given is False,
-            unavailable=cast(
-                "Unavailable",
-                _choice(config, "unavailable", get_args(Unavailable), "fail"),
+            unavailable=_read(config, "unavailable", _UNAVAILABLE, "fail"),
+            defaults=Spec(
+                **{
+                    one.name: _read(
+                        config,
+                        one.name,
+                        one.check,
+                        one.option.default,
+                        one.option.example,
+                    )
+                    for one in KEYWORDS
+                    if one.option is not None
+                }
             ),
-            timeout=_seconds(config, "timeout", 0.0, "60"),
-            leaks=cast("Leaks", _choice(config, "leaks", get_args(Leaks), "warn")),
-            grace=_seconds(config, "leak_grace", DEFAULT_GRACE, "0.5"),
-            scope=cast("Scope", _choice(config, "scope", get_args(Scope), "function")),
+            grace=_read(config, "leak_grace", Duration(), DEFAULT_GRACE, "0.5"),
             leaks_asked=config.getoption("nsisolate_leaks") is not None,
             flavours=_flavours(config, off=given is False),
             usage=_number(config, "usage", "10"),
@@ -79,29 +86,30 @@ class Options:
 DEFAULT_GRACE = 0.2
 
 
-def _choice(
-    config: pytest.Config, name: str, choices: tuple[str, ...], default: str
-) -> str:
-    value, source = _value(config, name)
-    if value is None:
-        return default
-    if value not in choices:
-        known = f"{', '.join(choices[:-1])} and {choices[-1]}"
-        _refuse(source, value, f"knows {known}", default)
-    return value
+def _read(
+    config: pytest.Config,
+    name: str,
+    check: Check,
+    default: object,
+    example: str | None = None,
+) -> Any:  # noqa: ANN401 - what the check knows
+    """
+    Return the value of the option *name*.
 
-
-def _seconds(config: pytest.Config, name: str, default: float, example: str) -> float:
+    Args:
+        config: Where it is.
+        name: What it is called.
+        check: What it may be.
+        default: What it is where no one says it.
+        example: What to write instead of a bad value; None: the default.
+    """
     value, source = _value(config, name)
     if value is None:
         return default
     try:
-        seconds = float(value)
-    except ValueError:
-        _refuse(source, value, "takes a number of seconds", example)
-    if not is_duration(seconds):
-        _refuse(source, value, "takes a number of seconds from 0 up", example)
-    return seconds
+        return check.read(value)
+    except Unfit as unfit:
+        _refuse(source, value, unfit.why, example or str(default))
 
 
 def _flavours(config: pytest.Config, *, off: bool) -> tuple[Flavour, ...]:
@@ -177,7 +185,12 @@ def add_options(parser: pytest.Parser) -> None:
         dest="nsisolate",
         help="Isolate no test: all run on the host",
     )
-    for name, (metavar, text) in _WITH_VALUE.items():
+    of_keywords = {
+        one.name: (one.check.metavar, one.option.help)
+        for one in KEYWORDS
+        if one.option is not None
+    }
+    for name, (metavar, text) in {**of_keywords, **_WITH_VALUE}.items():
         option = f"--nsisolate-{name.replace('_', '-')}"
         group.addoption(option, metavar=metavar, default=None, help=text)
         parser.addini(f"nsisolate_{name}", text, default="")
@@ -199,16 +212,8 @@ _DOCTORS = {
 
 _WITH_VALUE = {
     "unavailable": (
-        "{fail,skip}",
+        _UNAVAILABLE.metavar,
         "What becomes of a test whose sandbox cannot be had (default: fail)",
-    ),
-    "timeout": (
-        "SECONDS",
-        "How long an isolated test may take (default: as long as it takes)",
-    ),
-    "leaks": (
-        "{ignore,warn,fail}",
-        "What becomes of a test that leaves something behind (default: warn)",
     ),
     "leak_grace": (
         "SECONDS",
@@ -221,9 +226,5 @@ _WITH_VALUE = {
     "usage": (
         "N",
         "Show the N isolated tests that used most processor time and memory (0: all)",
-    ),
-    "scope": (
-        "{function,class,module,package,session}",
-        "Whose tests share a sandbox (default: function, each has its own)",
     ),
 }

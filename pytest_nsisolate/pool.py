@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import errno
 import sys
-from typing import TypeAlias
 
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.ending import Exited, Killed, NeverStarted, TimedOut
@@ -20,10 +19,6 @@ from pytest_nsisolate.launching import Launcher, user_namespace_for
 from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.user_namespace import UserNamespace
-
-#: What decides which calls a sandbox takes: user, hostname and domain name given, no
-#: fresh /proc, and a network.
-_Sequence: TypeAlias = tuple[str | None, bool, bool, bool, bool]
 
 #: How often one is asked for: a dead sandbox may be followed by a dead launcher.
 _TRIES = 3
@@ -38,7 +33,8 @@ class Pool:
         self._launchers: dict[UserNamespace, Launcher] = {}
         #: Those that are dead, or as good as that, and not waited for yet.
         self._lost: list[Launcher] = []
-        self._probed: dict[_Sequence, Refused | None] = {}
+        #: By `Spec.calls`.
+        self._probed: dict[tuple[object, ...], Refused | None] = {}
 
     def probe(self, spec: Spec) -> Refused | None:
         """
@@ -51,13 +47,7 @@ class Pool:
         Returns:
             None if it can be had, else what was refused.
         """
-        key = (
-            spec.user,
-            spec.hostname is not None,
-            spec.domainname is not None,
-            spec.proc is False,
-            bool(spec.net),
-        )
+        key = spec.calls()
         if spec.tmpfs is not None:
             spec = dataclasses.replace(spec, tmpfs=None)
         if key not in self._probed:

@@ -12,7 +12,9 @@ import os
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from pytest_nsisolate.errors import SpecError, safe_repr
+from pytest_nsisolate.checks import flaw
+from pytest_nsisolate.errors import safe_repr
+from pytest_nsisolate.keywords import Check, Unfit
 
 #: Names with their values, None for one that is to be unset.
 Variables: TypeAlias = "tuple[tuple[str, str | None], ...]"
@@ -20,45 +22,42 @@ Variables: TypeAlias = "tuple[tuple[str, str | None], ...]"
 #: What each sandbox has of its own already.
 OWN = ("/proc", "/dev/shm", "/dev/mqueue")  # noqa: S108 - not a file of ours
 
-_TMPFS = 'write tmpfs=["/run"], or leave tmpfs= out'
-_ENV = 'write env={"NAME": "value"}, or leave env= out'
 
-
-def directories_of(given: object) -> tuple[str, ...] | None:
+class Directories(Check):
     """
-    Return the paths in *given*, each once, without what means nothing in them.
-
-    Raises:
-        SpecError: A value is of the wrong type or cannot be.
+    Paths of directories that are to be fresh. What means nothing in them is left out.
     """
-    if given is None:
-        return None
-    if not isinstance(given, (list, tuple)):
-        kind = type(given).__name__
-        why = f"tmpfs={safe_repr(given)} is of type {kind}, not list or tuple"
-        raise SpecError(why, _TMPFS)
-    return tuple(dict.fromkeys(_directory(path) for path in given)) or None
+
+    takes = "list or tuple of absolute paths, `str` or `Path`"
+
+    def accept(self, keyword: str, value: object) -> object:
+        """
+        Return each of the paths once.
+        """
+        if not isinstance(value, (list, tuple)):
+            kind = type(value).__name__
+            why = f"{keyword}={safe_repr(value)} is of type {kind}, not list or tuple"
+            raise Unfit(why)
+        found = (_directory(path, f"{safe_repr(path)} in {keyword}=") for path in value)
+        return tuple(dict.fromkeys(found)) or None
 
 
-def _directory(given: object) -> str:
-    shown = f"{safe_repr(given)} in tmpfs="
+def _directory(given: object, shown: str) -> str:
     path = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(path, str):
-        why = f"{shown} is of type {type(given).__name__}, not str or Path"
-        raise SpecError(why, _TMPFS)
-    flaw = _flaw(path)
-    if flaw is None and not path.startswith("/"):
-        flaw = "is no absolute path"
+        raise Unfit(f"{shown} is of type {type(given).__name__}, not str or Path")
+    why = flaw(path)
+    if why is None and not path.startswith("/"):
+        why = "is no absolute path"
     parts = [part for part in path.split("/") if part not in {"", "."}]
-    if flaw is None and ".." in parts:
-        flaw = 'has ".." in it'
-    if flaw is not None:
-        raise SpecError(f"{shown} {flaw}", _TMPFS)
+    if why is None and ".." in parts:
+        why = 'has ".." in it'
+    if why is not None:
+        raise Unfit(f"{shown} {why}")
     path = "/" + "/".join(parts)
     own = overlap(path)
     if own is not None:
-        why = f"{shown} and {own}, which each sandbox has of its own, overlap"
-        raise SpecError(why, _TMPFS)
+        raise Unfit(f"{shown} and {own}, which each sandbox has of its own, overlap")
     return path
 
 
@@ -79,61 +78,44 @@ def is_within(path: str, directory: str) -> bool:
     return f"{path}/".startswith(f"{directory.rstrip('/')}/")
 
 
-def variables_of(given: object) -> Variables | None:
+class Environment(Check):
     """
-    Return the environment variables in *given*, sorted by name.
-
-    Args:
-        given: A mapping, or what this returned for it.
-
-    Raises:
-        SpecError: A name or a value is of the wrong type or cannot be.
+    Environment variables: a mapping, or what a spec has kept of one, which is copied.
     """
-    if given is None:
-        return None
-    if isinstance(given, tuple):
-        # As a spec has it, which is copied.
-        with contextlib.suppress(TypeError, ValueError):
-            given = dict(given)
-    if not isinstance(given, Mapping):
-        why = f"env={safe_repr(given)} is of type {type(given).__name__}, not dict"
-        raise SpecError(why, _ENV)
-    for name, value in given.items():
-        _check_variable(name, value)
-    return tuple(sorted(given.items())) or None
+
+    takes = "`dict` of `str` to `str` or `None`"
+
+    def accept(self, keyword: str, value: object) -> object:
+        """
+        Return the variables, sorted by name.
+        """
+        given = value
+        if isinstance(value, tuple):
+            with contextlib.suppress(TypeError, ValueError):
+                given = dict(value)
+        if not isinstance(given, Mapping):
+            kind = type(given).__name__
+            raise Unfit(f"{keyword}={safe_repr(given)} is of type {kind}, not dict")
+        for name, text in given.items():
+            _check_variable(name, text, keyword)
+        return tuple(sorted(given.items())) or None
 
 
-def _check_variable(name: object, value: object) -> None:
+def _check_variable(name: object, value: object, keyword: str) -> None:
     """
-    Raise a SpecError if there can be no such variable. Source: setenv(3), environ(7).
+    Raise an Unfit if there can be no such variable. Source: setenv(3), environ(7).
     """
-    shown = f"the name {safe_repr(name)} in env="
+    shown = f"the name {safe_repr(name)} in {keyword}="
     if not isinstance(name, str):
-        raise SpecError(f"{shown} is of type {type(name).__name__}, not str", _ENV)
-    why = 'has "=" in it' if "=" in name else _flaw(name)
+        raise Unfit(f"{shown} is of type {type(name).__name__}, not str")
+    why = 'has "=" in it' if "=" in name else flaw(name)
     if why is not None:
-        raise SpecError(f"{shown} {why}", _ENV)
+        raise Unfit(f"{shown} {why}")
     if value is None:
         return
-    shown = f"{name}={safe_repr(value)} in env="
+    shown = f"{name}={safe_repr(value)} in {keyword}="
     if not isinstance(value, str):
-        kind = type(value).__name__
-        raise SpecError(f"{shown} is of type {kind}, not str or None", _ENV)
-    why = _flaw(value) if value else None
+        raise Unfit(f"{shown} is of type {type(value).__name__}, not str or None")
+    why = flaw(value) if value else None
     if why is not None:
-        raise SpecError(f"{shown} {why}", _ENV)
-
-
-def _flaw(text: str) -> str | None:
-    """
-    Say what keeps *text* from being given to the kernel; None if nothing does.
-    """
-    if not text:
-        return "is empty"
-    if "\0" in text:
-        return "has a NUL byte"
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError:
-        return "cannot be written in the file system's encoding"
-    return None
+        raise Unfit(f"{shown} {why}")

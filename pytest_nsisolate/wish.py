@@ -15,7 +15,7 @@ from pytest_nsisolate import options
 from pytest_nsisolate.errors import Explanation, SpecError, safe_repr
 from pytest_nsisolate.marker import BadMarker, place_of, spec_of
 from pytest_nsisolate.options import Flavour, Options
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.spec import KEYWORDS, Spec
 
 #: Which flavour an item is, where its test is run in several.
 flavour_key = pytest.StashKey[Flavour]()
@@ -130,11 +130,9 @@ def _complete(spec: Spec, chosen: Options) -> Spec:
     """
     Return *spec* with what the options say where it says nothing.
     """
+    unsaid = [one.name for one in KEYWORDS if getattr(spec, one.name) is None]
     return dataclasses.replace(
-        spec,
-        timeout=chosen.timeout if spec.timeout is None else spec.timeout,
-        leaks=spec.leaks or chosen.leaks,
-        scope=spec.scope or chosen.scope,
+        spec, **{name: getattr(chosen.defaults, name) for name in unsaid}
     )
 
 

@@ -8,8 +8,9 @@ import dataclasses
 
 import pytest
 
+from pytest_nsisolate.checks import UTS_NAME_MAX
 from pytest_nsisolate.errors import SpecError
-from pytest_nsisolate.spec import UTS_NAME_MAX, Spec
+from pytest_nsisolate.spec import Spec
 
 
 def test_default() -> None:

@@ -1,0 +1,35 @@
+"""
+Print the tables of keywords, which are made from their declarations in `Spec`.
+
+``python docs/keyword_tables.py`` prints that of ``reference/marker.md``, and then that
+of ``reference/sandbox-factory.md``.
+"""
+
+import sys
+
+from pytest_nsisolate.spec import KEYWORDS
+
+
+def of_marker() -> str:
+    """
+    Return the table of the page on the marker.
+    """
+    rows = [
+        f"| `{one.name}` | {one.check.takes} | `None` | {one.doc} |\n"
+        for one in KEYWORDS
+    ]
+    return "".join(
+        ["| Keyword | Type | Default | Meaning |\n", "|---|---|---|---|\n", *rows]
+    )
+
+
+def of_factory() -> str:
+    """
+    Return the table of the page on boxes.
+    """
+    rows = [f"| `{one.name}` | {one.box_doc} |\n" for one in KEYWORDS if one.box]
+    return "".join(["| Keyword | Meaning |\n", "|---|---|\n", *rows])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{of_marker()}\n{of_factory()}")

@@ -1,0 +1,158 @@
+"""
+Keywords of the marker: each is declared once, and all else derives from that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+
+import pytest
+from ways import RunPytest
+
+from pytest_nsisolate import doctor, options
+from pytest_nsisolate.factory import SandboxFactory
+from pytest_nsisolate.keywords import Keyword
+from pytest_nsisolate.launching import _request
+from pytest_nsisolate.marker import isolated
+from pytest_nsisolate.spec import KEYWORDS, Spec
+
+NAMES = [one.name for one in KEYWORDS]
+
+
+def name_of(one: Keyword) -> str:
+    """
+    Return what a test of *one* is called.
+    """
+    return one.name
+
+
+def with_example(one: Keyword) -> Spec:
+    """
+    Return a spec with nothing but *one*, as its example has it.
+    """
+    return Spec(**{one.name: one.example})  # type: ignore[arg-type]
+
+
+def test_each_field_is_a_keyword() -> None:
+    """
+    The fields of a spec are the keywords, in order, and None is their default.
+    """
+    fields = dataclasses.fields(Spec)
+    assert [field.name for field in fields] == NAMES
+    assert {field.default for field in fields} == {None}
+
+
+def test_marker() -> None:
+    """
+    The marker takes all of them, by keyword only, and explains each.
+    """
+    parameters = inspect.signature(isolated).parameters
+    assert list(parameters) == NAMES
+    assert {one.kind for one in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    assert {one.default for one in parameters.values()} == {None}
+    explained = re.findall(r"^    (\w+): ", isolated.__doc__ or "", re.MULTILINE)
+    assert explained == NAMES
+    assert parameters["hostname"].annotation == "str | None"
+
+
+def test_factory() -> None:
+    """
+    A box takes those that are declared so, and the factory explains each.
+    """
+    call = SandboxFactory.__call__
+    taken = [one.name for one in KEYWORDS if one.box]
+    assert list(inspect.signature(call).parameters) == ["self", *taken]
+    explained = re.findall(r"^    (\w+): ", call.__doc__ or "", re.MULTILINE)
+    assert explained == taken
+
+
+@pytest.mark.parametrize("one", KEYWORDS, ids=name_of)
+def test_example(one: Keyword) -> None:
+    """
+    The example is a value that can be, and is not what the default means.
+    """
+    assert with_example(one) != Spec()
+    assert one.written.startswith(f"{one.name}=")
+
+
+@pytest.mark.parametrize("one", KEYWORDS, ids=name_of)
+def test_a_value_that_cannot_be(one: Keyword) -> None:
+    """
+    An object of no known type is refused, and the fix shows the example.
+    """
+    with pytest.raises(ValueError, match=f"write {one.name}=") as caught:
+        Spec(**{one.name: object()})  # type: ignore[arg-type]
+    assert caught.value.args[1].startswith(f"write {one.written}")
+    assert caught.value.args[1].endswith(f", or leave {one.name}= out")
+
+
+@pytest.mark.parametrize("one", KEYWORDS, ids=name_of)
+def test_calls(one: Keyword) -> None:
+    """
+    The probe tells two specs apart by the keywords that are declared so.
+    """
+    assert (with_example(one).calls() != Spec().calls()) is bool(one.calls)
+    assert (one.written in doctor.SPECS) is bool(one.calls)
+
+
+def test_request() -> None:
+    """
+    The launcher is told those that are declared so, and which namespaces to make.
+    """
+    requested = [one.name for one in KEYWORDS if one.requested]
+    assert list(_request(Spec())) == ["namespaces", *requested]
+
+
+@pytest.mark.parametrize(
+    "one", [one for one in KEYWORDS if one.option is not None], ids=name_of
+)
+def test_option(pytester: pytest.Pytester, one: Keyword) -> None:
+    """
+    An option has the keyword's name; what it reads is a value of the keyword.
+    """
+    assert one.option is not None
+    text = str(one.option.example or one.option.default)
+    name = f"nsisolate_{one.name}"
+    bare = pytester.parseconfig()
+    pytester.makeini(f"[pytest]\n{name} = {text}")
+    for arguments in ([], [f"--{name.replace('_', '-')}={text}"]):
+        config = pytester.parseconfig(*arguments)
+        read = getattr(options.Options.of(config).defaults, one.name)
+        assert read == one.check.read(text)
+    assert getattr(options.Options.of(bare).defaults, one.name) == one.option.default
+
+
+def test_what_has_no_option() -> None:
+    """
+    The options say nothing of the other keywords.
+    """
+    assert {one.name for one in KEYWORDS if one.option is not None} == {
+        "timeout",
+        "leaks",
+        "scope",
+    }
+
+
+def test_a_box_takes_no_other(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    A keyword that is none, or that is for tests only, is a TypeError, as in Python.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("name", ["memory", "scope", "fork", "hostnme"])
+        def test_one(sandbox_factory, name):
+            with pytest.raises(TypeError, match=f"unexpected keyword .*'{name}'"):
+                sandbox_factory(**{name: None})
+
+        def test_position(sandbox_factory):
+            with pytest.raises(TypeError, match="positional"):
+                sandbox_factory("t1")
+        """
+    )
+    run_both_ways().assert_outcomes(passed=5)

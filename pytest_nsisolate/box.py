@@ -16,11 +16,11 @@ from pytest_nsisolate import diagnosis, trouble
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.call import Call
 from pytest_nsisolate.carriage import deliver
-from pytest_nsisolate.channel import Garbled
 from pytest_nsisolate.contents import Ipc, without_guest
 from pytest_nsisolate.ending import Exited, Killed, TimedOut
 from pytest_nsisolate.errors import BoxError, Refused
 from pytest_nsisolate.leaks import unseen
+from pytest_nsisolate.messages import Garbled
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.spec import Spec
@@ -60,7 +60,7 @@ class Box:
     .. versionadded:: 0.1.0
     """
 
-    def __init__(  # noqa: PLR0913 - two of them are needed
+    def __init__(
         self,
         pool: Pool,
         spec: Spec,

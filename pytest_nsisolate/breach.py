@@ -14,6 +14,7 @@ import pytest
 from pytest_nsisolate.ending import Exited, Killed
 from pytest_nsisolate.errors import Unlimited
 from pytest_nsisolate.limits import CPU, MEMORY, NOFILE, NPROC, Limit
+from pytest_nsisolate.messages import LimitRefused
 from pytest_nsisolate.rlimits import Confinement
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.wish import wish_of
@@ -46,12 +47,11 @@ def confine(item: pytest.Item) -> None:
         item.config.pluginmanager.register(watch, "nsisolate-limits")
 
 
-def refusal(error: Unlimited) -> dict[str, object]:
+def refusal(error: Unlimited) -> LimitRefused:
     """
     Return *error* as a message to the supervisor.
     """
-    call, why, fix = str(error), error.why, error.fix
-    return {"kind": "refused", "call": call, "errno": 0, "why": why, "fix": fix}
+    return LimitRefused(what=str(error), why=error.why, fix=error.fix)
 
 
 class Watch:

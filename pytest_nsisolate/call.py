@@ -12,11 +12,12 @@ from typing import NoReturn
 
 from pytest_nsisolate import inherited
 from pytest_nsisolate.carriage import perform
-from pytest_nsisolate.channel import Message, Reader, encode, write_all
+from pytest_nsisolate.channel import Reader, send
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.ending import Exited, Killed, TimedOut
 from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.messages import OF_CALL, CallMessage, EntryRefused, Outcome
 from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.streams import Streams
@@ -37,7 +38,7 @@ class Call:
     begin: Callable[[], None]
     """Called in the fork, before the function."""
 
-    def make(self) -> Message | Exited | Killed | TimedOut:
+    def make(self) -> Outcome | Exited | Killed | TimedOut:
         """
         Call the function in a fork inside, and return what it says, or how it ended.
 
@@ -65,7 +66,7 @@ class Call:
             try:
                 # A Ctrl-C that came meanwhile is raised here.
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                said = self._listen(fork, Reader(read))
+                said = self._listen(fork, Reader(read, OF_CALL))
             except BaseException:
                 fork.kill()
                 raise
@@ -81,7 +82,9 @@ class Call:
         except OSError as error:
             raise self.sandbox.judge(Refused.from_os_error(error, "fork()")) from None
 
-    def _listen(self, fork: GuestProcess, reader: Reader) -> Message | TimedOut | None:
+    def _listen(
+        self, fork: GuestProcess, reader: Reader[CallMessage]
+    ) -> CallMessage | TimedOut | None:
         """
         Return what *fork* says; None if it ends before.
         """
@@ -96,7 +99,7 @@ class Call:
                 while not reader.ready:
                     reader.read()
             if reader.ready:
-                return reader.ready.popleft()
+                return reader.ready.popleft().message
             if dead:
                 return None
             if deadline.limit is not None and deadline.is_over():
@@ -105,19 +108,16 @@ class Call:
 
     def _conclude(
         self,
-        said: Message | TimedOut | None,
+        said: CallMessage | TimedOut | None,
         ended: Exited | Killed,
         before: Streams,
-    ) -> Message | Exited | Killed | TimedOut:
+    ) -> Outcome | Exited | Killed | TimedOut:
         if said is None:
             return ended
-        if isinstance(said, TimedOut):
-            return said
-        if said["kind"] == "refused":
-            number = said["errno"]
-            assert isinstance(number, int)
-            raise self.sandbox.judge(Refused(str(said["call"]), number))
-        before.write(said.get("output"))
+        if isinstance(said, EntryRefused):
+            raise self.sandbox.judge(Refused(said.call, said.errno))
+        if not isinstance(said, TimedOut):
+            before.write(said.output)
         return said
 
     def _live(self, entered: Entered, channel: int, before: Streams) -> NoReturn:
@@ -129,11 +129,10 @@ class Call:
             self.begin()
             inherited.forget_multiprocessing()
             inherited.forget_exit_handlers()
-            entered.outlet.unblock_signals()
-            message = perform(self.function)
+            entered.channel.unblock_signals()
+            outcome = perform(self.function)
             inherited.run_exit_handlers()
-            message["output"] = before.written()
-            write_all(channel, encode(message))
+            send(channel, dataclasses.replace(outcome, output=before.written()))
             code = 0
         finally:
             inherited.flush_streams()

@@ -10,6 +10,7 @@ in that fork as that function, and so might have run in the reader.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import pickle
 import sys
@@ -18,8 +19,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from pytest_nsisolate.channel import Message
 from pytest_nsisolate.errors import BoxError, Explanation, safe_repr
+from pytest_nsisolate.messages import Outcome, Raised, Returned
 
 #: Bytes of the largest value or exception that is carried.
 LARGEST = 64 << 20
@@ -44,55 +45,66 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.args[0]}"""'
 
 
-def perform(function: Callable[[], object]) -> Message:
+def perform(function: Callable[[], object]) -> Outcome:
     """
-    Call *function*, and return what became of it as a message.
+    Call *function*, and return what became of it, without its output.
     """
     with warnings.catch_warnings(record=True) as log:
         try:
             value = function()
         except BaseException as error:  # noqa: BLE001 - whatever is raised is carried
-            message = _raised(error)
+            outcome: Outcome = _raised(error)
         else:
-            message = {"kind": "returned", "type": type(value).__name__}
-            message |= _pickled(value)
-    told = [(one.message, one.category, one.filename, one.lineno) for one in log]
-    return {**message, "warnings": [_pickled_warning(*one) for one in told]}
+            data, why = _pickled(value)
+            name = type(value).__name__
+            outcome = Returned(type=name, data=data, why=why, warnings=[], output=[])
+    told = [_pickled_warning(one) for one in log]
+    carried = [data for data in told if data is not None]
+    return dataclasses.replace(outcome, warnings=carried)
 
 
-def _raised(error: BaseException) -> Message:
+def _raised(error: BaseException) -> Raised:
     # The first frame is that of `perform`.
     trace = error.__traceback__.tb_next if error.__traceback__ else None
     lines = traceback.format_exception(type(error), error, trace)
-    message: Message = {"kind": "raised", "type": type(error).__name__}
-    return {**message, "traceback": "".join(lines), **_pickled(error)}
+    data, why = _pickled(error)
+    return Raised(
+        type=type(error).__name__,
+        data=data,
+        why=why,
+        warnings=[],
+        output=[],
+        traceback="".join(lines),
+    )
 
 
-def _pickled(value: object) -> Message:
+def _pickled(value: object) -> tuple[str | None, str]:
+    """
+    Return *value* as a pickle, in base 64, or why that cannot be.
+    """
     try:
         data = _dumps(value)
     except Exception as error:  # noqa: BLE001 - whatever a user's __reduce__ raises
-        return {"why": f"pickle.dumps() raises {_brief(error)}"}
+        return None, f"pickle.dumps() raises {_brief(error)}"
     if len(data) > LARGEST:
-        return {"why": f"its pickle has {len(data)} bytes and {LARGEST} are carried"}
-    return {"data": base64.b64encode(data).decode()}
+        return None, f"its pickle has {len(data)} bytes and {LARGEST} are carried"
+    return base64.b64encode(data).decode(), ""
 
 
-def _pickled_warning(
-    warning: Warning | str, category: type[Warning], filename: str, lineno: int
-) -> Message:
-    pickled = _pickled((warning, category, filename, lineno))
-    if "data" in pickled:
-        return pickled
-    return _pickled((str(warning), UserWarning, filename, lineno))
+def _pickled_warning(one: warnings.WarningMessage) -> str | None:
+    data, _ = _pickled((one.message, one.category, one.filename, one.lineno))
+    if data is None:
+        text = str(one.message)
+        data, _ = _pickled((text, UserWarning, one.filename, one.lineno))
+    return data
 
 
-def deliver(message: Message, action: str, where: str) -> object:
+def deliver(outcome: Outcome, action: str, where: str) -> object:
     """
-    Return the value that *message* tells of, or raise the exception.
+    Return the value that *outcome* tells of, or raise the exception.
 
     Args:
-        message: What `perform` returned.
+        outcome: What `perform` returned.
         action: What was called, ``f in box db``.
         where: The box, ``box db``.
 
@@ -100,30 +112,30 @@ def deliver(message: Message, action: str, where: str) -> object:
         CannotCarry: There is a value or exception, and it has not come through.
     """
     __tracebackhide__ = True
-    _warn(message.get("warnings"))
-    why = message.get("why")
-    if why is None:
+    _warn(outcome.warnings)
+    why = outcome.why
+    if outcome.data is not None:
         try:
-            value = _unpickled(message)
+            value = _unpickled(outcome.data)
         except Exception as error:  # noqa: BLE001 - whatever a user's __init__ raises
             why = f"pickle.loads() raises {_brief(error)}"
         else:
-            if message["kind"] == "returned":
+            if isinstance(outcome, Returned):
                 return value
             if isinstance(value, BaseException):
-                _raise(value, message)
+                _raise(value, outcome)
             why = f"its pickle is of type {type(value).__name__}"
-    unable = _unable(message, action, where, str(why))
-    if message["kind"] != "returned":
-        _raise(unable, message)
+    unable = _unable(outcome, action, where, why)
+    if isinstance(outcome, Raised):
+        _raise(unable, outcome)
     raise unable
 
 
-def _unable(message: Message, action: str, where: str, why: str) -> CannotCarry:
+def _unable(outcome: Outcome, action: str, where: str, why: str) -> CannotCarry:
     """
     Return what is raised for what has not come through, for the reason *why*.
     """
-    if message["kind"] == "returned":
+    if isinstance(outcome, Returned):
         verb = "returned"
         fix = (
             "return what pickle.dumps() takes, or write to a file that is seen outside"
@@ -134,17 +146,17 @@ def _unable(message: Message, action: str, where: str, why: str) -> CannotCarry:
             "raise one that pickle.loads() can make again: its args are the arguments "
             "of its class"
         )
-    what = f"{action} {verb} a {message['type']}, which cannot leave {where}"
+    what = f"{action} {verb} a {outcome.type}, which cannot leave {where}"
     return CannotCarry(Explanation(what=what, why=why, fix=fix))
 
 
-def _raise(error: BaseException, message: Message) -> NoReturn:
+def _raise(error: BaseException, raised: Raised) -> NoReturn:
     __tracebackhide__ = True
-    raise error from RemoteTraceback(message["traceback"])
+    raise error from RemoteTraceback(raised.traceback)
 
 
-def _warn(told: object) -> None:
-    for one in told if isinstance(told, list) else []:
+def _warn(told: list[str]) -> None:
+    for one in told:
         try:
             message, category, filename, lineno = _unpickled(one)
         except Exception:  # noqa: BLE001, S112 - as above; a warning is no result
@@ -152,8 +164,8 @@ def _warn(told: object) -> None:
         warnings.warn_explicit(message, category, filename, lineno)
 
 
-def _unpickled(message: Message) -> Any:  # noqa: ANN401 - as pickle itself
-    return pickle.loads(base64.b64decode(str(message["data"])))  # noqa: S301 - see above
+def _unpickled(data: str) -> Any:  # noqa: ANN401 - as pickle itself
+    return pickle.loads(base64.b64decode(data))  # noqa: S301 - see above
 
 
 def _dumps(value: object) -> bytes:

@@ -1,22 +1,28 @@
 """
-The channel: messages from guest to supervisor over a pipe.
+The channel: a pipe that carries messages from guest to supervisor.
 
-A message is a JSON object in UTF-8 behind its length, eight bytes, big-endian. Lone
-surrogates, which pytest's captured output may hold, pass (``surrogatepass``). What JSON
-cannot carry travels as its `repr`. No pickle: a message can break nothing here.
+Each message stands behind its length, eight bytes, big-endian. The guest waits for what
+the supervisor answers at its gate, another pipe.
 """
 
 from __future__ import annotations
 
-import json
+import signal
 import struct
 from collections import deque
-from typing import TypeAlias
+from typing import Generic, TypeVar
 
-from pytest_nsisolate.errors import safe_repr
+from pytest_nsisolate.messages import (
+    Envelope,
+    Garbled,
+    Grammar,
+    GuestMessage,
+    Message,
+    encode,
+)
 from pytest_nsisolate.untouched import os
 
-Message: TypeAlias = "dict[str, object]"
+_M = TypeVar("_M")
 
 _LENGTH = struct.Struct(">Q")
 _CHUNK = 1 << 20
@@ -24,33 +30,26 @@ _CHUNK = 1 << 20
 #: No message is longer; what else was written to the channel reads as a length above.
 _LONGEST = 1 << 32
 
-#: Deeper than this, and ints longer than this, what JSON would not take is a `repr`.
-_DEPTH = 50
-_PLAIN_BITS = 64
+#: How long a word is that comes through the gate, before the word.
+WORD_LENGTH = struct.Struct("=i")
 
 
-class Garbled(Exception):
+def frame(message: Message, *, synchronous: bool = False) -> bytes:
     """
-    What came over the channel is not a message.
+    Return *message* behind its length.
     """
-
-
-def encode(message: Message) -> bytes:
-    """
-    Return *message* as a frame.
-    """
-    try:
-        text = _ENCODER.encode(message)
-    except (TypeError, ValueError, RecursionError):
-        # A key that is no string, or something that contains itself.
-        text = _ENCODER.encode(_plain(message))
-    body = text.encode("utf-8", "surrogatepass")
+    body = encode(message, synchronous=synchronous)
     return _LENGTH.pack(len(body)) + body
 
 
-# Made here, as a fixture may put something else in the place of json.loads().
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=safe_repr)
-_DECODER = json.JSONDecoder()
+def send(fd: int, message: Message, *, synchronous: bool = False) -> None:
+    """
+    Send *message* by *fd*; it has left when this returns.
+
+    Raises:
+        OSError: As `write_all`.
+    """
+    write_all(fd, frame(message, synchronous=synchronous))
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -65,15 +64,87 @@ def write_all(fd: int, data: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-class Reader:
+class GuestChannel:
     """
-    Reads messages from the channel as their bytes arrive; linear in bytes.
+    The guest's end of the channel.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(
+        self, fd: int, gate: int, pid_on_host: int, signal_mask: set[int]
+    ) -> None:
+        self._fd = fd
+        self._file = os.fstat(fd)
+        self._gate = gate
+        self._owner = os.getpid()
+        #: The guest's process id outside.
+        self.pid_on_host = pid_on_host
+        self._signal_mask = signal_mask
+
+    def send(self, message: GuestMessage, *, synchronous: bool = False) -> str:
+        """
+        Send *message*; it has left when this returns.
+
+        Args:
+            message: The message.
+            synchronous: Whether to wait until the supervisor has acted on it.
+
+        Returns:
+            What the supervisor answers, if this waits.
+        """
+        if os.getpid() != self._owner or not self._is_open():
+            # A fork that the test made and that came back into pytest is no guest; and
+            # what is not the channel is not to be written to.
+            os._exit(1)
+        send(self._fd, message, synchronous=synchronous)
+        return self.wait() if synchronous else ""
+
+    def hand_on(self) -> None:
+        """
+        In a fork for which the guest waits: be the one who sends.
+        """
+        self._owner = os.getpid()
+
+    def _is_open(self) -> bool:
+        """
+        Say whether the descriptor is the channel still: a test may close all it has.
+        """
+        try:
+            return os.path.samestat(os.fstat(self._fd), self._file)
+        except OSError:
+            return False
+
+    def unblock_signals(self) -> None:
+        """
+        Have those signals come through that the supervisor has not blocked itself.
+        """
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
+
+    def wait(self) -> str:
+        """
+        Wait until the supervisor opens the gate, and return what it says.
+        """
+        head = os.read(self._gate, WORD_LENGTH.size)
+        if not head:
+            os._exit(1)
+        return os.read(self._gate, *WORD_LENGTH.unpack(head)).decode(
+            "utf-8", "surrogateescape"
+        )
+
+
+class Reader(Generic[_M]):
+    """
+    Reads messages from the channel as their bytes arrive; linear in bytes.
+
+    Args:
+        fd: The end of the channel that is read.
+        grammar: What may come over it.
+    """
+
+    def __init__(self, fd: int, grammar: Grammar[_M]) -> None:
         self.fd = fd
+        self._grammar = grammar
         #: Messages that have come and that no one has taken yet.
-        self.ready: deque[Message] = deque()
+        self.ready: deque[Envelope[_M]] = deque()
         self._chunks: list[bytes] = []
         self._size = 0
         self._wanted = _LENGTH.size
@@ -104,7 +175,7 @@ class Reader:
             start += self._wanted
             if self._in_body:
                 self._wanted, self._in_body = _LENGTH.size, False
-                self.ready.append(_decode(part))
+                self.ready.append(self._grammar.decode(part))
             else:
                 self._wanted, self._in_body = _LENGTH.unpack(part)[0], True
                 if self._wanted > _LONGEST:
@@ -121,33 +192,3 @@ class Reader:
         """
         if self._in_body and b"\0" in data:
             raise Garbled(f"less than a message of {self._wanted} bytes")
-
-
-def _decode(body: bytes) -> Message:
-    try:
-        message = _DECODER.decode(body.decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError) as error:
-        raise Garbled(f"no JSON ({ascii(str(error))[1:-1]})") from None
-    if not isinstance(message, dict):
-        raise Garbled(f"a JSON {type(message).__name__} and no object")
-    return message
-
-
-def _plain(value: object, depth: int = 0) -> object:
-    """
-    Return *value* made of what JSON can carry only.
-    """
-    if depth < _DEPTH:
-        if isinstance(value, dict):
-            return {
-                key if isinstance(key, str) else safe_repr(key): _plain(one, depth + 1)
-                for key, one in value.items()
-            }
-        if isinstance(value, list | tuple):
-            return [_plain(one, depth + 1) for one in value]
-    if isinstance(value, int) and value.bit_length() > _PLAIN_BITS:
-        # Python refuses to print an int of more than 4300 digits in decimal.
-        return hex(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return safe_repr(value)

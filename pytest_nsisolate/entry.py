@@ -20,89 +20,23 @@ from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate import linux, namespaces
-from pytest_nsisolate.channel import Message, encode, write_all
+from pytest_nsisolate.channel import GuestChannel, send
 from pytest_nsisolate.credentials import Credentials, Directory
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.interrupt import forget_key
+from pytest_nsisolate.messages import Broken, Done, EntryRefused
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.usage import Usage
 from pytest_nsisolate.user_namespace import UserNamespace
 
 #: How the process between tells the guest's pid and wait status, behind which comes
-#: its `Usage`; how long a word is.
+#: its `Usage`.
 NUMBER = struct.Struct("=i")
 
 
-class Outlet:
-    """
-    The guest's end of the channel.
-    """
-
-    def __init__(
-        self, fd: int, gate: int, pid_on_host: int, signal_mask: set[int]
-    ) -> None:
-        self._fd = fd
-        self._file = os.fstat(fd)
-        self._gate = gate
-        self._owner = os.getpid()
-        #: The guest's process id outside.
-        self.pid_on_host = pid_on_host
-        self._signal_mask = signal_mask
-
-    def send(self, message: Message, *, wait: bool = False) -> str:
-        """
-        Send *message*; it has left when this returns.
-
-        Args:
-            message: The message.
-            wait: Whether to wait until the supervisor has acted on it.
-
-        Returns:
-            What the supervisor answers, if this waits.
-        """
-        if os.getpid() != self._owner or not self._is_open():
-            # A fork that the test made and that came back into pytest is no guest; and
-            # what is not the channel is not to be written to.
-            os._exit(1)
-        write_all(self._fd, encode({**message, "wait": wait}))
-        return self.wait() if wait else ""
-
-    def hand_on(self) -> None:
-        """
-        In a fork for which the guest waits: be the one who sends.
-        """
-        self._owner = os.getpid()
-
-    def _is_open(self) -> bool:
-        """
-        Say whether the descriptor is the channel still: a test may close all it has.
-        """
-        try:
-            return os.path.samestat(os.fstat(self._fd), self._file)
-        except OSError:
-            return False
-
-    def unblock_signals(self) -> None:
-        """
-        Have those signals come through that the supervisor has not blocked itself.
-        """
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
-
-    def wait(self) -> str:
-        """
-        Wait until the supervisor opens the gate, and return what it says.
-        """
-        head = os.read(self._gate, NUMBER.size)
-        if not head:
-            os._exit(1)
-        return os.read(self._gate, *NUMBER.unpack(head)).decode(
-            "utf-8", "surrogateescape"
-        )
-
-
 #: What a guest does: gets its end of the channel, and what `Guest.let_go` said.
-Body: TypeAlias = Callable[[Outlet, str], None]
+Body: TypeAlias = Callable[[GuestChannel, str], None]
 
 
 class Entered(BaseException):
@@ -113,9 +47,9 @@ class Entered(BaseException):
     deep as ever. All signals are blocked.
     """
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, channel: GuestChannel) -> None:
         super().__init__()
-        self.outlet = outlet
+        self.channel = channel
 
     def live(self, body: Body) -> NoReturn:
         """
@@ -123,14 +57,12 @@ class Entered(BaseException):
         """
         code = 1
         try:
-            word = self.outlet.wait()
+            word = self.channel.wait()
             try:
-                body(self.outlet, word)
+                body(self.channel, word)
             except BaseException:  # noqa: BLE001 - told, and nothing comes after
-                self.outlet.send(
-                    {"kind": "broken", "traceback": traceback.format_exc()}
-                )
-            self.outlet.send({"kind": "done"})
+                self.channel.send(Broken(traceback=traceback.format_exc()))
+            self.channel.send(Done())
             code = 0
         finally:
             os._exit(code)
@@ -230,7 +162,7 @@ class Entry:
 
     def _become_guest(self, credentials: Credentials | None) -> NoReturn:
         try:
-            outlet = Outlet(
+            channel = GuestChannel(
                 self.channel, self.gate[0], _pid_in_proc(), self.signal_mask
             )
             os.close(self.gate[1])
@@ -241,13 +173,12 @@ class Entry:
             linux.set_parent_death_signal(signal.SIGKILL)
         except OSError as error:
             self._refuse(error, "a system call")
-        raise Entered(outlet)
+        raise Entered(channel)
 
     def _refuse(self, error: OSError, call: str) -> NoReturn:
         refused = Refused.from_os_error(error, call)
         try:
-            said = {"kind": "refused", "call": refused.call, "errno": refused.number}
-            write_all(self.channel, encode(said))
+            send(self.channel, EntryRefused(call=refused.call, errno=refused.number))
         finally:
             os._exit(1)
 

@@ -119,7 +119,7 @@ class SandboxFactory:
         inherited.set_environment(spec)
         # What pytest asks the supervisor for, as a live log, it asks for from inside.
         if self._guest is not None:
-            self._guest.outlet.hand_on()
+            self._guest.channel.hand_on()
 
     def _judge(self, place: tuple[str, int], box: Box, facts: Facts | None) -> None:
         """

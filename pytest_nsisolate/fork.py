@@ -12,6 +12,7 @@ from pytest_nsisolate.channel import Reader
 from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.guest import Guest
+from pytest_nsisolate.messages import OF_GUEST
 from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import os
@@ -70,7 +71,7 @@ def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
     return Guest(
         sandbox=sandbox,
         fork=forked,
-        inlet=Reader(read),
+        inlet=Reader(read, OF_GUEST),
         gate=gate_write,
     )
 

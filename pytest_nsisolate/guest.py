@@ -8,16 +8,25 @@ import contextlib
 import dataclasses
 import errno
 import signal
-from collections.abc import Callable
+from typing import Protocol
 
 from pytest_nsisolate import ending
 from pytest_nsisolate.audit import Facts
-from pytest_nsisolate.channel import Garbled, Message, Reader
+from pytest_nsisolate.channel import WORD_LENGTH, Reader
 from pytest_nsisolate.deadline import Deadline, expire
 from pytest_nsisolate.ending import Ending, Exited, Killed
 from pytest_nsisolate.entry import NUMBER
 from pytest_nsisolate.errors import Refused, Unlimited
 from pytest_nsisolate.interrupt import Interrupts
+from pytest_nsisolate.messages import (
+    Done,
+    EntryRefused,
+    Garbled,
+    GuestMessage,
+    LimitRefused,
+    Paused,
+    TestMessage,
+)
 from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.untouched import os, select, time
@@ -26,6 +35,17 @@ from pytest_nsisolate.untouched import os, select, time
 with contextlib.suppress(ImportError):
     import fcntl
     import termios
+
+
+class Hear(Protocol):
+    """
+    Acts on what a guest says of its test, and returns the answer, if it wants one.
+    """
+
+    def __call__(self, message: TestMessage, *, synchronous: bool) -> str | None:
+        """
+        Act on *message*, whose sender waits for that if it is *synchronous*.
+        """
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -37,7 +57,7 @@ class Guest:
     sandbox: Sandbox
     fork: GuestProcess
     """The process itself."""
-    inlet: Reader
+    inlet: Reader[GuestMessage]
     """The supervisor's end of the channel."""
     gate: int
     """Pipe on which the guest waits, inside, to be let go."""
@@ -80,7 +100,7 @@ class Guest:
             self.since = time.monotonic()
         try:
             # A path at most: it fits into the pipe.
-            os.write(self.gate, NUMBER.pack(len(data)) + data)
+            os.write(self.gate, WORD_LENGTH.pack(len(data)) + data)
             self.was_told = True
         except BrokenPipeError:
             return
@@ -97,7 +117,7 @@ class Guest:
 
     def talk(
         self,
-        hear: Callable[[Message], str | None],
+        hear: Hear,
         interrupts: Interrupts,
         deadline: Deadline | None = None,
         grace: float | None = None,
@@ -227,7 +247,7 @@ class Guest:
 
     def _listen(
         self,
-        hear: Callable[[Message], str | None],
+        hear: Hear,
         interrupts: Interrupts,
         deadline: Deadline,
     ) -> Ending | None:
@@ -261,7 +281,7 @@ class Guest:
             if deadline.limit is not None and deadline.is_over():
                 return expire(self.fork, self.sandbox, deadline.limit)
 
-    def _take_in(self, hear: Callable[[Message], str | None]) -> Ending | None:
+    def _take_in(self, hear: Hear) -> Ending | None:
         """
         Read once, and hand over what is whole then; as `_hear_all`.
         """
@@ -277,35 +297,31 @@ class Guest:
             return said
         return self._hear_all(hear)
 
-    def _hear_all(self, hear: Callable[[Message], str | None]) -> Ending | None:
+    def _hear_all(self, hear: Hear) -> Ending | None:
         """
         Hand over the messages that have come, and return the ending, if it was one.
         """
         while self.inlet.ready:
-            message = self.inlet.ready.popleft()
-            match message.get("kind"):
-                case "done":
+            envelope = self.inlet.ready.popleft()
+            match envelope.message:
+                case Done():
                     return ending.Finished()
-                case "over":
+                case Paused():
                     self.waits = True
                     return ending.Finished()
-                case "refused":
-                    if self.was_heard:
-                        raise Garbled("a refusal after other messages")
-                    return ending.NeverStarted(_refused(message))
-                case _:
+                case EntryRefused() as said:
+                    return self._never_started(Refused(said.call, said.errno))
+                case LimitRefused() as said:
+                    refused = Unlimited(said.what, said.why, said.fix)
+                    return self._never_started(refused)
+                case said:
                     self.was_heard = True
-                    answer = hear(message)
-                    if message.get("wait"):
+                    answer = hear(said, synchronous=envelope.synchronous)
+                    if envelope.synchronous:
                         self.let_go(answer or "-")
         return None
 
-
-def _refused(message: Message) -> Refused:
-    call, number = message.get("call"), message.get("errno")
-    if isinstance(call, str) and isinstance(number, int) and call.isprintable():
-        why, fix = message.get("why"), message.get("fix")
-        if isinstance(why, str) and isinstance(fix, str):
-            return Unlimited(call, why, fix)
-        return Refused(call, number)
-    raise Garbled("a refusal without a call and its errno")
+    def _never_started(self, refused: Refused) -> Ending:
+        if self.was_heard:
+            raise Garbled("a refusal after other messages")
+        return ending.NeverStarted(refused)

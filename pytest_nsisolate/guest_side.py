@@ -13,10 +13,11 @@ import warnings
 import pytest
 
 from pytest_nsisolate import breach, inherited, private, terminal
-from pytest_nsisolate.entry import Outlet
+from pytest_nsisolate.channel import GuestChannel
 from pytest_nsisolate.errors import Unlimited
+from pytest_nsisolate.events import interruption_to_message
 from pytest_nsisolate.isolation import Isolation, facts
-from pytest_nsisolate.notices import interruption_to_message
+from pytest_nsisolate.messages import Paused
 from pytest_nsisolate.output import flush
 from pytest_nsisolate.relay import Relay, properties
 from pytest_nsisolate.sandbox import Sandbox
@@ -31,7 +32,7 @@ class GuestSide:
 
     Args:
         item: The test, or the first of them.
-        outlet: Where to send what they report.
+        channel: Where to send what they report.
         relay: Sends what they report; it has taken over.
         sandbox: Where the guest is.
         is_shared: Whether tests share the guest.
@@ -40,14 +41,14 @@ class GuestSide:
     def __init__(
         self,
         item: pytest.Item,
-        outlet: Outlet,
+        channel: GuestChannel,
         relay: Relay,
         sandbox: Sandbox,
         *,
         is_shared: bool,
     ) -> None:
         #: The guest's end of the channel.
-        self.outlet = outlet
+        self.channel = channel
         self._item = item
         self._relay = relay
         self._sandbox = sandbox
@@ -57,9 +58,9 @@ class GuestSide:
         """
         Return what this process is isolated by.
         """
-        return facts(self._sandbox.namespaces, self.outlet.pid_on_host)
+        return facts(self._sandbox.namespaces, self.channel.pid_on_host)
 
-    def run(self, _: Outlet, word: str) -> None:
+    def run(self, _: GuestChannel, word: str) -> None:
         """
         Run what this guest is there for.
 
@@ -105,8 +106,8 @@ class GuestSide:
                 self._leave(item)
                 return
             flush(item.config)
-            self.outlet.send({"kind": "over"})
-            word = self.outlet.wait()
+            self.channel.send(Paused())
+            word = self.channel.wait()
         try:
             private.tear_down_rest(session)
         finally:
@@ -146,7 +147,7 @@ class GuestSide:
         try:
             breach.confine(item)
         except Unlimited as error:
-            self.outlet.send(breach.refusal(error))
+            self.channel.send(breach.refusal(error))
             return False
         return True
 
@@ -162,15 +163,15 @@ class GuestSide:
         session = item.session
         interrupted = False
         try:
-            self.outlet.unblock_signals()
+            self.channel.unblock_signals()
             with private.keeping(nextitem, kept):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             interrupted = True
             _end_session(session)
-            self.outlet.send(interruption_to_message(error))
+            self.channel.send(interruption_to_message(error))
         self._relay.send_payload()
-        self._relay.send_end(session, "at the end")
+        self._relay.send_end(session, before_teardown=False)
         return not interrupted
 
     def _leave(self, item: pytest.Item) -> None:

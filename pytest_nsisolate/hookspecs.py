@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_nsisolate.channel import Message
 from pytest_nsisolate.ending import Ending
 from pytest_nsisolate.leaks import Leaks
+from pytest_nsisolate.messages import Payload
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.usage import Usage
 
@@ -66,7 +66,7 @@ def pytest_nsisolate_enter(
 
 @pytest.hookspec
 def pytest_nsisolate_collect(
-    item: pytest.Item, report: pytest.TestReport | None, payload: Message
+    item: pytest.Item, report: pytest.TestReport | None, payload: Payload
 ) -> None:
     """
     Collect, in a guest, what is to be carried over.
@@ -86,7 +86,7 @@ def pytest_nsisolate_collect(
 
 
 @pytest.hookspec
-def pytest_nsisolate_hand_over(item: pytest.Item, payload: Message) -> None:
+def pytest_nsisolate_hand_over(item: pytest.Item, payload: Payload) -> None:
     """
     Hand over, in the supervisor, what was collected in a guest.
 

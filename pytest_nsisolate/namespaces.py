@@ -44,7 +44,7 @@ class Namespace:
         "privileged",
     )
 
-    def __init__(  # noqa: PLR0913 - a row of the table
+    def __init__(
         self,
         name: str,
         flag: int,

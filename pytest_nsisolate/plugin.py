@@ -100,7 +100,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return supervisor.run(item, nextitem) or None
     except Entered as entered:
         inside = entered.with_traceback(None)
-    guest = supervisor.become_guest(inside.outlet)
+    guest = supervisor.become_guest(inside.channel)
     item.config.stash[guest_side.key] = guest
     del item.config.stash[_supervisor]
     return inside.live(guest.run)

@@ -16,6 +16,7 @@ from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.fork import fork_guest
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.launching import Launcher, user_namespace_for
+from pytest_nsisolate.messages import TestMessage
 from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.user_namespace import UserNamespace
@@ -124,9 +125,7 @@ class Pool:
             with interrupts:
                 process = fork_guest(self._take(spec))
                 process.let_go()
-                ended = process.talk(
-                    lambda _: None, interrupts, Deadline(ANSWER_TIMEOUT)
-                )
+                ended = process.talk(_ignore, interrupts, Deadline(ANSWER_TIMEOUT))
         except LauncherGone:
             raise
         except Refused as error:
@@ -185,3 +184,9 @@ class Pool:
         if kind not in self._launchers:
             self._launchers[kind] = Launcher(kind)
         return self._launchers[kind]
+
+
+def _ignore(message: TestMessage, *, synchronous: bool) -> None:
+    """
+    Do nothing: the guest of a probe has no test.
+    """

@@ -15,11 +15,21 @@ import pluggy
 import pytest
 
 from pytest_nsisolate import builtin, terminal
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.channel import GuestChannel
 from pytest_nsisolate.crash_output import Remains
-from pytest_nsisolate.entry import Outlet
+from pytest_nsisolate.events import warning_to_message
 from pytest_nsisolate.inherited import flush_streams
-from pytest_nsisolate.notices import warning_to_message
+from pytest_nsisolate.messages import (
+    BasetempRequest,
+    DebuggerLeft,
+    FailureShown,
+    HandOver,
+    LiveLog,
+    Payload,
+    Restarted,
+    SessionEnd,
+    TerminalTaken,
+)
 from pytest_nsisolate.reports import report_to_message
 
 
@@ -41,8 +51,8 @@ class Relay:
         self.item: pytest.Item | None = None
         self.began = False
         #: Whether the test goes on only when its report has been passed on.
-        self.waits = True
-        self._outlet: Outlet | None = None
+        self.synchronous = True
+        self._channel: GuestChannel | None = None
         self._remains: Remains | None = None
         self._others: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
@@ -54,7 +64,9 @@ class Relay:
         In the supervisor, before the fork for *item*: get ready to be the only one.
         """
         # What others do with a report comes before what the test does next.
-        self.waits = self._is_direct or is_watched(item) or builtin.is_on_terminal(item)
+        self.synchronous = (
+            self._is_direct or is_watched(item) or builtin.is_on_terminal(item)
+        )
         manager = self._config.pluginmanager
         # A session counts its failures, which a test may ask it for.
         session = manager.get_plugin("session")
@@ -66,26 +78,31 @@ class Relay:
             }
 
     def take_over(
-        self, item: pytest.Item, outlet: Outlet, remains: Remains, *, is_shared: bool
+        self,
+        item: pytest.Item,
+        channel: GuestChannel,
+        remains: Remains,
+        *,
+        is_shared: bool,
     ) -> None:
         """
         In the guest of *item*: have these implementations called, and no others.
 
         Args:
             item: The test, or the first of those that share the guest.
-            outlet: Where to send what they report.
+            channel: Where to send what they report.
             remains: Where to note what a crash must not lose.
             is_shared: Whether other tests follow in this guest.
         """
-        self.item, self._outlet, self._remains = item, outlet, remains
-        self.waits = self.waits or is_shared
+        self.item, self._channel, self._remains = item, channel, remains
+        self.synchronous = self.synchronous or is_shared
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of a caller in a relay of its own.
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
                 setattr(hooks, name, caller)
         builtin.redirect_live_log(self._config, self._send_live_log)
         builtin.redirect_basetemp(
-            self._config, lambda: outlet.send({"kind": "basetemp"}, wait=True)
+            self._config, lambda: channel.send(BasetempRequest(), synchronous=True)
         )
 
     def begin(self, item: pytest.Item) -> None:
@@ -95,44 +112,42 @@ class Relay:
         self.item, self.began = item, False
 
     def _send_live_log(self, when: str | None, text: str | None) -> None:
-        if self._outlet is not None:
-            message: Message = {"kind": "live log", "when": when, "text": text}
-            self._outlet.send(message, wait=True)
+        if self._channel is not None:
+            self._channel.send(LiveLog(when=when, text=text), synchronous=True)
 
     def send_payload(self, report: pytest.TestReport | None = None) -> None:
         """
         Send what plugins want carried over before *report*, or without one by now.
         """
-        if self._outlet is None or self.item is None:
+        if self._channel is None or self.item is None:
             return
-        payload: Message = {}
+        payload: Payload = {}
         self.item.ihook.pytest_nsisolate_collect(
             item=self.item, report=report, payload=payload
         )
         if payload:
-            self._outlet.send({"kind": "payload", "payload": payload})
+            self._channel.send(HandOver(payload=payload))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
         self, item: pytest.Item
     ) -> Generator[None, object, object]:
-        if self._outlet is None:
+        if self._channel is None:
             self.filters = warnings.filters[:]
             item.stash[properties] = len(item.user_properties)
         return (yield)
 
-    def send_end(self, session: pytest.Session, when: str) -> None:
+    def send_end(self, session: pytest.Session, *, before_teardown: bool) -> None:
         """
         Tell that the session is to end, if it is.
         """
-        if self._outlet is not None and (session.shouldstop or session.shouldfail):
-            self._outlet.send(
-                {
-                    "kind": "session",
-                    "when": when,
-                    "shouldstop": session.shouldstop,
-                    "shouldfail": session.shouldfail,
-                }
+        if self._channel is not None and (session.shouldstop or session.shouldfail):
+            self._channel.send(
+                SessionEnd(
+                    before_teardown=before_teardown,
+                    shouldstop=session.shouldstop,
+                    shouldfail=session.shouldfail,
+                )
             )
 
     @pytest.hookimpl(tryfirst=True)
@@ -145,53 +160,53 @@ class Relay:
         self, item: pytest.Item
     ) -> Generator[None, object, object]:
         # Then all is torn down, in the supervisor too.
-        self.send_end(item.session, "before teardown")
+        self.send_end(item.session, before_teardown=True)
         try:
             return (yield)
         finally:
-            if self._outlet is not None:
+            if self._channel is not None:
                 # Of what the test made; elsewhere its turn comes some tests later.
                 gc.collect(1)
                 builtin.warn_of_unraisable(self._config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_exception_interact(self) -> None:
-        if self._outlet is not None and self._config.getoption("usepdb", False):
+        if self._channel is not None and self._config.getoption("usepdb", False):
             # The debugger shows this failure.
-            self._outlet.send({"kind": "shown"}, wait=True)
+            self._channel.send(FailureShown(), synchronous=True)
 
     def pytest_enter_pdb(self) -> None:
-        if self._outlet is not None:
+        if self._channel is not None:
             self.tell_of_terminal()
             terminal.take()
 
     def pytest_leave_pdb(self) -> None:
-        if self._outlet is not None:
-            self._outlet.send({"kind": "resumed"})
+        if self._channel is not None:
+            self._channel.send(DebuggerLeft())
 
     def tell_of_terminal(self) -> None:
         """
         Tell that the test takes the terminal.
         """
-        if self._outlet is not None:
-            self._outlet.send({"kind": "terminal"}, wait=True)
+        if self._channel is not None:
+            self._channel.send(TerminalTaken(), synchronous=True)
 
     def pytest_runtest_logstart(self) -> None:
         """
         Tell that the test begins again; the first time, the supervisor has seen to it.
         """
-        if self._outlet is not None:
+        if self._channel is not None:
             if self.began:
-                self._outlet.send({"kind": "again"}, wait=True)
+                self._channel.send(Restarted(), synchronous=True)
             self.began = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self._outlet is not None and self._remains is not None:
+        if self._channel is not None and self._remains is not None:
             # What the test has printed comes before what is printed on this report.
             flush_streams()
             self.send_payload(report)
             message = report_to_message(self._config, report)
-            self._outlet.send(message, wait=self.waits)
+            self._channel.send(message, synchronous=self.synchronous)
             self._remains.clear()
 
     def pytest_runtest_logfinish(self) -> None:
@@ -200,8 +215,8 @@ class Relay:
         """
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        if self._outlet is not None:
-            self._outlet.send(warning_to_message(warning_message))
+        if self._channel is not None:
+            self._channel.send(warning_to_message(warning_message))
 
 
 #: Hooks that the supervisor calls between the start of a test and that of the next.

@@ -11,8 +11,9 @@ from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 import pytest
 
-from pytest_nsisolate import grammar, private
-from pytest_nsisolate.channel import Garbled, Message
+from pytest_nsisolate import private
+from pytest_nsisolate.messages import Garbled, Report
+from pytest_nsisolate.report_schema import check_report
 
 _T = TypeVar("_T")
 
@@ -22,7 +23,7 @@ Phase: TypeAlias = Literal["setup", "call", "teardown"]
 _ANOTHER = "another error of teardown"
 
 
-def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Message:
+def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Report:
     """
     Return *report* as a message, by pytest's own serialisation.
 
@@ -37,14 +38,10 @@ def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Messa
         data = config.hook.pytest_report_to_serializable(
             config=config, report=_plain_copy(report)
         )
-    return {
-        "kind": "report",
-        "report": data,
-        "marked": _marked(config, report.longrepr),
-    }
+    return Report(report=data, marked=_marked(config, report.longrepr))
 
 
-def report_from_message(config: pytest.Config, message: Message) -> pytest.TestReport:
+def report_from_message(config: pytest.Config, message: Report) -> pytest.TestReport:
     """
     Return the report in *message*.
 
@@ -56,23 +53,22 @@ def report_from_message(config: pytest.Config, message: Message) -> pytest.TestR
     except Exception as error:  # noqa: BLE001 - whatever is wrong in there
         text = f"{type(error).__name__}: {error}"
         raise Garbled(f"no report ({ascii(text)[1:80]})") from None
-    grammar.check_report(config, report)
+    check_report(config, report)
     return report
 
 
-def _report_from_message(config: pytest.Config, message: Message) -> pytest.TestReport:
+def _report_from_message(config: pytest.Config, message: Report) -> pytest.TestReport:
     """
     Return the report in *message*, with the tuples that JSON has made lists of.
     """
-    data = message["report"]
+    data, marked = message.report, message.marked
     report = config.hook.pytest_report_from_serializable(config=config, data=data)
     assert report is not None
     report = cast("pytest.TestReport", report)
-    marked = message.get("marked")
-    if isinstance(marked, str):
+    if marked is not None:
         # What pytest asks of a longrepr is these two methods.
         report.longrepr = cast("str", _Drawn(str(report.longrepr), marked))
-    context = data.get("_subtest.context") if isinstance(data, dict) else None
+    context = cast("Any", data.get("_subtest.context"))
     if context is not None:
         # pytest takes the repr of these values once more when it reads them.
         object.__setattr__(cast("Any", report).context, "kwargs", context["kwargs"])
@@ -222,7 +218,7 @@ def _marked(config: pytest.Config, longrepr: object) -> str | None:
         return None
     try:
         return _draw(config, longrepr, colours=True)
-    except Exception:  # noqa: BLE001 - whatever a plugin's class raises
+    except Exception:  # noqa: BLE001 - whatever a plugin's attribute raises
         return None
 
 
@@ -248,7 +244,7 @@ def _as_tuple(value: _T) -> _T:
 def _plain_copy(report: pytest.TestReport) -> pytest.TestReport:
     try:
         text = str(report.longrepr) if report.longrepr is not None else None
-    except Exception as error:  # noqa: BLE001 - whatever a user's __str__ raises
+    except Exception as error:  # noqa: BLE001 - whatever is wrong in there
         text = f"<longrepr whose str() raises {type(error).__name__}>"
     return pytest.TestReport(
         nodeid=report.nodeid,

@@ -43,14 +43,12 @@ class Streams:
             for one, size in zip(self._buffers, self._sizes, strict=True)
         ]
 
-    def write(self, written: object) -> None:
+    def write(self, written: Written) -> None:
         """
         Write what a fork says it has *written*.
         """
-        if not isinstance(written, list):
-            return
         for buffer, data in zip(self._buffers, written, strict=False):
-            raw = base64.b64decode(str(data))
+            raw = base64.b64decode(data)
             buffer.seek(0, os.SEEK_END)
             if isinstance(buffer, io.StringIO):
                 buffer.write(raw.decode("utf-8", "surrogatepass"))

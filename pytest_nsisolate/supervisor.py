@@ -24,6 +24,7 @@ from pytest_nsisolate import (
 )
 from pytest_nsisolate.account import Account
 from pytest_nsisolate.borrowing import Borrowing
+from pytest_nsisolate.channel import GuestChannel
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.ending import (
     Ending,
@@ -33,7 +34,6 @@ from pytest_nsisolate.ending import (
     NeverStarted,
     TimedOut,
 )
-from pytest_nsisolate.entry import Outlet
 from pytest_nsisolate.errors import Explanation, Refused
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.guest_side import GuestSide
@@ -392,12 +392,12 @@ class Supervisor:
             self._account.tell(run, ended, guest)
         run.log_held()
 
-    def become_guest(self, outlet: Outlet) -> GuestSide:
+    def become_guest(self, channel: GuestChannel) -> GuestSide:
         """
         In a guest, whose fork has just gone in: return the object that takes over.
 
         Args:
-            outlet: The guest's end of the channel.
+            channel: The guest's end of the channel.
         """
         forking = self.scheduler.forking
         assert forking is not None
@@ -408,12 +408,12 @@ class Supervisor:
         crash_output.take_over()
         node = node_of(item)
         is_shared = node is not item
-        self._relay.take_over(item, outlet, crash_output, is_shared=is_shared)
+        self._relay.take_over(item, channel, crash_output, is_shared=is_shared)
         if is_shared:
             private.forget_within(node, self.borrowing.set_up_within(node))
         return GuestSide(
             item,
-            outlet,
+            channel,
             self._relay,
             forking.sandbox,
             is_shared=is_shared,

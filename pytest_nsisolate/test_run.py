@@ -9,13 +9,28 @@ from typing import cast
 
 import pytest
 
-from pytest_nsisolate import builtin, grammar, notices, private
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate import builtin, events, private
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.leaks import ATTRIBUTE, Leaks
-from pytest_nsisolate.order import Order
+from pytest_nsisolate.messages import (
+    BasetempRequest,
+    Broken,
+    DebuggerLeft,
+    FailureShown,
+    HandOver,
+    Interrupted,
+    LiveLog,
+    RecordedWarning,
+    Report,
+    Restarted,
+    SessionEnd,
+    TerminalTaken,
+    TestMessage,
+    assert_never,
+)
 from pytest_nsisolate.output import flush
+from pytest_nsisolate.report_schema import Order
 from pytest_nsisolate.reports import (
     Phase,
     append_section,
@@ -71,9 +86,9 @@ class TestRun:
         #: By phase that has been reported, whether it passed.
         self._passed: dict[str, bool] = {}
         #: What ends the session when this test is over.
-        self._end: Message | None = None
+        self._end: SessionEnd | None = None
         #: The KeyboardInterrupt or `pytest.exit` that ended the test.
-        self._interruption: Message | None = None
+        self._interruption: Interrupted | None = None
         #: Start of the phase that has no report yet, in seconds since the epoch.
         self._since = time.time()
         #: What the test left in its sandbox.
@@ -155,31 +170,52 @@ class TestRun:
         self._forked_before = guest.is_reused
         self.deadline = Deadline(timeout or None, guest.since)
 
-    def hear(self, message: Message) -> str | None:
+    def hear(self, message: TestMessage, *, synchronous: bool) -> str | None:
         """
         Act on *message*, and return the answer, if it wants one.
 
+        Args:
+            message: What the guest says.
+            synchronous: Whether the guest waits until this has acted on it.
+
         Raises:
-            Garbled: It is none that a guest sends.
+            Garbled: There is something in it that cannot be used.
         """
-        grammar.check(message)
-        match message["kind"]:
-            case "interrupted":
+        item = self.item
+        match message:
+            case Interrupted():
                 self._interruption = message
-            case "shown":
+            case FailureShown():
                 self._note_shown()
-            case "terminal":
+            case TerminalTaken():
                 self._give_terminal()
-            case "broken":
-                self.broken = str(message["traceback"])
-            case "basetemp":
-                return builtin.basetemp(self.item.config)
-            case "session" if message["when"] == "before teardown":
+            case Broken():
+                self.broken = message.traceback
+            case BasetempRequest():
+                return builtin.basetemp(item.config)
+            case SessionEnd(before_teardown=True):
                 self._stop_like(message)
-            case "session":
+            case SessionEnd():
                 self._end = message
+            case DebuggerLeft():
+                self.deadline.resume()
+            case Restarted():
+                self._begin_again()
+            case Report():
+                self._hear_report(report_from_message(item.config, message))
+                if synchronous:
+                    # What the guest prints next comes after what this has printed.
+                    flush(item.config)
+            case RecordedWarning():
+                events.show_warning(message)
+            case LiveLog():
+                builtin.show_live_log(item.config, message.when, message.text)
+            case HandOver():
+                item.ihook.pytest_nsisolate_hand_over(
+                    item=item, payload=message.payload
+                )
             case _:
-                self._pass_on(message)
+                assert_never(message)
         return None
 
     def log(self, report: pytest.TestReport) -> None:
@@ -300,7 +336,7 @@ class TestRun:
         """
         if self._interruption is not None:
             self.log_held()
-            notices.raise_interruption(self._interruption)
+            events.raise_interruption(self._interruption)
 
     def stop_session(self) -> None:
         """
@@ -308,33 +344,6 @@ class TestRun:
         """
         if self._end is not None:
             self._stop_like(self._end)
-
-    def _pass_on(self, message: Message) -> None:
-        """
-        Pass on what is meant for pytest and its plugins.
-        """
-        match message["kind"]:
-            case "again":
-                self._begin_again()
-            case "resumed":
-                self.deadline.resume()
-            case "report":
-                self._hear_report(report_from_message(self.item.config, message))
-                if message.get("wait"):
-                    # What the guest prints next comes after what this has printed.
-                    flush(self.item.config)
-            case "warning":
-                notices.show_warning(message)
-            case "live log":
-                builtin.show_live_log(
-                    self.item.config,
-                    cast("str | None", message["when"]),
-                    cast("str | None", message["text"]),
-                )
-            case "payload":
-                self.item.ihook.pytest_nsisolate_hand_over(
-                    item=self.item, payload=message["payload"]
-                )
 
     def _hear_report(self, report: pytest.TestReport) -> None:
         # More after a teardown: the test runs again.
@@ -390,10 +399,10 @@ class TestRun:
         self.item.ihook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
         self.item.ihook.pytest_runtest_logstart(nodeid=nodeid, location=location)
 
-    def _stop_like(self, message: Message) -> None:
+    def _stop_like(self, end: SessionEnd) -> None:
         session = self.item.session
         # What this process has found out itself counts what failed outside, too.
-        if message["shouldstop"] and not session.shouldstop:
-            session.shouldstop = cast("str", message["shouldstop"])
-        if message["shouldfail"] and not session.shouldfail:
-            session.shouldfail = cast("str", message["shouldfail"])
+        if end.shouldstop and not session.shouldstop:
+            session.shouldstop = cast("str", end.shouldstop)
+        if end.shouldfail and not session.shouldfail:
+            session.shouldfail = cast("str", end.shouldfail)

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 
-from pytest_nsisolate.channel import Garbled
 from pytest_nsisolate.ending import Exited, Killed, TimedOut
 from pytest_nsisolate.errors import BoxError, Explanation, Refused, safe_repr
+from pytest_nsisolate.messages import Garbled
 
 
 class DidNotFinish(BoxError):

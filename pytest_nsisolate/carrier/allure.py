@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "allure"
 
@@ -115,7 +115,7 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
-        self, report: pytest.TestReport | None, payload: Message
+        self, report: pytest.TestReport | None, payload: Payload
     ) -> None:
         result, self._result = self._result, None
         if report is None and result is not None:
@@ -128,7 +128,7 @@ class Carrier:
             payload[_NAME] = [attr.asdict(result), cast("list[object]", used)]
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, payload: Message) -> None:
+    def pytest_nsisolate_hand_over(self, payload: Payload) -> None:
         if _NAME not in payload:
             return
         fields, used = cast("tuple[dict[str, Any], list[str]]", payload[_NAME])

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "bdd"
 
@@ -28,7 +28,7 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
-        self, report: pytest.TestReport | None, payload: Message
+        self, report: pytest.TestReport | None, payload: Payload
     ) -> None:
         module = _module()
         if module is None or report is None:
@@ -38,7 +38,7 @@ class Carrier:
             payload[_NAME] = [report.when, context.scenario, context.name]
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Message) -> None:
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
         if _NAME in payload:
             when, *context = cast("list[Any]", payload[_NAME])
             self._coming[item.nodeid, when] = context

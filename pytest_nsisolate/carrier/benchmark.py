@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "benchmark"
 
@@ -35,7 +35,7 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
-        self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Payload
     ) -> None:
         made = _benchmarks(item.config)[self._known :] if report is None else []
         self._known += len(made)
@@ -43,8 +43,8 @@ class Carrier:
             payload[_NAME] = [_to_message(one) for one in made]
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Message) -> None:
-        for message in cast("list[Message]", payload.get(_NAME, [])):
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
+        for message in cast("list[Payload]", payload.get(_NAME, [])):
             _benchmarks(item.config).append(_from_message(item, message))
 
 
@@ -56,7 +56,7 @@ def _benchmarks(config: pytest.Config) -> list[Any]:
     return [] if session is None else cast("list[Any]", session.benchmarks)
 
 
-def _to_message(made: Any) -> Message:
+def _to_message(made: Any) -> Payload:
     profile = made.cprofile_stats
     return {
         "group": made.group,
@@ -71,7 +71,7 @@ def _to_message(made: Any) -> Message:
     }
 
 
-def _from_message(item: pytest.Item, message: Message) -> Any:
+def _from_message(item: pytest.Item, message: Payload) -> Any:
     callspec = getattr(item, "callspec", None)
     fixture = types.SimpleNamespace(
         name=item.name,

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, cast
 
 import pytest
 
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "coverage"
 
@@ -114,7 +114,7 @@ class Carrier:
         self._data._pid = None
 
     @pytest.hookimpl
-    def pytest_nsisolate_collect(self, payload: Message) -> None:
+    def pytest_nsisolate_collect(self, payload: Payload) -> None:
         if self._collector is not None:
             self._collector.flush_data()
             pages, tracers = self._notebook.take()
@@ -122,7 +122,7 @@ class Carrier:
                 payload[_NAME] = [pages, tracers]
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, payload: Message) -> None:
+    def pytest_nsisolate_hand_over(self, payload: Payload) -> None:
         if _NAME not in payload:
             return
         if self._collector is None:

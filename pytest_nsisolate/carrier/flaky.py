@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "flaky"
 
@@ -29,7 +29,7 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
-        self, report: pytest.TestReport | None, payload: Message
+        self, report: pytest.TestReport | None, payload: Payload
     ) -> None:
         # There since 3.0: whether there is to be a report at all.
         if report is None and _plugin()._had_flaky_tests:
@@ -38,7 +38,7 @@ class Carrier:
             self._known = len(text)
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, payload: Message) -> None:
+    def pytest_nsisolate_hand_over(self, payload: Payload) -> None:
         text = payload.get(_NAME)
         if isinstance(text, str):
             _plugin()._had_flaky_tests = True

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "inline_snapshot"
 
@@ -42,7 +42,7 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
-        self, report: pytest.TestReport | None, payload: Message
+        self, report: pytest.TestReport | None, payload: Payload
     ) -> None:
         state = _state()
         if report is None and state is not None and state.active:
@@ -53,7 +53,7 @@ class Carrier:
                 payload[_NAME] = [self._guest, told, problems]
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, payload: Message) -> None:
+    def pytest_nsisolate_hand_over(self, payload: Payload) -> None:
         if _NAME not in payload:
             return
         state = _state()

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from pytest_nsisolate import builtin
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "junitxml"
 
@@ -27,7 +27,7 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
-        self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Payload
     ) -> None:
         if report is None:
             attributes, properties = builtin.take_xml_additions(item)
@@ -35,7 +35,7 @@ class Carrier:
                 payload[_NAME] = [attributes, properties]
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Message) -> None:
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
         if _NAME in payload:
             attributes, properties = cast(
                 "tuple[dict[str, str], list[tuple[str, str]]]", payload[_NAME]

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "rerunfailures"
 
@@ -57,9 +57,9 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
-        self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Payload
     ) -> None:
-        notes: Message = {name: getattr(item, name, {}) for name in _NOTES}
+        notes: Payload = {name: getattr(item, name, {}) for name in _NOTES}
         if report is None:
             plugin = _plugin()
             failures = plugin._get_reruns_condition_failures(item)
@@ -70,7 +70,7 @@ class Carrier:
         payload[_NAME] = notes
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Message) -> None:
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
         notes: Any = payload.get(_NAME)
         if notes is None:
             return

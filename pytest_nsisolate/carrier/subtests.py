@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_nsisolate import builtin
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "subtests"
 
@@ -22,13 +22,13 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
-        self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Payload
     ) -> None:
         if report is not None and (failed := builtin.failed_subtests(item)):
             payload[_NAME] = failed
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Message) -> None:
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
         failed = payload.get(_NAME)
         if isinstance(failed, int):
             builtin.set_failed_subtests(item, failed)

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_nsisolate import builtin
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Payload
 
 _NAME = "syrupy"
 
@@ -39,7 +39,7 @@ class Carrier:
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
-        self, item: pytest.Item, report: pytest.TestReport | None, payload: Message
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Payload
     ) -> None:
         session = _session(item)
         if session is None or report is not None:
@@ -55,7 +55,7 @@ class Carrier:
             }
 
     @pytest.hookimpl
-    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Message) -> None:
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
         if _NAME not in payload:
             return
         message = cast("dict[str, Any]", payload[_NAME])

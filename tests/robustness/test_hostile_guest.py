@@ -72,7 +72,7 @@ from tools import frame, ours, say, shout
     frame(b'{"kind": ["report"]}'),
     frame(b'{"kind": "warning"}'),
     frame(b'{"kind": "refused", "call": "mount()", "errno": 1}'),
-    frame(b'{"kind": "basetemp", "wait": true}') * 20_000,
+    frame(b'{"kind": "basetemp", "synchronous": true}') * 20_000,
 ], ids=["text", "huge", "long", "empty", "nul", "utf-8", "list", "deep", "report",
         "kind", "warning", "refused", "questions"])
 def test_garbled(data):
@@ -84,7 +84,7 @@ def test_done():
 
 @pytest.mark.isolated
 def test_passed_and_failed():
-    say(kind="done", wait=True)
+    say(kind="done", synchronous=True)
     assert False
 
 @pytest.mark.isolated

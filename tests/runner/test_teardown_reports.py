@@ -248,7 +248,7 @@ def test_any_order(pytester: pytest.Pytester) -> None:
                 longrepr=None if outcome == "passed" else text,
                 when=when,
             )
-            run.hear({**report_to_message(config, report), "wait": False})
+            run.hear(report_to_message(config, report), synchronous=False)
         if crashes:
             texts.append("crashed")
             run.borrow(Borrowing().set_up(item))

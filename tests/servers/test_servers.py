@@ -183,7 +183,7 @@ def meet(space: Path) -> Iterator[Callable[[int], None]]:
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_at_once(  # noqa: PLR0913, PLR0917 - fixtures
+def test_at_once(  # noqa: PLR0917 - fixtures
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
     servers: str,

@@ -4,7 +4,6 @@ A million frames that no guest has sent, and some thousand from guests that have
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 
@@ -13,15 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_nsisolate.channel import encode
-
 RunPytest = Callable[..., pytest.RunResult]
 
 FRAMES = 1_000_000
 
 #: JSON of any shape, with the words that mean something to the supervisor among it.
 WORDS = st.sampled_from(
-    ["kind", "report", "$report_type", "TestReport", "wait", "done", "when", "outcome"]
+    [
+        "kind",
+        "report",
+        "$report_type",
+        "TestReport",
+        "synchronous",
+        "done",
+        "over",
+        "when",
+        "outcome",
+        "marked",
+        "terminal",
+        "refused",
+    ]
 )
 TEXT = WORDS | st.text()
 VALUES = st.recursive(
@@ -35,7 +45,7 @@ def test_in_process(pytester: pytest.Pytester) -> None:
     """
     A million frames of mutated conversations are heard without an error.
     """
-    seed = secrets.randbits(32)
+    seed = fuzzing.new_seed()
     item = pytester.getitem("def test_func(): pass")
     begin = time.monotonic()
     green = fuzzing.try_many(item, FRAMES, seed)
@@ -58,7 +68,7 @@ def test_any_json(pytester: pytest.Pytester) -> None:
         """
         Have the supervisor hear *messages*.
         """
-        assert not listener.hear([encode(one) for one in messages])
+        assert not listener.hear([fuzzing.frame_of(one) for one in messages])
 
     hear()
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from pytest_nsisolate.channel import Garbled, Reader, encode
+from pytest_nsisolate import messages
+from pytest_nsisolate.channel import Reader
 from pytest_nsisolate.ending import Finished
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.process import GuestProcess
@@ -33,36 +34,52 @@ VALUES: list[Any] = [
     *([], [1], [[]], ["a", 1, "b"], {}, {"a": 1}, {"": {"": {}}}),
 ]
 
-#: One of each kind besides reports.
-OTHERS: list[dict[str, Any]] = [
-    {"kind": "again"},
-    {"kind": "basetemp", "wait": True},
-    {"kind": "broken", "traceback": "Traceback"},
-    {"kind": "live log", "when": "call", "text": "INFO x"},
-    {"kind": "payload", "payload": {}},
-    {"kind": "refused", "call": "mount()", "errno": 1},
-    {"kind": "session", "when": "at the end", "shouldstop": "x", "shouldfail": False},
-    {"kind": "shown"},
-    {"kind": "terminal"},
-    {
-        "kind": "interrupted",
-        "exit": False,
-        "text": "",
-        "returncode": None,
-        "filename": "test_it.py",
-        "lineno": 3,
-    },
-    {
-        "kind": "warning",
-        "text": "careful",
-        "module": "builtins",
-        "category": "UserWarning",
-        "filename": "test_it.py",
-        "lineno": 1,
-        "line": None,
-        "sourced": True,
-    },
+#: One of each type besides reports.
+OTHERS: list[messages.GuestMessage] = [
+    messages.Restarted(),
+    messages.BasetempRequest(),
+    messages.Broken(traceback="Traceback"),
+    messages.LiveLog(when="call", text="INFO x"),
+    messages.HandOver(payload={}),
+    messages.EntryRefused(call="mount()", errno=1),
+    messages.LimitRefused(what="no limit nproc", why="it is so", fix="none"),
+    messages.SessionEnd(before_teardown=False, shouldstop="x", shouldfail=False),
+    messages.FailureShown(),
+    messages.TerminalTaken(),
+    messages.DebuggerLeft(),
+    messages.Done(),
+    messages.Paused(),
+    messages.Interrupted(
+        exit=False, text="", returncode=None, filename="test_it.py", lineno=3
+    ),
+    messages.RecordedWarning(
+        text="careful",
+        module="builtins",
+        category="UserWarning",
+        filename="test_it.py",
+        lineno=1,
+        line=None,
+        sourced=True,
+    ),
 ]
+
+
+def fields_of(
+    message: messages.Message, *, synchronous: bool = False
+) -> dict[str, Any]:
+    """
+    Return *message* as the JSON object that it travels as.
+    """
+    fields = json.loads(messages.encode(message, synchronous=synchronous))
+    return {**fields, "synchronous": synchronous}
+
+
+def frame_of(fields: dict[str, Any]) -> bytes:
+    """
+    Return *fields*, of a message or of none, as they would travel.
+    """
+    body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return struct.pack(">Q", len(body)) + body
 
 
 def conversation(item: pytest.Item, *, passes: bool) -> list[dict[str, Any]]:
@@ -76,15 +93,21 @@ def conversation(item: pytest.Item, *, passes: bool) -> list[dict[str, Any]]:
         """
         assert passes, "with a traceback"
 
-    messages = []
+    told = []
     for when in ("setup", "call", "teardown"):
         body = call if when == "call" else lambda: None
         info = pytest.CallInfo.from_call(body, when=when)
         report = item.ihook.pytest_runtest_makereport(item=item, call=info)
         report.sections = [("Captured stdout call", "printed\n")]
-        message = json.loads(encode(report_to_message(item.config, report))[8:])
-        messages.append({**message, "wait": False})
-    return [*messages, {"kind": "done", "wait": False}]
+        told.append(fields_of(report_to_message(item.config, report)))
+    return [*told, fields_of(messages.Done())]
+
+
+def new_seed() -> int:
+    """
+    Return the seed that NSISOLATE_SEED gives, or a new one.
+    """
+    return int(os.environ.get("NSISOLATE_SEED") or secrets.randbits(32))
 
 
 class Mutator:
@@ -98,21 +121,22 @@ class Mutator:
 
     def __init__(self, seed: int, *without: str) -> None:
         self._random = random.Random(seed)  # noqa: S311 - no secret
-        self._others = [one for one in OTHERS if one["kind"] not in without]
+        others = [fields_of(one, synchronous=True) for one in OTHERS]
+        self._others = [one for one in others if one["kind"] not in without]
 
-    def frames(self, messages: list[dict[str, Any]]) -> list[bytes]:
+    def frames(self, told: list[dict[str, Any]]) -> list[bytes]:
         """
-        Return *messages* as frames, with one to three things wrong.
+        Return *told* as frames, with one to three things wrong.
         """
         some = self._random
-        talk = copy.deepcopy(messages)
+        talk = copy.deepcopy(told)
         if some.random() < 0.5:
-            talk.insert(
-                some.randrange(len(talk)), copy.deepcopy(some.choice(self._others))
-            )
+            other = copy.deepcopy(some.choice(self._others))
+            other["synchronous"] = some.random() < 0.5
+            talk.insert(some.randrange(len(talk)), other)
         for _ in range(some.randint(0, 2)):
             some.choice([self._drop, self._repeat, self._swap, self._spoil])(talk)
-        frames = [encode(message) for message in talk]
+        frames = [frame_of(fields) for fields in talk]
         if frames and some.random() < 0.3:
             place = some.randrange(len(frames))
             frames[place] = self._break(frames[place])
@@ -148,6 +172,8 @@ class Mutator:
         inside, key = self._random.choice(places)
         if isinstance(inside, dict) and self._random.random() < 0.2:
             del inside[key]
+        elif isinstance(inside, dict) and self._random.random() < 0.1:
+            inside["unknown"] = copy.deepcopy(self._random.choice(VALUES))
         else:
             inside[key] = copy.deepcopy(self._random.choice(VALUES))
 
@@ -205,13 +231,13 @@ class Listener:
         guest = Guest(
             sandbox=sandbox,
             fork=GuestProcess(pid=-1, pidfd=-1, status=None),
-            inlet=Reader(read),
+            inlet=Reader(read, messages.OF_GUEST),
             gate=gate,
         )
         try:
             os.write(write, b"".join(frames))
             said = guest._take_in(run.hear)
-        except Garbled as garbled:
+        except messages.Garbled as garbled:
             if not str(garbled).isprintable():
                 pytest.fail(f"{garbled!r} is no line")
             return False
@@ -238,7 +264,7 @@ def try_many(item: pytest.Item, frames_in_all: int, seed: int) -> int:
     mutator, listener, heard, green = Mutator(seed), Listener(item), 0, 0
     base = {passes: conversation(item, passes=passes) for passes in (True, False)}
     whole = {
-        passes: {encode(one) for one in talk if one["kind"] == "report"}
+        passes: {frame_of(one) for one in talk if one["kind"] == "report"}
         for passes, talk in base.items()
     }
     while heard < frames_in_all:
@@ -312,7 +338,7 @@ def run_mutated(
     """
     Run *number* tests that write mutated conversations to their channels.
     """
-    seed = secrets.randbits(32)
+    seed = new_seed()
     source = MUTATED.replace("NUMBER", str(number)).replace("SEED", str(seed))
     pytester.makepyfile(test_mutated=source)
     pytester.syspathinsert(Path(__file__).parent)

@@ -1,5 +1,5 @@
 """
-Warnings, and what ends a session, on their way from guest to supervisor.
+Warnings and interruptions, as messages from a guest and back.
 """
 
 from __future__ import annotations
@@ -8,53 +8,50 @@ import os
 import sys
 import warnings
 from types import TracebackType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import pytest
 
-from pytest_nsisolate.channel import Message
+from pytest_nsisolate.messages import Interrupted, RecordedWarning
 
 
-def warning_to_message(warning: warnings.WarningMessage) -> Message:
+def warning_to_message(warning: warnings.WarningMessage) -> RecordedWarning:
     """
     Return *warning* as a message: its text, category and place.
     """
     category = warning.category
-    return {
-        "kind": "warning",
-        "text": str(warning.message),
-        "module": category.__module__,
-        "category": category.__qualname__,
-        "filename": warning.filename,
-        "lineno": warning.lineno,
-        "line": warning.line,
-        "sourced": warning.source is not None,
-    }
+    return RecordedWarning(
+        text=str(warning.message),
+        module=category.__module__,
+        category=category.__qualname__,
+        filename=warning.filename,
+        lineno=warning.lineno,
+        line=warning.line,
+        sourced=warning.source is not None,
+    )
 
 
-def show_warning(message: Message) -> None:
+def show_warning(message: RecordedWarning) -> None:
     """
     Show the warning in *message* to whoever records warnings now, which is pytest.
 
     Its object is a `Warning` of the same category where that can be found and made
     from its text, else one of that name.
     """
-    name = str(message["category"])
-    category = _find_category(str(message["module"]), name)
+    name, text = message.category, message.text
+    category = _find_category(message.module, name)
     if category is None:
-        attributes = {"__module__": message["module"], "__qualname__": name}
+        attributes = {"__module__": message.module, "__qualname__": name}
         category = type(name.rpartition(".")[2], (Warning,), attributes)
-    text = str(message["text"])
     try:
         instance = category(text)
     except Exception:  # noqa: BLE001 - a category with a signature of its own
         instance = Warning(text)
     if str(instance) != text:
         instance = Warning(text)
-    filename, lineno = str(message["filename"]), cast("int", message["lineno"])
-    if not message["sourced"]:
-        line = cast("str | None", message["line"])
-        warnings.showwarning(instance, category, filename, lineno, line=line)
+    filename, lineno = message.filename, message.lineno
+    if not message.sourced:
+        warnings.showwarning(instance, category, filename, lineno, line=message.line)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -69,19 +66,19 @@ def _find_category(module: str, qualname: str) -> type[Warning] | None:
     return found if isinstance(found, type) and issubclass(found, Warning) else None
 
 
-def interruption_to_message(error: BaseException) -> Message:
+def interruption_to_message(error: BaseException) -> Interrupted:
     """
     Return *error*, which ends the session, as a message: what and where.
     """
-    place = _innermost(error.__traceback__)
-    return {
-        "kind": "interrupted",
-        "exit": isinstance(error, pytest.exit.Exception),
-        "text": str(getattr(error, "msg", error)),
-        "returncode": getattr(error, "returncode", None),
-        "filename": place[0],
-        "lineno": place[1],
-    }
+    filename, lineno = _innermost(error.__traceback__)
+    returncode = getattr(error, "returncode", None)
+    return Interrupted(
+        exit=isinstance(error, pytest.exit.Exception),
+        text=str(getattr(error, "msg", error)),
+        returncode=int(returncode) if isinstance(returncode, bool) else returncode,
+        filename=filename,
+        lineno=lineno,
+    )
 
 
 def _innermost(trace: TracebackType | None) -> tuple[str, int]:
@@ -93,18 +90,15 @@ def _innermost(trace: TracebackType | None) -> tuple[str, int]:
     return filename, lineno
 
 
-def raise_interruption(message: Message) -> NoReturn:
+def raise_interruption(message: Interrupted) -> NoReturn:
     """
     Raise what *message* says has ended the session in a guest, as if from there.
     """
-    text = str(message["text"])
-    if message["exit"]:
-        pytest.exit(text, returncode=cast("int | None", message["returncode"]))
-    _raise_at(
-        KeyboardInterrupt(*([text] if text else [])),
-        str(message["filename"]),
-        cast("int", message["lineno"]),
-    )
+    text = message.text
+    if message.exit:
+        pytest.exit(text, returncode=message.returncode)
+    error = KeyboardInterrupt(*([text] if text else []))
+    _raise_at(error, message.filename, message.lineno)
 
 
 def _raise_at(error: BaseException, filename: str, lineno: int) -> NoReturn:

@@ -1,5 +1,5 @@
 """
-What every test here may use.
+Fixtures for all tests.
 """
 
 from __future__ import annotations

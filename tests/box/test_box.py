@@ -1,5 +1,5 @@
 """
-Boxes: what is in them, their end, and what is left.
+The life of a box: what is in it, how it ends, and what it leaves.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Processes in a box, by `subprocess.Popen`.
+Processes that a box starts with `subprocess.Popen`.
 """
 
 from __future__ import annotations

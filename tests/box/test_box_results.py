@@ -1,5 +1,5 @@
 """
-What comes back of a function that was called in a box.
+Values and exceptions that come back from a function called in a box.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A function in a box: where it runs, how it ends, what it prints.
+Functions called in a box: where they run, how they end, and what they print.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Two boxes on a wire.
+Network links between boxes.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The fixtures `sandbox_factory`: their scopes, isolated tests, leaks, and the end.
+The fixture `sandbox_factory`: scopes, isolated tests, leaks, and the end.
 """
 
 from __future__ import annotations

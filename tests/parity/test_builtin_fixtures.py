@@ -1,5 +1,5 @@
 """
-pytest's own fixtures, and log files, work as without isolation.
+pytest's own fixtures and log files, as without isolation.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What one session, or one test, leaves to the next one in the cache is the same.
+The cache of pytest: what one session or test leaves in it for the next.
 """
 
 from __future__ import annotations

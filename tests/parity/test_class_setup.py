@@ -1,5 +1,5 @@
 """
-What classes of tests set up is set up as often as without isolation.
+Setup and teardown of test classes, as without isolation.
 """
 
 from __future__ import annotations

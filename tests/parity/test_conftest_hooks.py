@@ -1,5 +1,5 @@
 """
-Hooks of conftest files are called as they are without isolation.
+Hooks of conftest files, called as without isolation.
 """
 
 from __future__ import annotations

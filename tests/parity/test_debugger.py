@@ -1,5 +1,5 @@
 """
-pdb on a real terminal, plain and isolated, and the two screens compared.
+pdb on a real terminal, compared between a plain and an isolated run.
 """
 
 from __future__ import annotations

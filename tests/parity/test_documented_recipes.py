@@ -1,5 +1,5 @@
 """
-The recipes for conftest files in pytest's documentation do what they are for.
+The recipes for conftest files in pytest's documentation, with isolated tests.
 """
 
 from __future__ import annotations

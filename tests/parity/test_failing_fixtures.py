@@ -1,5 +1,5 @@
 """
-Fixtures that fail are reported as without isolation.
+Reports of fixtures that fail, as without isolation.
 """
 
 from __future__ import annotations

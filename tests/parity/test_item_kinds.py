@@ -1,5 +1,5 @@
 """
-Items that are not functions are isolated as well.
+Isolation of items that are not functions: unittest, doctests and custom items.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The JUnit XML file says the same as without isolation.
+The JUnit XML file, the same as without isolation.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a test prints and logs is seen as it is without isolation.
+Printed and logged output, shown as without isolation.
 """
 
 from __future__ import annotations

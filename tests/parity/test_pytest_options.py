@@ -1,5 +1,5 @@
 """
-The options that choose, order and show tests do so as without isolation.
+Options of pytest that choose, order and show tests, as without isolation.
 """
 
 from __future__ import annotations

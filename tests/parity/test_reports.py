@@ -1,5 +1,5 @@
 """
-What is seen of an isolated test is what is seen of it without isolation.
+Reports of tests, the same as without isolation.
 """
 
 from __future__ import annotations

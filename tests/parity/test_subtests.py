@@ -1,5 +1,5 @@
 """
-Subtests, those of pytest and of `unittest`, are reported as they are without isolation.
+Subtests of pytest and of `unittest`, reported as without isolation.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-pytest on a real terminal, plain and isolated, and the two screens compared.
+The screen of a real terminal, compared between a plain and an isolated run.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Temporary directories are made, numbered and kept as without isolation.
+Temporary directories: made, numbered and kept as without isolation.
 """
 
 from __future__ import annotations

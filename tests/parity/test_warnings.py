@@ -1,5 +1,5 @@
 """
-What a test warns of is counted, grouped, located and filtered as without isolation.
+Warnings: counted, grouped, located and filtered as without isolation.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A bad marker is an error of its test, with file and line; the other tests run.
+Bad markers: an error of their test, with file and line; other tests run.
 """
 
 from __future__ import annotations

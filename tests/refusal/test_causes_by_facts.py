@@ -1,5 +1,5 @@
 """
-The reasons that this machine cannot have: told by their facts, with their remedies.
+Causes of a refusal that this machine cannot have, found from made-up facts.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Kinds of container: each is told by a fact of its own and has its own remedy.
+Causes of a refusal in each kind of container, and the fix for that kind.
 """
 
 from __future__ import annotations

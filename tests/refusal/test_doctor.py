@@ -1,5 +1,5 @@
 """
-The doctor: what it says where isolation is to be had, and where something is refused.
+The doctor: what it prints where isolation works and where it is refused.
 """
 
 from __future__ import annotations

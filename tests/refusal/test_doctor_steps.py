@@ -1,5 +1,5 @@
 """
-The steps that the doctor tries: each in a process that is gone when it is told.
+The steps that the doctor tries, each in a process that is gone afterwards.
 """
 
 from __future__ import annotations

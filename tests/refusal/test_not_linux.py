@@ -1,5 +1,5 @@
 """
-Machines without namespaces: the plugin is there, and says what it cannot do.
+Systems without namespaces: the plugin loads and says what it cannot do.
 """
 
 from __future__ import annotations

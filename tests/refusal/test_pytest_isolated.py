@@ -1,5 +1,5 @@
 """
-pytest-isolated, which owns a marker of the same name, next to this plugin.
+pytest-isolated, which owns a marker of the same name, beside this plugin.
 """
 
 from __future__ import annotations

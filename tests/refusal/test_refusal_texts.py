@@ -1,5 +1,5 @@
 """
-Every text that a user reads when something is wrong.
+The texts that explain a refusal in three lines.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A limit that cannot hold is an error of its test, and no limit at all on the host.
+Limits that cannot be set: an error of their test, and ignored on the host.
 """
 
 from __future__ import annotations

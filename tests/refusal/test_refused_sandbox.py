@@ -1,5 +1,5 @@
 """
-Where a sandbox cannot be had: what, why and fix, and never green on the host.
+Sandboxes that cannot be had: what, why and fix, and never green on the host.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-How a guest may end: always a failure that names the ending, and pytest goes on.
+Tests that crash or end their process: a failure that names the ending.
 """
 
 from __future__ import annotations

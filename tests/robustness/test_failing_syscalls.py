@@ -1,5 +1,5 @@
 """
-System calls of the set-up that fail, one at a time: three lines, and nothing stays.
+System calls of the setup that fail, one at a time: three lines, nothing left.
 """
 
 from __future__ import annotations

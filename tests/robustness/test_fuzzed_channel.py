@@ -1,5 +1,5 @@
 """
-Frames that no guest has sent: the supervisor survives, and nothing is green for them.
+Fuzzed messages from a guest: the supervisor survives, and no test passes.
 """
 
 from __future__ import annotations

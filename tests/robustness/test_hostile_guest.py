@@ -1,5 +1,5 @@
 """
-A guest that does to its channel, its supervisor and itself what no test should.
+Guests that attack their channel, their supervisor or themselves.
 """
 
 from __future__ import annotations

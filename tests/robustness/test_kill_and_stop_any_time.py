@@ -1,5 +1,5 @@
 """
-Death and standstill at any moment: the session goes on, or all of it is gone.
+Processes killed or stopped at any moment: the session goes on or is all gone.
 
 More of the same, for longer: tests/stress.
 """

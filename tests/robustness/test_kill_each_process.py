@@ -1,5 +1,5 @@
 """
-Death from outside: of guest, init, launcher and pytest itself.
+The guest, the init, the launcher and pytest, each killed from outside.
 """
 
 from __future__ import annotations

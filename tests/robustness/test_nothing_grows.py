@@ -1,5 +1,5 @@
 """
-Nothing grows over many isolated tests in one session.
+Memory, descriptors and processes that must not grow over many isolated tests.
 """
 
 from __future__ import annotations

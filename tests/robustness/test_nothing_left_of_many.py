@@ -1,5 +1,5 @@
 """
-Nothing is left of many tests, in one session and in several at once.
+Many tests in one session or in several at once, which leave nothing.
 
 More of the same: tests/stress. What grows in the supervisor: test_nothing_grows.py.
 """

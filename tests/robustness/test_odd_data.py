@@ -1,5 +1,5 @@
 """
-Whatever a test produces, its outcome survives and nothing hangs.
+Odd data from a test: its outcome survives and nothing hangs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The fixture rule: what is wider than the test lives outside, the rest inside.
+The fixture rule: fixtures wider than the test live outside, the others inside.
 """
 
 from __future__ import annotations

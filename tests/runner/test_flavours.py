@@ -1,5 +1,5 @@
 """
-Tests that are run in flavours: on the host, and isolated.
+Flavours: each test run on the host and isolated.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Leaks: what becomes of a test that leaves something, and what is told of it.
+The leak policy: what happens to a test that leaves something.
 """
 
 from __future__ import annotations

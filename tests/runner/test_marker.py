@@ -1,5 +1,5 @@
 """
-What a test is isolated by: markers, the fixture, options; and what the header says.
+Markers, fixture and options that isolate a test, and the header.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-An isolated test may run pytest itself.
+Isolated tests that run pytest themselves.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Sandboxes that last: the tests of a class, module, package or session share one.
+Shared sandboxes of a class, module, package or session.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Of the teardown of a test there is one report, whatever fails in it and after it.
+The one report of a teardown, whatever fails in it and after it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Time limits: what a test that takes too long shows, and that nothing of it goes on.
+Time limits: what a test that takes too long shows, and that all of it ends.
 """
 
 from __future__ import annotations

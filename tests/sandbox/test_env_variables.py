@@ -1,5 +1,5 @@
 """
-The environment of a test: its own variables, or none but those.
+The environment of a test: its own variables, or only those.
 """
 
 from __future__ import annotations

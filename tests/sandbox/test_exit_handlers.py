@@ -1,5 +1,5 @@
 """
-What is to run when a process exits, in a guest.
+Exit handlers and temporary directories of a guest.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A guest is a normal process, and the same one that the test would be on the host.
+The identity of a guest: ids, capabilities and limits are those on the host.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-IPC objects of an isolated test are its own: System V, POSIX and multiprocessing's.
+IPC objects of an isolated test: System V, POSIX and multiprocessing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Keywords of the marker together: what one gives, another one does not take.
+Keywords of the marker combined: none takes away what another one gives.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Leaks: what a test leaves is looked for and named, wherever it runs.
+The audit, which finds and names what a test leaves.
 """
 
 from __future__ import annotations

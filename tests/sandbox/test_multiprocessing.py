@@ -1,5 +1,5 @@
 """
-multiprocessing inside: its processes, its named semaphores, its shared memory.
+multiprocessing inside: its processes, named semaphores and shared memory.
 """
 
 from __future__ import annotations

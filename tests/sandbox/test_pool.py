@@ -1,5 +1,5 @@
 """
-Where the supervisor gets its sandboxes.
+The pool, from which the supervisor takes its sandboxes.
 """
 
 from __future__ import annotations

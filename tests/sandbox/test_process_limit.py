@@ -1,5 +1,5 @@
 """
-A limit on processes means those of the test, or the test is refused.
+The limit on processes: it counts those of the test, or the test is refused.
 """
 
 from __future__ import annotations

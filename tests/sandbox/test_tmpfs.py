@@ -1,5 +1,5 @@
 """
-Fresh directories of a test: empty, its own, gone with it; or refused, and why.
+``tmpfs=``: fresh directories, empty and gone with the test, or refused.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Names of the machine and processes: an isolated test has its own of both.
+Host names and processes: an isolated test has its own.
 """
 
 from __future__ import annotations

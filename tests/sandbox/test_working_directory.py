@@ -1,5 +1,5 @@
 """
-Where a guest is: in the directory that pytest is in.
+The working directory of a guest: the one that pytest is in.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Every system call of the set-up made to fail, and every process killed at each.
+Every system call of the setup made to fail, and every process killed at each.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A million frames that no guest has sent, and some thousand from guests that have.
+A million fuzzed frames, and some thousand from real guests.
 """
 
 from __future__ import annotations

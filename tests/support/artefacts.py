@@ -1,5 +1,5 @@
 """
-What plugins write to files, of the same tests run plain and isolated.
+Files that plugins write about the same tests, plain and isolated.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Boxes for tests of them: fixtures, and a wait.
+Fixtures with boxes, and a wait.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Conversations that no guest has held: true ones with something wrong in them.
+Mutated conversations: true ones with something wrong in them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a session may leave behind on the machine, and sessions to leave it.
+Snapshots of what a session may leave on the machine, and sessions to leave it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What coverage.py has measured of the same tests, plain and isolated.
+Measurements of coverage.py of the same tests, plain and isolated.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Facts by which the reason of a refusal is told, and what is then said.
+Made-up facts that give a reason for a refusal, and the lines that result.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A plugin that writes down what other plugins see of a session.
+A plugin that records what other plugins see of a session.
 
 `twins` copies this file to where an inner pytest finds it.
 """

@@ -1,5 +1,5 @@
 """
-Tests that are run by other tests: every way in which a test can end.
+Sources of tests that other tests run: every way in which a test can end.
 """
 
 OUTCOMES = """

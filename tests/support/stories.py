@@ -1,5 +1,5 @@
 """
-Where the events of tests and fixtures take place: inside a sandbox or outside.
+Stories: where the events of tests and fixtures take place, inside or outside.
 
 A plugin, so that its asserts are explained and its fixture is there.
 """

@@ -1,5 +1,5 @@
 """
-Something that listens in a box, and something that asks it.
+A server in a box, and a client that asks it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The same tests run twice, plain and isolated, and the two runs compared.
+Twin runs: the same tests plain and isolated, and the comparison.
 
 A plugin, so that its asserts are explained and its fixture is there.
 """

@@ -1,5 +1,5 @@
 """
-The two ways into a sandbox, and what becomes of a test where there is none.
+The two ways into a sandbox, and the skip of a test where there is none.
 """
 
 from __future__ import annotations

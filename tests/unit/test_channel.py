@@ -1,5 +1,5 @@
 """
-The channel carries any message, in any pieces, in time that is linear in its bytes.
+The channel: any message, in any pieces, in time linear in its bytes.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Time limits: from when on a test's time counts.
+Deadlines: the moment from which they count.
 """
 
 from __future__ import annotations

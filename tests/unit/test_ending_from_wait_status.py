@@ -1,5 +1,5 @@
 """
-Endings, from real wait statuses.
+Endings made from real wait statuses.
 """
 
 from __future__ import annotations

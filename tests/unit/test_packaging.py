@@ -1,5 +1,5 @@
 """
-What is built and installed is whole.
+The wheel and the source distribution: complete, and nothing else.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a spec takes and what it does not.
+Values that a spec accepts and refuses.
 """
 
 from __future__ import annotations

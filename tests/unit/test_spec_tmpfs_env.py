@@ -1,5 +1,5 @@
 """
-Fresh directories and environment variables in a spec: what can be and what cannot.
+Fresh directories and environment variables that a spec accepts and refuses.
 """
 
 from __future__ import annotations

@@ -342,7 +342,9 @@ class Grammar(Generic[_M]):
             raise Garbled(f"a message of no known kind ({short(kind)})")
         synchronous = fields.pop("synchronous", False)
         if not isinstance(synchronous, bool):
-            raise Garbled(f"a message {kind!r} whose synchronous is {synchronous!r}")
+            raise Garbled(
+                f"a message {kind!r} whose synchronous is {short(synchronous)}"
+            )
         checks = _CHECKS[found]
         for name, is_right in checks.items():
             if name not in fields or not is_right(fields[name]):

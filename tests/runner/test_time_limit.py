@@ -347,7 +347,7 @@ from pathlib import Path
 
 def before():
     frame = sys._getframe()
-    while frame is not None and frame.f_code.co_name != "begin_next":
+    while frame is not None and frame.f_code.co_name != "prepare_next":
         frame = frame.f_back
     if frame is not None and not Path("forked").exists():
         time.sleep(2)

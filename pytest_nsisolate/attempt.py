@@ -4,6 +4,7 @@ Something tried in a throw-away process, which is gone when that is over.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import signal
@@ -11,9 +12,9 @@ from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate import linux
+from pytest_nsisolate.descriptors import Pipe, readable
 from pytest_nsisolate.entry import fork
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.sandbox import readable
 from pytest_nsisolate.untouched import os
 
 #: How long it may take, in seconds: it takes milliseconds.
@@ -34,27 +35,22 @@ def attempt(action: Action, limit: float = LIMIT) -> Refused | None:
     Returns:
         What was refused, None if nothing was.
     """
-    try:
-        read, write = os.pipe()
-    except OSError as error:
-        return Refused("pipe()", error.errno or 0)
-    try:
-        pid = fork()
-    except OSError as error:
-        os.close(read)
-        os.close(write)
-        return Refused("fork()", error.errno or 0)
-    if not pid:
-        _do(action, write)
-    os.close(write)
-    try:
-        return (
-            _told(read) if readable(read, limit) else Refused("poll()", errno.ETIMEDOUT)
-        )
-    finally:
-        os.close(read)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    with contextlib.ExitStack() as stack:
+        try:
+            pipe = stack.enter_context(Pipe())
+            pid = fork()
+        except OSError as error:
+            return Refused.from_os_error(error, "fork()")
+        if not pid:
+            _do(action, pipe.write)
+        pipe.close_write()
+        try:
+            if not readable(pipe.read, limit):
+                return Refused("poll()", errno.ETIMEDOUT)
+            return _told(pipe.read)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _do(action: Action, told: int) -> NoReturn:

@@ -50,7 +50,7 @@ class Audit:
 
     def __init__(self) -> None:
         try:
-            self._mounts = set(_mounts())
+            self._mounts = set(mounts())
         except OSError:
             # With proc=False there need not be a /proc. Then `look` says so.
             self._mounts = set()
@@ -79,7 +79,7 @@ class Audit:
         return facts
 
     def _new_mounts(self) -> Found:
-        new = [mount for mount in _mounts() if mount not in self._mounts]
+        new = [mount for mount in mounts() if mount not in self._mounts]
         return len(new), [mount[1:] for mount in new[:SHOWN]]
 
 
@@ -242,18 +242,17 @@ def _directory(path: str, facts: Callable[[os.stat_result], tuple[int, ...]]) ->
     return len(found), found
 
 
-def _mounts() -> list[tuple[str, str, str, str, str]]:
-    return mounts(_read("/proc/self/mountinfo"))
-
-
-def mounts(mountinfo: str) -> list[tuple[str, str, str, str, str]]:
+def mounts() -> list[tuple[str, str, str, str, str]]:
     """
-    Return what is mounted: id, file system, where, device, directory in that.
+    Return what is mounted here: id, file system, where, device, directory in that.
+
+    Raises:
+        OSError: It cannot be read.
 
     Source: proc_pid_mountinfo(5).
     """
     found = []
-    for line in mountinfo.splitlines():
+    for line in _read("/proc/self/mountinfo").splitlines():
         fields = line.split()
         kind = fields[fields.index("-") + 1]
         found.append((fields[0], kind, fields[4], fields[2], fields[3]))

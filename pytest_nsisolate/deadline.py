@@ -11,10 +11,11 @@ from typing import Any
 
 from pytest_nsisolate import ending
 from pytest_nsisolate.crash_output import STACK_SIGNAL
+from pytest_nsisolate.descriptors import readable
 from pytest_nsisolate.ending import TimedOut
 from pytest_nsisolate.leaks import process_tree
 from pytest_nsisolate.process import GuestProcess
-from pytest_nsisolate.sandbox import Sandbox, readable
+from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import time
 
 #: How long a guest may take to write its stack, in seconds. It takes a few

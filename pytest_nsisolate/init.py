@@ -1,24 +1,20 @@
 """
 PID 1 of a sandbox: makes it, reaps orphans, audits, and takes it down by dying.
 
-Runs in a fork of the launcher. Imports `linux`, `namespaces`, `fresh`, `audit` and what
-the launcher has.
+Runs in a fork of the launcher. Imports what the launcher has, `fresh` and `audit`.
 
 Source for all of it: pid_namespaces(7), "The namespace init process".
 """
 
 from __future__ import annotations
 
-# The socket module costs 6 ms of imports, a quarter of the launcher's start; all that
-# is needed of it is sendmsg().
 import _socket
 import marshal
 import os
 import signal
 import struct
-from array import array
 
-from pytest_nsisolate import fresh, linux, namespaces
+from pytest_nsisolate import descriptors, fresh, linux, namespaces
 from pytest_nsisolate.audit import Audit
 
 TYPE_CHECKING = False
@@ -63,50 +59,23 @@ def run(control: _socket.socket, request: Request, answered: int) -> NoReturn:
     try:
         _build(request)
         audit = Audit()
-        questions, asker = linux.named("socketpair()", _socketpair)
+        ours, asker = descriptors.socketpair()
         pidfd = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
         root = linux.named("open(/)", os.open, "/", os.O_PATH | os.O_CLOEXEC)
-        fds = array("i", [pidfd, root, asker])
-        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fds)
-        linux.named("sendmsg()", control.sendmsg, [marshal.dumps(None)], [rights])
+        descriptors.send(control, marshal.dumps(None), [pidfd, root, asker.fileno()])
     except OSError as error:
         tell_refusal(control, error)
         os.write(answered, b"!")
         os._exit(1)
     os.write(answered, b"!")
     # Nothing that the launcher had open may be kept alive by a sandbox.
-    _close_all_but(questions)
+    questions = ours.detach()
+    descriptors.close_all_but({0, 1, 2, questions})
     while question := os.read(questions, GRACE.size):
         (grace,) = GRACE.unpack(question)
         os.write(questions, marshal.dumps(audit.look(grace)))
     # No one holds this sandbox any more.
     os._exit(0)
-
-
-def _socketpair() -> tuple[int, int]:
-    pair = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    return pair[0].detach(), pair[1].detach()
-
-
-def _close_all_but(kept: int) -> None:
-    # Not closerange(): a Python that was built without close_range(2) closes number by
-    # number, whether open or not.
-    # A /proc from outside is as good: its "self" is this process by its number there.
-    # Source: proc_pid(5), /proc/self.
-    try:
-        names = os.listdir("/proc/self/fd")
-    except OSError:
-        # With proc=False there need not be one.
-        os.closerange(3, kept)
-        os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
-        return
-    for name in names:
-        if int(name) > 2 and int(name) != kept:  # noqa: PLR2004 - the standard streams
-            try:
-                os.close(int(name))
-            except OSError:
-                # That of the listing itself.
-                continue
 
 
 def tell_refusal(control: _socket.socket, error: OSError) -> None:

@@ -12,6 +12,7 @@ import signal
 import threading
 from types import TracebackType
 
+from pytest_nsisolate.descriptors import Pipe
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.untouched import os
 
@@ -37,9 +38,10 @@ class Interrupts:
         """
         if self.fd < 0:
             try:
-                self.fd, self._note_fd = os.pipe()
+                pipe = Pipe()
             except OSError as error:
-                raise Refused("pipe2()", error.errno or 0) from None
+                raise Refused.from_os_error(error) from None
+            self.fd, self._note_fd = pipe.take_read(), pipe.take_write()
             os.set_blocking(self.fd, False)
             os.set_blocking(self._note_fd, False)
         self.take()

@@ -18,6 +18,8 @@ import signal
 from _socket import socket
 
 from pytest_nsisolate import init, linux
+from pytest_nsisolate.descriptors import Pipe
+from pytest_nsisolate.pid_for_children import PidForChildren
 from pytest_nsisolate.user_namespace import UserNamespace
 
 TYPE_CHECKING = False
@@ -58,9 +60,9 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         linux.set_parent_death_signal(signal.SIGKILL)
-        here = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
+        children = PidForChildren()
         # Nothing but a trial: whether it will be able to come back.
-        linux.setns(here, linux.CLONE_NEWPID)
+        children.restore()
     except OSError as error:
         _refuse_first(control, error)
     poll = select.poll()
@@ -82,14 +84,14 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
             message = control.recv(65536)
             if not message:
                 break
-            answer = _make(control, message, here)
+            answer = _make(control, message, children)
             if answer is not None:
                 answers.add(answer)
                 poll.register(answer, select.POLLIN)
     os._exit(0)
 
 
-def _make(control: socket, message: bytes, here: int) -> int | None:
+def _make(control: socket, message: bytes, children: PidForChildren) -> int | None:
     """
     Fork an init for the request *message*.
 
@@ -98,26 +100,21 @@ def _make(control: socket, message: bytes, here: int) -> int | None:
         died before; None if there is no init.
     """
     try:
-        read, write = linux.named("pipe2()", os.pipe)
+        answered = Pipe()
     except OSError as error:
         init.tell_refusal(control, error)
         return None
-    try:
-        # unshare(CLONE_NEWPID) acts on the next fork and must be undone before it can
-        # be done again. Source: pid_namespaces(7).
-        linux.unshare(linux.CLONE_NEWPID)
-        made = linux.named("fork()", os.fork)
-    except OSError as error:
-        init.tell_refusal(control, error)
-        made = -1
-    if not made:
-        init.run(control, marshal.loads(message), write)
-    linux.setns(here, linux.CLONE_NEWPID)
-    os.close(write)
-    if made > 0:
-        return read
-    os.close(read)
-    return None
+    with answered:
+        try:
+            children.unshare()
+            made = linux.named("fork()", os.fork)
+        except OSError as error:
+            init.tell_refusal(control, error)
+            made = -1
+        if not made:
+            init.run(control, marshal.loads(message), answered.write)
+        children.restore()
+        return answered.take_read() if made > 0 else None
 
 
 def _refuse_first(control: socket, error: OSError) -> NoReturn:
@@ -145,19 +142,19 @@ def enter_user_namespace(kind: UserNamespace) -> None:
     outside = dict(inside)
     if kind is UserNamespace.ROOT:
         inside = dict.fromkeys(inside, 0)
-    ready_read, ready_write = linux.named("pipe2()", os.pipe)
+    ready = Pipe()
     mapper = linux.named("fork()", os.fork)
     if not mapper:
-        os.close(ready_write)
-        entered = os.read(ready_read, 1)
+        ready.close_write()
+        entered = os.read(ready.read, 1)
         maps_all = entered and kind is UserNamespace.KEPT
         os._exit(_map_all(pid) if maps_all else 0)
     try:
         linux.unshare(linux.CLONE_NEWUSER)
-        os.write(ready_write, b"1")
+        os.write(ready.write, b"1")
     finally:
-        os.close(ready_write)
-        os.close(ready_read)
+        ready.close_write()
+        ready.close_read()
         _, status = linux.named("waitpid()", os.waitpid, mapper, 0)
     mapped = os.waitstatus_to_exitcode(status)
     if mapped < 0:

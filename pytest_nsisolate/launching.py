@@ -4,18 +4,20 @@ Launchers as the supervisor holds them: where it gets its sandboxes from.
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import errno
 import marshal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from pytest_nsisolate import linux, namespaces
+from pytest_nsisolate import descriptors, linux, namespaces
+from pytest_nsisolate.descriptors import readable
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.init import DESCRIPTORS, DIED
-from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox, readable
+from pytest_nsisolate.pid_for_children import PidForChildren
+from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox
 from pytest_nsisolate.spec import KEYWORDS, Spec
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.user_namespace import UserNamespace
@@ -48,17 +50,17 @@ def _may_return() -> bool:
     Source: setns(2), "PID namespaces".
     """
     try:
-        here = os.pidfd_open(os.getpid())
+        children = PidForChildren()
     except OSError as error:
-        raise Refused("pidfd_open()", error.errno or 0) from None
+        raise Refused.from_os_error(error) from None
     try:
-        linux.setns(here, linux.CLONE_NEWPID)
+        children.restore()
     except OSError:
         return False
     else:
         return True
     finally:
-        os.close(here)
+        children.close()
 
 
 class Launcher:
@@ -80,7 +82,7 @@ class Launcher:
         self._asked: dict[str, object] | None = None
         with contextlib.ExitStack() as stack:
             try:
-                ours, theirs = linux.named("socketpair()", _socketpair)
+                ours, theirs = descriptors.socketpair()
                 unused = stack.enter_context(contextlib.ExitStack())
                 unused.callback(ours.close)
                 stack.callback(theirs.close)
@@ -152,7 +154,7 @@ class Launcher:
         if not readable(self._control.fileno(), ANSWER_TIMEOUT):
             raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
         try:
-            message, fds, _, _ = socket.recv_fds(self._control, 65536, DESCRIPTORS)
+            message, fds = descriptors.receive(self._control, DESCRIPTORS)
         except OSError as error:
             raise LauncherGone(
                 "recvmsg() from the launcher", error.errno or 0
@@ -165,12 +167,9 @@ class Launcher:
         if refusal is not None:
             raise Refused(*refusal)
         if len(fds) != DESCRIPTORS:
-            # What does not fit under the limit is dropped. Source: unix(7), SCM_RIGHTS.
             for fd in fds:
                 os.close(fd)
             raise Refused("recvmsg() of descriptors", errno.EMFILE)
-        for fd in fds:
-            os.set_inheritable(fd, False)
         pidfd, root, asker = fds
         own = namespaces.asked_for(spec)
         if self.user_namespace is not UserNamespace.NONE:
@@ -205,7 +204,7 @@ class Launcher:
             self._drop_asked()
         with contextlib.suppress(OSError):
             # A fork that has inherited the socket must not keep the launcher waiting.
-            self._control.shutdown(socket.SHUT_RDWR)
+            self._control.shutdown(_socket.SHUT_RDWR)
         self._control.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             # What outlives this ends with the supervisor.
@@ -240,7 +239,3 @@ def _start(
     except OSError as error:
         call = f"execve({error.filename})" if error.filename else "fork()"
         raise OSError(error.errno, error.strerror, call) from None
-
-
-def _socketpair() -> tuple[socket.socket, socket.socket]:
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

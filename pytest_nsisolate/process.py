@@ -9,9 +9,9 @@ import dataclasses
 import signal
 
 from pytest_nsisolate import ending, linux, usage
+from pytest_nsisolate.descriptors import readable
 from pytest_nsisolate.ending import Exited, Killed
 from pytest_nsisolate.entry import NUMBER
-from pytest_nsisolate.sandbox import readable
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.usage import Usage
 

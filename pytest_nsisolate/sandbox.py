@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from pytest_nsisolate.audit import Facts
+from pytest_nsisolate.descriptors import readable
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.init import GRACE
 from pytest_nsisolate.namespaces import Namespace
-from pytest_nsisolate.untouched import os, select
+from pytest_nsisolate.untouched import os
 from pytest_nsisolate.user_namespace import UserNamespace
 
 _T = TypeVar("_T")
@@ -165,12 +166,3 @@ def _kill_by_number(pidfd: int) -> None:
         pid = int(text.partition("\nPid:")[2].split("\n")[0])
         if pid > 0:
             os.kill(pid, signal.SIGKILL)
-
-
-def readable(fd: int, timeout: float) -> bool:
-    """
-    Say whether *fd* becomes readable, or a pidfd's process ends, in *timeout* seconds.
-    """
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(timeout * 1000))

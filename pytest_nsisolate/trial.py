@@ -15,9 +15,9 @@ from pytest_nsisolate import init, launcher, linux, namespaces
 from pytest_nsisolate.attempt import Action, attempt
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.namespaces import FORKED, IPC, JOINED, MNT, NET, UTS, Namespace
+from pytest_nsisolate.pid_for_children import PidForChildren
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import Spec
-from pytest_nsisolate.untouched import os
 from pytest_nsisolate.user_namespace import UserNamespace
 
 #: How long a whole sandbox may take, which waits longer by itself, in seconds.
@@ -105,8 +105,7 @@ def _within(kinds: Sequence[Namespace], action: Action) -> Action:
 
 
 def _come_back() -> None:
-    here = os.pidfd_open(os.getpid())
-    linux.setns(here, linux.CLONE_NEWPID)
+    PidForChildren().restore()
 
 
 def _nothing() -> None:

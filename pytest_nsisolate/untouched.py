@@ -4,6 +4,8 @@ Modules of the standard library as they were when pytest started.
 A test may put something else in the place of `os.write()` or `os.getpid()`, and what it
 puts there is meant for the code under test: ``from pytest_nsisolate.untouched import
 os`` keeps this project's own calls apart.
+
+Imported by the launcher, a bare interpreter, where nothing of it costs time.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ import select
 import sys
 import time
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 __all__ = ["os", "select", "time"]
+
+TYPE_CHECKING = False
 
 
 def _copy(name: str, *more: str) -> ModuleType:

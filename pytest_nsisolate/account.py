@@ -42,7 +42,7 @@ class Account:
         """
         Have the reports that are still to come say what *guest* has used.
         """
-        used = guest.fork.usage
+        used = guest.process.usage
         if self._options.usage is None or used is None:
             return
         figures: list[tuple[str, object]] = [
@@ -65,7 +65,7 @@ class Account:
             run.item.ihook.pytest_nsisolate_ended(
                 item=run.item,
                 ending=ended,
-                usage=None if guest is None else guest.fork.usage,
+                usage=None if guest is None else guest.process.usage,
                 left=None if left is None else leaks_in(left),
             )
         except (KeyboardInterrupt, pytest.exit.Exception):

@@ -226,7 +226,7 @@ class Box:
         """
         In a fork: let go of what is the caller's.
         """
-        self._pool.forget()
+        self._pool.close_inherited()
         self._entered()
 
     def _look(self, action: str) -> Facts:

@@ -6,23 +6,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
 from collections.abc import Callable
 from typing import NoReturn
 
 from pytest_nsisolate import inherited
 from pytest_nsisolate.carriage import perform
-from pytest_nsisolate.channel import Reader, send
 from pytest_nsisolate.deadline import Deadline
 from pytest_nsisolate.ending import Exited, Killed, TimedOut
-from pytest_nsisolate.entry import Entered, Entry
+from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.fork import fork_into
 from pytest_nsisolate.messages import OF_CALL, CallMessage, EntryRefused, Outcome
 from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.streams import Streams
 from pytest_nsisolate.untouched import os, select
-from pytest_nsisolate.user_namespace import UserNamespace
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,64 +44,51 @@ class Call:
             Refused: The fork, or its way in, was refused.
         """
         before = Streams()
-        with contextlib.ExitStack() as stack:
-            read, write = _pipe(stack)
-            gate = _pipe(stack)
-            os.set_blocking(read, False)
-            # A handler that raises, as that of SIGINT, must not lead the fork astray.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            entered: Entered | None = None
-            try:
-                fork = self._fork(Entry(self.sandbox, write, gate, mask))
-            except Entered as error:
-                entered = error.with_traceback(None)
-            except BaseException:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                raise
-            if entered is not None:
-                os.close(read)
-                self._live(entered, write, before)
-            try:
-                # A Ctrl-C that came meanwhile is raised here.
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                said = self._listen(fork, Reader(read, OF_CALL))
-            except BaseException:
-                fork.kill()
-                raise
-            finally:
-                ended = fork.reap()
+        entered: Entered | None = None
+        try:
+            process = fork_into(self.sandbox, OF_CALL)
+        except Entered as error:
+            entered = error.with_traceback(None)
+        if entered is not None:
+            self._live(entered, before)
+        try:
+            said = self._listen(process)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            ended = process.reap()
         return self._conclude(said, ended, before)
 
-    def _fork(self, entry: Entry) -> GuestProcess:
-        try:
-            if self.sandbox.user_namespace is UserNamespace.NONE:
-                return GuestProcess.of(entry.fork_once(), None)
-            return GuestProcess.of(*entry.fork_twice())
-        except OSError as error:
-            raise self.sandbox.judge(Refused.from_os_error(error, "fork()")) from None
-
     def _listen(
-        self, fork: GuestProcess, reader: Reader[CallMessage]
+        self, process: GuestProcess[CallMessage]
     ) -> CallMessage | TimedOut | None:
         """
-        Return what *fork* says; None if it ends before.
+        Return what *process* says; None if it ends before.
         """
+        reader = process.inlet
         deadline = Deadline(self.limit)
         poll = select.poll()
         poll.register(reader.fd, select.POLLIN)
-        poll.register(fork.pidfd, select.POLLIN)
+        poll.register(process.pidfd, select.POLLIN)
         while True:
             # Looked at before the pipe is read, which a daemon may hold open.
-            dead = any(fd == fork.pidfd for fd, _ in poll.poll(deadline.timeout()))
-            with contextlib.suppress(BlockingIOError):
+            dead = any(fd == process.pidfd for fd, _ in poll.poll(deadline.timeout()))
+            try:
                 while not reader.ready:
                     reader.read()
+            except BlockingIOError:
+                pass
+            except EOFError:
+                # Closed by the function, which may take its time still.
+                with contextlib.suppress(KeyError):
+                    poll.unregister(reader.fd)
             if reader.ready:
                 return reader.ready.popleft().message
             if dead:
                 return None
             if deadline.limit is not None and deadline.is_over():
-                fork.kill()
+                process.kill()
                 return TimedOut(deadline.limit)
 
     def _conclude(
@@ -115,12 +100,12 @@ class Call:
         if said is None:
             return ended
         if isinstance(said, EntryRefused):
-            raise self.sandbox.judge(Refused(said.call, said.errno))
+            raise self.sandbox.classify(Refused(said.call, said.errno))
         if not isinstance(said, TimedOut):
             before.write(said.output)
         return said
 
-    def _live(self, entered: Entered, channel: int, before: Streams) -> NoReturn:
+    def _live(self, entered: Entered, before: Streams) -> NoReturn:
         """
         In the fork: call the function, say what became of it, and end.
         """
@@ -132,18 +117,9 @@ class Call:
             entered.channel.unblock_signals()
             outcome = perform(self.function)
             inherited.run_exit_handlers()
-            send(channel, dataclasses.replace(outcome, output=before.written()))
+            output = before.written()
+            entered.channel.conclude(dataclasses.replace(outcome, output=output))
             code = 0
         finally:
             inherited.flush_streams()
             os._exit(code)
-
-
-def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
-    try:
-        read, write = os.pipe()
-    except OSError as error:
-        raise Refused("pipe2()", error.errno or 0) from None
-    stack.callback(os.close, read)
-    stack.callback(os.close, write)
-    return read, write

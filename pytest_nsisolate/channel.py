@@ -7,12 +7,12 @@ the supervisor answers at its gate, another pipe.
 
 from __future__ import annotations
 
-import signal
 import struct
 from collections import deque
 from typing import Generic, TypeVar
 
 from pytest_nsisolate.messages import (
+    CallMessage,
     Envelope,
     Garbled,
     Grammar,
@@ -20,6 +20,7 @@ from pytest_nsisolate.messages import (
     Message,
     encode,
 )
+from pytest_nsisolate.signals import Blocked
 from pytest_nsisolate.untouched import os
 
 _M = TypeVar("_M")
@@ -69,16 +70,14 @@ class GuestChannel:
     The guest's end of the channel.
     """
 
-    def __init__(
-        self, fd: int, gate: int, pid_on_host: int, signal_mask: set[int]
-    ) -> None:
+    def __init__(self, fd: int, gate: int, pid_on_host: int, signals: Blocked) -> None:
         self._fd = fd
         self._file = os.fstat(fd)
         self._gate = gate
         self._owner = os.getpid()
         #: The guest's process id outside.
         self.pid_on_host = pid_on_host
-        self._signal_mask = signal_mask
+        self._signals = signals
 
     def send(self, message: GuestMessage, *, synchronous: bool = False) -> str:
         """
@@ -97,6 +96,12 @@ class GuestChannel:
             os._exit(1)
         send(self._fd, message, synchronous=synchronous)
         return self.wait() if synchronous else ""
+
+    def conclude(self, outcome: CallMessage) -> None:
+        """
+        Send what became of a call, after which nothing more is said.
+        """
+        send(self._fd, outcome)
 
     def hand_on(self) -> None:
         """
@@ -117,7 +122,7 @@ class GuestChannel:
         """
         Have those signals come through that the supervisor has not blocked itself.
         """
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
+        self._signals.restore()
 
     def wait(self) -> str:
         """

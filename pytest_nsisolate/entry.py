@@ -11,21 +11,25 @@ Source: setns(2), pid_namespaces(7), user_namespaces(7).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
 import struct
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate import linux, namespaces
 from pytest_nsisolate.channel import GuestChannel, send
 from pytest_nsisolate.credentials import Credentials, Directory
+from pytest_nsisolate.descriptors import Pipe
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.interrupt import forget_key
 from pytest_nsisolate.messages import Broken, Done, EntryRefused
+from pytest_nsisolate.pid_for_children import PidForChildren
 from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.signals import Blocked
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.usage import Usage
 from pytest_nsisolate.user_namespace import UserNamespace
@@ -34,8 +38,7 @@ from pytest_nsisolate.user_namespace import UserNamespace
 #: its `Usage`.
 NUMBER = struct.Struct("=i")
 
-
-#: What a guest does: gets its end of the channel, and what `Guest.let_go` said.
+#: What a guest does: gets its end of the channel, and what `Guest.release` said.
 Body: TypeAlias = Callable[[GuestChannel, str], None]
 
 
@@ -75,72 +78,52 @@ class Entry:
     """
 
     sandbox: Sandbox
-    channel: int
-    """The guest's end of the channel."""
-    gate: tuple[int, int]
-    """Both ends of the pipe on which the guest waits, inside, to be let go."""
-    signal_mask: set[int]
-    """Signals that were blocked before the fork, for which all are."""
+    channel: Pipe
+    """From the guest to the supervisor."""
+    gate: Pipe
+    """The pipe on which the guest waits, inside, to be released."""
+    signals: Blocked
+    """All of them, from before the fork."""
 
-    def fork_once(self) -> int:
+    def fork(self) -> tuple[int, int | None]:
         """
-        Fork the guest and return its process id.
+        Fork the guest, by way of a process between if it takes one.
+
+        Returns:
+            The process id of the own fork, and the pipe on which a process between
+            tells those two numbers.
 
         Raises:
             Entered: In the guest.
         """
-        here = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
+        if self.sandbox.user_namespace is UserNamespace.NONE:
+            return self._fork_once(), None
+        return self._fork_twice()
+
+    def _fork_once(self) -> int:
+        pid = 0
         try:
-            linux.setns(self.sandbox.init, linux.CLONE_NEWPID)
-            try:
+            with NextForkInside(self.sandbox) as way:
                 pid = fork()
-            except OSError:
-                linux.setns(here, linux.CLONE_NEWPID)
-                raise
+                if not pid:
+                    way.stay()
+        except OSError:
             if pid:
-                self._return(here, pid)
-        finally:
-            os.close(here)
+                # There is no way back, and the guest has been killed.
+                os.waitpid(pid, 0)
+            raise
         if not pid:
             self._become_guest(None)
         return pid
 
-    def _return(self, here: int, pid: int) -> None:
-        """
-        Have the next fork be of *here* again; end the guest *pid* if that cannot be.
-        """
-        try:
-            # user_namespace_for() has made sure that this is allowed.
-            linux.setns(here, linux.CLONE_NEWPID)
-        except OSError:
-            self.sandbox.kill()
-            os.waitpid(pid, 0)
-            raise
-
-    def fork_twice(self) -> tuple[int, int]:
-        """
-        Fork the process between, which forks the guest.
-
-        Returns:
-            Its process id, and the pipe on which it tells those two numbers.
-
-        Raises:
-            Entered: In the guest.
-        """
-        read, write = linux.named("pipe2()", os.pipe)
-        try:
+    def _fork_twice(self) -> tuple[int, int]:
+        with Pipe() as status:
             pid = fork()
-            if not pid:
-                credentials = self._be_between(write)
-        except OSError:
-            os.close(read)
-            raise
-        finally:
-            os.close(write)
-        if not pid:
-            os.close(read)
+            credentials = None if pid else self._be_between(status.write)
+            told = status.take_read() if pid else -1
+        if credentials is not None:
             self._become_guest(credentials)
-        return pid, read
+        return pid, told
 
     def _be_between(self, status: int) -> Credentials:
         """
@@ -163,9 +146,9 @@ class Entry:
     def _become_guest(self, credentials: Credentials | None) -> NoReturn:
         try:
             channel = GuestChannel(
-                self.channel, self.gate[0], _pid_in_proc(), self.signal_mask
+                self.channel.write, self.gate.read, _pid_in_proc(), self.signals
             )
-            os.close(self.gate[1])
+            self.gate.close_write()
             enter(self.sandbox, credentials)
             # Its own group: kill(0, SIGTERM) inside reaches nothing outside.
             linux.named("setpgid()", os.setpgid, 0, 0)
@@ -173,14 +156,58 @@ class Entry:
             linux.set_parent_death_signal(signal.SIGKILL)
         except OSError as error:
             self._refuse(error, "a system call")
+        self.channel.take_write()
+        self.gate.take_read()
+        self.signals.keep()
         raise Entered(channel)
 
     def _refuse(self, error: OSError, call: str) -> NoReturn:
         refused = Refused.from_os_error(error, call)
         try:
-            send(self.channel, EntryRefused(call=refused.call, errno=refused.number))
+            said = EntryRefused(call=refused.call, errno=refused.number)
+            send(self.channel.write, said)
         finally:
             os._exit(1)
+
+
+class NextForkInside:
+    """
+    A context in which this thread's next fork is in the PID namespace of *sandbox*.
+
+    Raises:
+        OSError: The kernel refused. If it was the way back, the sandbox is dead, and
+            what was forked with it: no other fork is to go there.
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._children = PidForChildren()
+        self._stays = False
+
+    def __enter__(self) -> NextForkInside:
+        try:
+            self._children.enter(self._sandbox.init)
+        except OSError:
+            self._children.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if not self._stays:
+                # user_namespace_for() has made sure that this is allowed.
+                self._children.restore()
+        except OSError:
+            self._sandbox.kill()
+            raise
+        finally:
+            self._children.close()
+
+    def stay(self) -> None:
+        """
+        In the fork, from where nothing leads back: do not go there.
+        """
+        self._stays = True
 
 
 def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
@@ -223,8 +250,16 @@ def fork() -> int:
     """
     Fork, without a warning of threads.
     """
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forks of a process with threads; a guest is one on
-        # purpose.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with no_warning_of_threads():
         return os.fork()
+
+
+@contextlib.contextmanager
+def no_warning_of_threads() -> Iterator[None]:
+    """
+    Have no one warned that this process has threads and forks.
+    """
+    with warnings.catch_warnings():
+        # Python 3.12 warns of it; these forks are to be had.
+        warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+        yield

@@ -109,7 +109,7 @@ class SandboxFactory:
         Close all links and boxes, the last one first, and end what made them.
         """
         with contextlib.ExitStack() as stack:
-            stack.callback(self._pool.rest)
+            stack.callback(self._pool.stop)
             for box in self._boxes:
                 stack.callback(box.close)
             for link in self._links:

@@ -1,27 +1,28 @@
 """
-The fork of a guest: what the supervisor does for it, and takes back if it cannot be.
+The fork of a process into a sandbox.
 """
 
 from __future__ import annotations
 
-import contextlib
-import signal
+from typing import TypeVar
 
-from pytest_nsisolate import linux
 from pytest_nsisolate.channel import Reader
+from pytest_nsisolate.descriptors import Pipe
 from pytest_nsisolate.entry import Entered, Entry
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.guest import Guest
-from pytest_nsisolate.messages import OF_GUEST
+from pytest_nsisolate.messages import OF_GUEST, Grammar
 from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.signals import Blocked
 from pytest_nsisolate.untouched import os
-from pytest_nsisolate.user_namespace import UserNamespace
+
+_M = TypeVar("_M")
 
 
 def fork_guest(sandbox: Sandbox) -> Guest:
     """
-    Fork a guest into *sandbox*, where it waits to be let go.
+    Fork a guest into *sandbox*, where it waits to be released.
 
     Args:
         sandbox: Where to. It is the guest's from here on.
@@ -31,58 +32,47 @@ def fork_guest(sandbox: Sandbox) -> Guest:
         Refused: The supervisor could not fork.
         LauncherGone: The sandbox is dead.
     """
-    # A handler that raises, as that of SIGINT, must not lead a guest astray.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        process = _fork(sandbox, mask)
+        process = fork_into(sandbox, OF_GUEST)
     except Entered:
+        # What is the supervisor's to end; only its descriptors are to be closed.
+        sandbox.close_inherited()
         raise
     except BaseException:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        sandbox.close()
         raise
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return Guest(sandbox=sandbox, process=process)
+
+
+def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:
+    """
+    Fork a process into *sandbox*, which says there what *grammar* knows.
+
+    Raises:
+        Entered: In that process, where all signals are blocked.
+        Refused: This process could not fork.
+        LauncherGone: The sandbox is dead.
+    """
+    with Blocked() as signals:
+        try:
+            process = _fork(sandbox, grammar, signals)
+        except OSError as error:
+            refused = Refused.from_os_error(error, "fork()")
+            raise sandbox.classify(refused) from None
+        try:
+            # A Ctrl-C that came meanwhile is raised here.
+            signals.restore()
+        except BaseException:
+            process.kill()
+            process.reap()
+            raise
     return process
 
 
-def _fork(sandbox: Sandbox, mask: set[int]) -> Guest:
-    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-        # On any way out but the last line, both are closed, and the sandbox with them.
-        ours.callback(sandbox.close)
-        try:
-            read, write = _pipe(ours, theirs)
-            gate_read, gate_write = _pipe(theirs, ours)
-            for fd in (read, gate_write):
-                os.set_blocking(fd, False)
-            entry = Entry(sandbox, write, (gate_read, gate_write), mask)
-            if sandbox.user_namespace is UserNamespace.NONE:
-                forked = GuestProcess.of(entry.fork_once(), None)
-            else:
-                forked = GuestProcess.of(*entry.fork_twice())
-        except Entered:
-            # What is the supervisor's to end; only its descriptors are to be closed.
-            ours.pop_all()
-            theirs.pop_all()
-            os.close(read)
-            sandbox.forget()
-            raise
-        except OSError as error:
-            raise sandbox.judge(Refused.from_os_error(error, "fork()")) from None
-        ours.pop_all()
-    return Guest(
-        sandbox=sandbox,
-        fork=forked,
-        inlet=Reader(read, OF_GUEST),
-        gate=gate_write,
-    )
-
-
-def _pipe(
-    reader: contextlib.ExitStack, writer: contextlib.ExitStack
-) -> tuple[int, int]:
-    """
-    Return a pipe, each end of which is closed by the stack of who has it.
-    """
-    read, write = linux.named("pipe2()", os.pipe)
-    reader.callback(os.close, read)
-    writer.callback(os.close, write)
-    return read, write
+def _fork(sandbox: Sandbox, grammar: Grammar[_M], signals: Blocked) -> GuestProcess[_M]:
+    with Pipe() as channel, Pipe() as gate:
+        for fd in (channel.read, gate.write):
+            os.set_blocking(fd, False)
+        pid, status = Entry(sandbox, channel, gate, signals).fork()
+        inlet = Reader(channel.take_read(), grammar)
+        return GuestProcess.of(pid, status, inlet, gate.take_write())

@@ -12,10 +12,9 @@ from typing import Protocol
 
 from pytest_nsisolate import ending
 from pytest_nsisolate.audit import Facts
-from pytest_nsisolate.channel import WORD_LENGTH, Reader
+from pytest_nsisolate.channel import WORD_LENGTH
 from pytest_nsisolate.deadline import Deadline, expire
 from pytest_nsisolate.ending import Ending, Exited, Killed
-from pytest_nsisolate.entry import NUMBER
 from pytest_nsisolate.errors import Refused, Unlimited
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.messages import (
@@ -55,12 +54,8 @@ class Guest:
     """
 
     sandbox: Sandbox
-    fork: GuestProcess
-    """The process itself."""
-    inlet: Reader[GuestMessage]
-    """The supervisor's end of the channel."""
-    gate: int
-    """Pipe on which the guest waits, inside, to be let go."""
+    process: GuestProcess[GuestMessage]
+    """The process itself, and the supervisor's end of the channel to it."""
     interrupted: bool = False
     """Whether it has been sent SIGINT."""
     left: Facts | None = None
@@ -68,7 +63,7 @@ class Guest:
     settled: bool = False
     """Whether nothing is left in the sandbox."""
     was_told: bool = False
-    """Whether it has been let go."""
+    """Whether it has been released."""
     since: float | None = None
     """When that was, by the monotonic clock."""
     was_heard: bool = False
@@ -86,9 +81,9 @@ class Guest:
         """
         Say whether the supervisor's own fork still runs.
         """
-        return self.fork.is_alive()
+        return self.process.is_alive()
 
-    def let_go(self, word: str = "-") -> None:
+    def release(self, word: str = "-") -> None:
         """
         Open the gate: have the guest, which waits at it, go on with *word*.
 
@@ -100,7 +95,7 @@ class Guest:
             self.since = time.monotonic()
         try:
             # A path at most: it fits into the pipe.
-            os.write(self.gate, WORD_LENGTH.pack(len(data)) + data)
+            os.write(self.process.gate, WORD_LENGTH.pack(len(data)) + data)
             self.was_told = True
         except BrokenPipeError:
             return
@@ -113,7 +108,7 @@ class Guest:
         """
         self.waits = self.was_heard = self.was_told = self.interrupted = False
         self.is_reused = True
-        self.let_go(word)
+        self.release(word)
 
     def talk(
         self,
@@ -150,7 +145,7 @@ class Guest:
             self._end_alone()
             return said
         if isinstance(said, ending.NeverStarted):
-            said = ending.NeverStarted(self.sandbox.judge(said.refused))
+            said = ending.NeverStarted(self.sandbox.classify(said.refused))
         elif grace is not None:
             self.left = self.sandbox.audit(grace)
         self.sandbox.kill()
@@ -175,8 +170,10 @@ class Guest:
         if self.was_heard:
             return True
         # What no one has read is still in the pipe. Source: FIONREAD(2const).
-        unread = fcntl.ioctl(self.gate, termios.FIONREAD, bytes(NUMBER.size))
-        return self.was_told and unread == bytes(NUMBER.size)
+        unread = fcntl.ioctl(
+            self.process.gate, termios.FIONREAD, bytes(WORD_LENGTH.size)
+        )
+        return self.was_told and unread == bytes(WORD_LENGTH.size)
 
     def audit(self, sandbox: Sandbox, grace: float) -> None:
         """
@@ -198,7 +195,7 @@ class Guest:
             return
         self.settled = True
         self.sandbox.kill()
-        if self.fork.status is None:
+        if self.process.status is None:
             # An init ends when all inside have been reaped, not before. Source:
             # pid_namespaces(7), "The namespace init process".
             self.reap()
@@ -209,32 +206,23 @@ class Guest:
         End the guest, which is done, and leave the sandbox to who has lent it.
         """
         self.settled = True
-        self.fork.send(signal.SIGKILL)
+        self.process.send(signal.SIGKILL)
         self.reap()
-        self.sandbox.forget()
+        self.sandbox.close_inherited()
 
     def reap(self) -> Exited | Killed:
         """
         Wait for the supervisor's own fork and return how the guest ended.
         """
-        if self.fork.ended is None:
-            self.fork.reap()
-            self._close()
-        return self.fork.reap()
+        return self.process.reap()
 
-    def forget(self) -> None:
+    def close_inherited(self) -> None:
         """
         In another guest: close what the supervisor has of this one.
         """
-        if self.fork.ended is None:
-            self.fork.forget()
-            self._close()
+        self.process.close_inherited()
         if not self.settled:
-            self.sandbox.forget()
-
-    def _close(self) -> None:
-        for fd in (self.inlet.fd, self.gate):
-            os.close(fd)
+            self.sandbox.close_inherited()
 
     def _interrupt_once(self) -> None:
         """
@@ -243,7 +231,7 @@ class Guest:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        self.fork.send(signal.SIGINT)
+        self.process.send(signal.SIGINT)
 
     def _listen(
         self,
@@ -255,14 +243,14 @@ class Guest:
         Return what the guest itself said of its end; None if it said nothing.
         """
         poll = select.poll()
-        poll.register(self.inlet.fd, select.POLLIN)
-        poll.register(self.fork.pidfd, select.POLLIN)
+        poll.register(self.process.inlet.fd, select.POLLIN)
+        poll.register(self.process.pidfd, select.POLLIN)
         poll.register(interrupts.fd, select.POLLIN)
         while True:
             # Looked at before the channel is read: what a guest wrote before it died
             # is still in the pipe, and a fork of it may hold the pipe open for ever.
             events = poll.poll(deadline.timeout())
-            dead = any(fd == self.fork.pidfd for fd, _ in events)
+            dead = any(fd == self.process.pidfd for fd, _ in events)
             if interrupts.take():
                 self._interrupt_once()
             try:
@@ -270,7 +258,7 @@ class Guest:
             except EOFError:
                 said = None
                 with contextlib.suppress(KeyError):
-                    poll.unregister(self.inlet.fd)
+                    poll.unregister(self.process.inlet.fd)
             except Garbled as garbled:
                 self.garbled = str(garbled)
                 return None
@@ -279,14 +267,14 @@ class Guest:
             if said is not None or dead:
                 return said
             if deadline.limit is not None and deadline.is_over():
-                return expire(self.fork, self.sandbox, deadline.limit)
+                return expire(self.process, self.sandbox, deadline.limit)
 
     def _take_in(self, hear: Hear) -> Ending | None:
         """
         Read once, and hand over what is whole then; as `_hear_all`.
         """
         try:
-            self.inlet.read()
+            self.process.inlet.read()
         except BlockingIOError:
             return None
         except Garbled:
@@ -301,8 +289,8 @@ class Guest:
         """
         Hand over the messages that have come, and return the ending, if it was one.
         """
-        while self.inlet.ready:
-            envelope = self.inlet.ready.popleft()
+        while self.process.inlet.ready:
+            envelope = self.process.inlet.ready.popleft()
             match envelope.message:
                 case Done():
                     return ending.Finished()
@@ -318,7 +306,7 @@ class Guest:
                     self.was_heard = True
                     answer = hear(said, synchronous=envelope.synchronous)
                     if envelope.synchronous:
-                        self.let_go(answer or "-")
+                        self.release(answer or "-")
         return None
 
     def _never_started(self, refused: Refused) -> Ending:

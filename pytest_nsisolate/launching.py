@@ -188,7 +188,7 @@ class Launcher:
         """
         return self._process.poll() is not None
 
-    def forget(self) -> None:
+    def close_inherited(self) -> None:
         """
         Let go of the launcher in a guest, whose business it is not.
         """

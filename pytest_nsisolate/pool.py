@@ -87,7 +87,7 @@ class Pool:
         with contextlib.suppress(Refused):
             self._launcher(user_namespace_for(spec)).ask(spec)
 
-    def rest(self) -> None:
+    def stop(self) -> None:
         """
         End the launchers, which would show among pytest's children; `take` starts anew.
         """
@@ -96,14 +96,14 @@ class Pool:
         while self._lost:
             self._lost.pop().close()
 
-    def forget(self) -> None:
+    def close_inherited(self) -> None:
         """
         Let go of everything in a guest, whose business it is not.
         """
         while self._launchers:
-            self._launchers.popitem()[1].forget()
+            self._launchers.popitem()[1].close_inherited()
         while self._lost:
-            self._lost.pop().forget()
+            self._lost.pop().close_inherited()
 
     def _try(self, spec: Spec) -> Refused | None:
         """
@@ -124,7 +124,7 @@ class Pool:
         try:
             with interrupts:
                 process = fork_guest(self._take(spec))
-                process.let_go()
+                process.release()
                 ended = process.talk(_ignore, interrupts, Deadline(ANSWER_TIMEOUT))
         except LauncherGone:
             raise

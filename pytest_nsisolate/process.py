@@ -7,17 +7,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
+from typing import Generic, TypeVar
 
 from pytest_nsisolate import ending, linux, usage
+from pytest_nsisolate.channel import Reader
 from pytest_nsisolate.descriptors import readable
 from pytest_nsisolate.ending import Exited, Killed
 from pytest_nsisolate.entry import NUMBER
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.usage import Usage
 
+_M = TypeVar("_M")
+
 
 @dataclasses.dataclass(slots=True, kw_only=True)
-class GuestProcess:
+class GuestProcess(Generic[_M]):
     """
     A handle on a fork, or on the process between and by that on the one inside.
     """
@@ -28,6 +32,10 @@ class GuestProcess:
     """The same as a pidfd."""
     status: int | None
     """Pipe that tells the pid inside and its wait status, where one is between."""
+    inlet: Reader[_M]
+    """This end of the channel."""
+    gate: int
+    """Pipe on which the process waits, inside, to be released."""
     told: list[int] = dataclasses.field(default_factory=list)
     """What has been read from `status`."""
     ended: Exited | Killed | None = None
@@ -36,21 +44,25 @@ class GuestProcess:
     """What it has used, once it has been reaped; None also if no one could tell."""
 
     @classmethod
-    def of(cls, pid: int, status: int | None) -> GuestProcess:
+    def of(
+        cls, pid: int, status: int | None, inlet: Reader[_M], gate: int
+    ) -> GuestProcess[_M]:
         """
         Return the handle on *pid*; end it where there can be none.
+
+        The descriptors are the handle's from here on.
 
         Raises:
             OSError: There can be no more descriptors.
         """
+        one = cls(pid=pid, pidfd=-1, status=status, inlet=inlet, gate=gate)
         try:
-            pidfd = linux.named("pidfd_open()", os.pidfd_open, pid)
+            one.pidfd = linux.named("pidfd_open()", os.pidfd_open, pid)
         except OSError:
-            one = cls(pid=pid, pidfd=-1, status=status)
             one.kill()
             one.reap()
             raise
-        return cls(pid=pid, pidfd=pidfd, status=status)
+        return one
 
     @property
     def cpu(self) -> float:
@@ -90,15 +102,15 @@ class GuestProcess:
             self._close()
         return self.ended
 
-    def forget(self) -> None:
+    def close_inherited(self) -> None:
         """
-        In another process: close the descriptors.
+        In another process that was forked: close the descriptors.
         """
         if self.ended is None:
             self._close()
 
     def _close(self) -> None:
-        for fd in (self.pidfd, self.status):
+        for fd in (self.pidfd, self.status, self.inlet.fd, self.gate):
             if fd is not None and fd >= 0:
                 os.close(fd)
 

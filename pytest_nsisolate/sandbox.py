@@ -93,7 +93,7 @@ class Sandbox:
             return None
         return cast("Facts", marshal.loads(answer)) if answer else None
 
-    def judge(self, refused: Refused) -> Refused:
+    def classify(self, refused: Refused) -> Refused:
         """
         Return *refused*, on the way in, as a `LauncherGone` where that may be why.
 
@@ -127,7 +127,7 @@ class Sandbox:
         """
         self.kill()
         readable(self.init, ANSWER_TIMEOUT)
-        self.forget()
+        self.close_inherited()
 
     def lend(self) -> Sandbox:
         """
@@ -147,7 +147,7 @@ class Sandbox:
         init, root, asker = fds
         return dataclasses.replace(self, init=init, root=root, asker=asker)
 
-    def forget(self) -> None:
+    def close_inherited(self) -> None:
         """
         Close the descriptors, and leave the sandbox to whoever else has them.
         """

@@ -58,7 +58,7 @@ class Lane:
             before.settle()
             if alone:
                 before.reap()
-        guest.let_go(word)
+        guest.release(word)
         if before is not None:
             before.reap()
 
@@ -85,12 +85,12 @@ class Lane:
             guest.settle()
             guest.reap()
 
-    def forget(self) -> None:
+    def close_inherited(self) -> None:
         """
         In a guest: close what the supervisor has of another guest.
         """
         if self._guest is not None:
-            self._guest.forget()
+            self._guest.close_inherited()
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -297,7 +297,7 @@ class Scheduler:
         self.settle()
         self._drop_ahead()
         if not self._groups:
-            self.pool.rest()
+            self.pool.stop()
 
     def close(self) -> None:
         """
@@ -307,17 +307,17 @@ class Scheduler:
         for lane in self._lanes:
             lane.crash_output.close()
 
-    def forget(self) -> None:
+    def close_inherited(self) -> None:
         """
         In a guest: close everything that was inherited from the supervisor.
         """
-        self.pool.forget()
+        self.pool.close_inherited()
         for lane in self._lanes:
-            lane.forget()
+            lane.close_inherited()
         if self._ahead is not None:
-            self._ahead.guest.forget()
+            self._ahead.guest.close_inherited()
         for group in self._groups:
-            group.kept.forget()
+            group.kept.close_inherited()
 
     def _lane(self) -> Lane:
         """

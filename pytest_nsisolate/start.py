@@ -16,15 +16,16 @@ import dataclasses
 import marshal
 import signal
 import subprocess
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pytest_nsisolate import linux
 from pytest_nsisolate.credentials import Credentials
-from pytest_nsisolate.entry import enter
+from pytest_nsisolate.descriptors import Pipe, close_all_but
+from pytest_nsisolate.entry import NextForkInside, enter, no_warning_of_threads
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.sandbox import Sandbox
+from pytest_nsisolate.signals import Blocked
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.user_namespace import UserNamespace
 
@@ -45,65 +46,32 @@ def start(
     """
     with contextlib.ExitStack() as stack:
         try:
-            read, write = os.pipe()
+            told = stack.enter_context(Pipe())
         except OSError as error:
-            raise Refused("pipe2()", error.errno or 0) from None
-        stack.callback(os.close, read)
-        stack.callback(os.close, write)
-        os.set_blocking(read, False)
-        # Signals wait: no handler is to raise while the next fork goes elsewhere.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+            raise Refused.from_os_error(error) from None
+        os.set_blocking(told.read, False)
+        # No handler is to raise while the next fork goes elsewhere.
+        signals = stack.enter_context(Blocked())
         way = _Way(
             sandbox=sandbox,
-            mask=mask,
-            tell=write,
+            signals=signals,
+            tell=told.write,
             new_session=bool(keywords.pop("start_new_session", False)),
             group=keywords.pop("process_group", None) or 0,
             own=keywords.pop("preexec_fn", None),
         )
+        if sandbox.user_namespace is UserNamespace.NONE:
+            try:
+                stack.enter_context(NextForkInside(sandbox))
+            except OSError as error:
+                raise sandbox.classify(Refused.from_os_error(error)) from None
         popen: Any = subprocess.Popen
         try:
-            with _next_fork_in(sandbox), _no_warning_of_threads():
+            with no_warning_of_threads():
                 return popen(command, preexec_fn=way.go, **keywords)  # type: ignore[no-any-return]
         except subprocess.SubprocessError:
-            _raise_told(sandbox, read)
+            _raise_told(sandbox, told.read)
             raise
-
-
-@contextlib.contextmanager
-def _next_fork_in(sandbox: Sandbox) -> Iterator[None]:
-    """
-    Have this thread's next fork be in *sandbox*'s PID namespace, if it may come back.
-    """
-    if sandbox.user_namespace is not UserNamespace.NONE:
-        yield
-        return
-    try:
-        here = linux.named("pidfd_open()", os.pidfd_open, os.getpid())
-        try:
-            linux.setns(sandbox.init, linux.CLONE_NEWPID)
-        except OSError:
-            os.close(here)
-            raise
-    except OSError as error:
-        raise sandbox.judge(Refused.from_os_error(error)) from None
-    try:
-        yield
-    finally:
-        try:
-            # user_namespace_for() has made sure that this is allowed.
-            linux.setns(here, linux.CLONE_NEWPID)
-        finally:
-            os.close(here)
-
-
-@contextlib.contextmanager
-def _no_warning_of_threads() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forks of a process with threads; this one is to be had.
-        warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
-        yield
 
 
 def _raise_told(sandbox: Sandbox, fd: int) -> None:
@@ -115,7 +83,7 @@ def _raise_told(sandbox: Sandbox, fd: int) -> None:
     except BlockingIOError:
         return
     call, number = marshal.loads(told)  # noqa: S302 - of a fork of this
-    raise sandbox.judge(Refused(call, number)) from None
+    raise sandbox.classify(Refused(call, number)) from None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +93,7 @@ class _Way:
     """
 
     sandbox: Sandbox
-    mask: set[int]
-    """Signals that were blocked before all were."""
+    signals: Blocked
     tell: int
     """Pipe on which to tell what was refused."""
     new_session: bool
@@ -144,7 +111,7 @@ class _Way:
             told = (str(error.filename or "fork()"), error.errno or 0)
             os.write(self.tell, marshal.dumps(told))
             raise
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        self.signals.restore()
         if self.own is not None:
             self.own()
 
@@ -174,7 +141,8 @@ def _stand_between(pid: int) -> NoReturn:
     """
     code = 1
     try:
-        _close_all()
+        # Pipes of the process inside must close when it closes them.
+        close_all_but(())
         # If it is ignored there is nothing to wait for. Source: wait(2).
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         code = os.waitstatus_to_exitcode(_pass_on(pid))
@@ -201,15 +169,3 @@ def _pass_on(pid: int) -> int:
         number = signal.sigwait(every)
         if number != signal.SIGCHLD:
             os.kill(pid, number)
-
-
-def _close_all() -> None:
-    # Pipes of the process inside must close when it closes them.
-    try:
-        names = os.listdir("/proc/self/fd")
-    except OSError:
-        os.closerange(0, os.sysconf("SC_OPEN_MAX"))
-        return
-    for name in names:
-        with contextlib.suppress(OSError):
-            os.close(int(name))

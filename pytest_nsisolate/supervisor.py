@@ -290,7 +290,7 @@ class Supervisor:
                 if guest.garbled:
                     text = crash.explain_garbled(run, guest.garbled)
                 else:
-                    text = crash.explain(run, ended, guest.fork.cpu)
+                    text = crash.explain(run, ended, guest.process.cpu)
                 self._fail(run, text, self._output_so_far())
 
     def _tear_down(self, run: TestRun, nextitem: pytest.Item | None) -> None:
@@ -403,7 +403,7 @@ class Supervisor:
         assert forking is not None
         item = forking.item
         self._interrupts.close()
-        self.scheduler.forget()
+        self.scheduler.close_inherited()
         crash_output = forking.lane.crash_output
         crash_output.take_over()
         node = node_of(item)

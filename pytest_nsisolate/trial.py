@@ -69,7 +69,7 @@ def try_sandbox(spec: Spec) -> Refused | None:
     def act() -> None:
         pool = Pool()
         refused = pool.probe(spec)
-        pool.rest()
+        pool.stop()
         if refused is not None:
             raise refused
 

@@ -29,7 +29,7 @@ def _sandboxes_can_be_had() -> None:
     """
     pool = Pool()
     refused = pool.probe(Spec())
-    pool.rest()
+    pool.stop()
     if refused is not None:
         cannot(str(refused))
 

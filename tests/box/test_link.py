@@ -209,7 +209,7 @@ def test_other_owner(make: MakeBox) -> None:
             what, why, _ = str(caught.value).splitlines()
             assert what.endswith("box far: setns(pidfd, CLONE_NEWNET) failed: EPERM")
             assert "belong to different user namespaces" in why
-    pool.rest()
+    pool.stop()
 
 
 def test_no_pyroute2(make: MakeBox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,7 @@ def test_made_ahead(ahead: bool | None, wanted: bool | None) -> None:
         (pid,) = (line.split()[1] for line in file if line.startswith("Pid:"))
     own = os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
     sandbox.close()
-    pool.rest()
+    pool.stop()
     assert own is (namespaces.NET in sandbox.namespaces) is bool(wanted)
 
 
@@ -146,7 +146,7 @@ def test_false_is_none() -> None:
     asked = launcher._asked
     launcher.ask(Spec(net=False))
     assert launcher._asked is asked
-    pool.rest()
+    pool.stop()
 
 
 REFUSED = """

@@ -60,7 +60,7 @@ def pool() -> Iterator[Pool]:
     """
     pool = Pool()
     yield pool
-    pool.rest()
+    pool.stop()
 
 
 def test_proc_stays(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:

@@ -24,7 +24,7 @@ def pool() -> Iterator[Pool]:
     """
     pool = Pool()
     yield pool
-    pool.rest()
+    pool.stop()
 
 
 @pytest.fixture(scope="module")

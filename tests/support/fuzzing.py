@@ -230,9 +230,13 @@ class Listener:
         sandbox = Sandbox(init=-1, root=-1, asker=-1, user_namespace=UserNamespace.NONE)
         guest = Guest(
             sandbox=sandbox,
-            fork=GuestProcess(pid=-1, pidfd=-1, status=None),
-            inlet=Reader(read, messages.OF_GUEST),
-            gate=gate,
+            process=GuestProcess(
+                pid=-1,
+                pidfd=-1,
+                status=None,
+                inlet=Reader(read, messages.OF_GUEST),
+                gate=gate,
+            ),
         )
         try:
             os.write(write, b"".join(frames))

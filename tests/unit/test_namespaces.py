@@ -139,7 +139,7 @@ def test_sandbox(net: bool) -> None:
     with Box(pool, Spec(net=net), name="box") as box:
         inside = box.run(links)
         own = box.namespaces
-    pool.rest()
+    pool.stop()
 
     assert {*own} == {name for name in outside if inside[name] != outside[name]}
     assert own[:4] == ("ipc", "uts", "pid", "mnt")

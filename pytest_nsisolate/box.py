@@ -238,7 +238,7 @@ class Box:
 
     def _open(self, action: str) -> Sandbox:
         if self._sandbox is None:
-            raise BoxError(trouble.closed(action))
+            raise BoxError(trouble.closed(action, "sandbox_factory()"))
         return self._sandbox
 
     def _inside(self, action: str) -> Sandbox:

@@ -14,6 +14,7 @@ from pytest_nsisolate.crash_output import STACK_SIGNAL
 from pytest_nsisolate.descriptors import readable
 from pytest_nsisolate.ending import TimedOut
 from pytest_nsisolate.leaks import process_tree
+from pytest_nsisolate.messages import GuestMessage
 from pytest_nsisolate.process import GuestProcess
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.untouched import time
@@ -91,7 +92,9 @@ def _is_debugged() -> bool:
     )
 
 
-def expire(fork: GuestProcess, sandbox: Sandbox, limit: float) -> TimedOut:
+def expire(
+    fork: GuestProcess[GuestMessage], sandbox: Sandbox, limit: float
+) -> TimedOut:
     """
     End the guest, and return what can be said of where it was.
 

@@ -20,14 +20,14 @@ from pytest_nsisolate import (
     diagnosis,
     guest_side,
     inherited,
+    leak_policy,
     options,
-    trouble,
 )
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.box import Box
 from pytest_nsisolate.errors import Explanation, LeakWarning, Refused, SpecError
 from pytest_nsisolate.keywords import taking
-from pytest_nsisolate.leaks import details, leaks_in, sentence, unseen
+from pytest_nsisolate.leak_policy import Wording
 from pytest_nsisolate.link import Link
 from pytest_nsisolate.pool import Pool
 from pytest_nsisolate.spec import KEYWORDS, Spec
@@ -131,17 +131,11 @@ class SandboxFactory:
             facts: What is in it; None if that is not known.
         """
         __tracebackhide__ = True
-        name = f"{box.name} of {self._owner}"
-        texts = []
-        missed = [] if facts is None else unseen(facts)
-        if facts is None or missed:
-            texts.append(trouble.not_looked(name, missed))
-        if found := leaks_in(facts) if facts is not None else ():
-            texts.append(trouble.left(name, sentence(found), details(found)))
-        for text in texts:
+        wording = Wording.of_box(f"{box.name} of {self._owner}")
+        for text in leak_policy.explain(wording, facts):
             if box.leaks == "fail":
-                pytest.fail(str(text), pytrace=False)
-            warnings.warn_explicit(LeakWarning(str(text)), None, *place)
+                pytest.fail(text, pytrace=False)
+            warnings.warn_explicit(LeakWarning(text), None, *place)
 
 
 def _caller() -> tuple[str, int]:

@@ -4,6 +4,7 @@ What becomes of a test that leaves something in its sandbox.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from typing import cast
 
@@ -11,7 +12,7 @@ import pytest
 
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.errors import Explanation, LeakWarning
-from pytest_nsisolate.leaks import ATTRIBUTE, Leaks, details, leaks_in, sentence, unseen
+from pytest_nsisolate.leaks import ATTRIBUTE, details, leaks_in, sentence, unseen
 from pytest_nsisolate.reports import failed_report
 from pytest_nsisolate.test_run import TestRun
 
@@ -32,52 +33,92 @@ def judge(
         fails: Whether the policy is to fail.
         sharers: Whose tests shared the sandbox, if others than this one did.
     """
-    name = run.item.name
-    texts = [explain_unseen(name, facts)]
+    wording = Wording.of_test(run.item.name, sharers)
     if facts is not None:
-        leaks = leaks_in(facts)
-        run.note_leaks(leaks)
-        texts += [explain(name, leaks, sharers)] if leaks else []
-    for text in filter(None, texts):
+        run.note_leaks(leaks_in(facts))
+    for text in explain(wording, facts):
         error = pytest.fail.Exception(text, pytrace=False)
         if fails or _is_error(run.item, text):
             run.fail_teardown(failed_report(run.item, "teardown", error))
 
 
-def explain(name: str, leaks: Leaks, sharers: str | None = None) -> str:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
     """
-    Return the three lines on what the test *name* has left, or *sharers* by then.
+    The words for what a test, or a box, has left, as part of three lines.
     """
-    whose = f"{name}, the last of {sharers}," if sharers else name
-    where = "the sandbox that they share" if sharers else "its sandbox"
-    return str(
-        Explanation(
-            what=f"{whose} left {sentence(leaks)}",
-            why=f"found in {where} when it was over: {'; '.join(details(leaks))}",
-            fix="end or remove it in the test or a fixture of it, or accept it with "
-            '@pytest.mark.isolated(leaks="ignore")',
+
+    left: str
+    """Begins the first line."""
+    sought: str
+    """What could not be looked for."""
+    found: str
+    """Where it was found, and when."""
+    init: str
+    """Who was asked."""
+    end: str
+    """Where, or when, to end or remove it."""
+    accept: str
+    """What accepts it."""
+
+    @classmethod
+    def of_test(cls, name: str, sharers: str | None = None) -> Wording:
+        """
+        Return that for the test *name*; with *sharers*, they have left it by then.
+        """
+        where = "the sandbox that they share" if sharers else "its sandbox"
+        return cls(
+            left=f"{name}, the last of {sharers}, left" if sharers else f"{name} left",
+            sought=f"{name} left",
+            found=f"found in {where} when it was over",
+            init="the init of its sandbox",
+            end="in the test or a fixture of it",
+            accept='@pytest.mark.isolated(leaks="ignore")',
         )
-    )
+
+    @classmethod
+    def of_box(cls, name: str) -> Wording:
+        """
+        Return that for the box *name*.
+        """
+        return cls(
+            left=f"{name} was left with",
+            sought=f"was left in {name}",
+            found="found in it when it was closed",
+            init="its init",
+            end="before",
+            accept='sandbox_factory(leaks="ignore")',
+        )
 
 
-def explain_unseen(name: str, facts: Facts | None) -> str | None:
+def explain(wording: Wording, facts: Facts | None) -> list[str]:
     """
-    Return the three lines on what could not be looked for, if anything could not.
+    Return three lines on what was left, and on what could not be looked for.
+
+    Args:
+        wording: Of whom.
+        facts: What was found; None if that is not known.
     """
-    if facts is None:
-        why = "the init of its sandbox gave no answer"
-    elif missed := unseen(facts):
-        why = "; ".join(missed)
-    else:
-        return None
-    return str(
-        Explanation(
-            what=f"cannot look for what {name} left",
-            why=why,
-            fix="pytest --nsisolate-doctor, or do without by "
-            '@pytest.mark.isolated(leaks="ignore")',
+    explained = []
+    missed = [f"{wording.init} gave no answer"] if facts is None else unseen(facts)
+    if missed:
+        explained.append(
+            Explanation(
+                what=f"cannot look for what {wording.sought}",
+                why="; ".join(missed),
+                fix=f"pytest --nsisolate-doctor, or do without by {wording.accept}",
+            )
         )
-    )
+    if facts is not None and (leaks := leaks_in(facts)):
+        explained.append(
+            Explanation(
+                what=f"{wording.left} {sentence(leaks)}",
+                why=f"{wording.found}: {'; '.join(details(leaks))}",
+                fix=f"end or remove it {wording.end}, or accept it with "
+                f"{wording.accept}",
+            )
+        )
+    return list(map(str, explained))
 
 
 def _is_error(item: pytest.Item, text: str) -> bool:

@@ -143,7 +143,7 @@ class Link:
     def _queue(self, action: str, kind: str, **options: float) -> None:
         name = self._name(action)
         if not self._is_open:
-            raise BoxError(trouble.closed_link(name))
+            raise BoxError(trouble.closed(name, "sandbox_factory.link()"))
         one, other = self._ends(name)
         self._judge(name, wire.queue(one, other, kind, **options))
 

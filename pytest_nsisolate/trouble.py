@@ -26,14 +26,14 @@ class DidNotFinish(BoxError):
         self.ending = ending
 
 
-def closed(action: str) -> Explanation:
+def closed(action: str, maker: str) -> Explanation:
     """
-    Say that *action* comes after the end of the box.
+    Say that *action* comes after the end of a box or link, as made by *maker*.
     """
     return Explanation(
         what=f"cannot {action}: it is closed",
         why="its close() was called, or its fixture has ended",
-        fix="make another one by sandbox_factory(), or close it later",
+        fix=f"make another one by {maker}, or close it later",
     )
 
 
@@ -75,30 +75,6 @@ def unseen(action: str, missed: list[str]) -> Explanation:
         what=f"cannot {action}",
         why="; ".join(missed) or "its init gave no answer",
         fix="pytest --nsisolate-doctor, or make another one by sandbox_factory()",
-    )
-
-
-def left(name: str, what: str, details: list[str]) -> Explanation:
-    """
-    Say *what* was left in the box *name*.
-    """
-    return Explanation(
-        what=f"{name} was left with {what}",
-        why=f"found in it when it was closed: {'; '.join(details)}",
-        fix="end or remove it before, or accept it with "
-        'sandbox_factory(leaks="ignore")',
-    )
-
-
-def not_looked(name: str, missed: list[str]) -> Explanation:
-    """
-    Say that what was left in the box *name* is not known.
-    """
-    return Explanation(
-        what=f"cannot look for what was left in {name}",
-        why="; ".join(missed) or "its init gave no answer",
-        fix="pytest --nsisolate-doctor, or do without by "
-        'sandbox_factory(leaks="ignore")',
     )
 
 
@@ -194,15 +170,4 @@ def no_shape(action: str, delay: float, loss: float) -> Explanation:
         what=f"cannot {action}: bad argument",
         why=f"delay is {delay!r} and loss is {loss!r}",
         fix="give a delay of 0 or more seconds, and a loss from 0 to 1",
-    )
-
-
-def closed_link(action: str) -> Explanation:
-    """
-    Say that *action* comes after the end of the link.
-    """
-    return Explanation(
-        what=f"cannot {action}: it is closed",
-        why="its close() was called, or its fixture has ended",
-        fix="make another one by sandbox_factory.link(), or close it later",
     )

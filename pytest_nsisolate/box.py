@@ -21,7 +21,7 @@ from pytest_nsisolate.ending import Exited, Killed, TimedOut
 from pytest_nsisolate.errors import BoxError, Refused
 from pytest_nsisolate.leaks import unseen
 from pytest_nsisolate.messages import Garbled
-from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.pool import Pool, persist
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.start import start
@@ -75,7 +75,7 @@ class Box:
         self._judge = judge
         self._grace = grace
         self._entered = entered
-        self._sandbox: Sandbox | None = pool.take(spec)
+        self._sandbox: Sandbox | None = persist(lambda: pool.take(spec))
         self._home = _pid_namespace()
         self._started: list[subprocess.Popen[Any]] = []
         #: What it is called in errors.

@@ -29,7 +29,7 @@ from pytest_nsisolate.errors import Explanation, LeakWarning, Refused, SpecError
 from pytest_nsisolate.keywords import taking
 from pytest_nsisolate.leak_policy import Wording
 from pytest_nsisolate.link import Link
-from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.probe import ProbedPool
 from pytest_nsisolate.spec import KEYWORDS, Spec
 
 
@@ -49,7 +49,7 @@ class SandboxFactory:
         self._owner = owner.name or "the session"
         self._options = config.stash[options.key]
         self._guest = config.stash.get(guest_side.key, None)
-        self._pool = Pool()
+        self._pool = ProbedPool()
         self._boxes: list[Box] = []
         self._links: list[Link] = []
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pytest_nsisolate import namespaces
 from pytest_nsisolate.launching import user_namespace_for
 from pytest_nsisolate.options import Options
-from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.probe import ProbedPool
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.user_namespace import UserNamespace
 
@@ -15,7 +15,7 @@ from pytest_nsisolate.user_namespace import UserNamespace
 PROC = "mount(proc, /proc)"
 
 
-def line(chosen: Options, pool: Pool) -> str:
+def line(chosen: Options, pool: ProbedPool) -> str:
     """
     Return what isolation comes to in this session.
     """

@@ -1,28 +1,37 @@
 """
-Where the supervisor gets sandboxes: its launchers, and the probe that comes first.
+The pool: where the supervisor gets sandboxes, made by its launchers.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
-import sys
+from collections.abc import Callable
+from typing import TypeVar
 
-from pytest_nsisolate.deadline import Deadline
-from pytest_nsisolate.ending import Exited, Killed, NeverStarted, TimedOut
-from pytest_nsisolate.entry import Entered
 from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.fork import fork_guest
-from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.launching import Launcher, user_namespace_for
-from pytest_nsisolate.messages import TestMessage
-from pytest_nsisolate.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox
+from pytest_nsisolate.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.user_namespace import UserNamespace
 
-#: How often one is asked for: a dead sandbox may be followed by a dead launcher.
-_TRIES = 3
+_T = TypeVar("_T")
+
+#: How often something is tried: after a dead sandbox may come a dead launcher.
+_TRIES = 4
+
+
+def persist(action: Callable[[], _T]) -> _T:
+    """
+    Return what *action* returns; do it again where a launcher or an init was killed.
+
+    Raises:
+        LauncherGone: They were killed again and again.
+    """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(LauncherGone):
+            return action()
+    return action()
 
 
 class Pool:
@@ -34,41 +43,6 @@ class Pool:
         self._launchers: dict[UserNamespace, Launcher] = {}
         #: Those that are dead, or as good as that, and not waited for yet.
         self._lost: list[Launcher] = []
-        #: By `Spec.calls`.
-        self._probed: dict[tuple[object, ...], Refused | None] = {}
-
-    def probe(self, spec: Spec) -> Refused | None:
-        """
-        Say whether a sandbox for *spec* can be had, by trying it once per session.
-
-        A throw-away guest goes through every call that a test's guest goes through.
-        It has no fresh directories: what stands in the way of one is a matter of that
-        path, and of that moment. So it is told by `take`.
-
-        Returns:
-            None if it can be had, else what was refused.
-        """
-        key = spec.calls()
-        if spec.tmpfs is not None:
-            spec = dataclasses.replace(spec, tmpfs=None)
-        if key not in self._probed:
-            try:
-                self._probed[key] = self._try(spec)
-            except LauncherGone as gone:
-                # Someone has killed it, which says nothing of the next.
-                return gone
-        return self._probed[key]
-
-    def require(self, spec: Spec) -> None:
-        """
-        Make sure that a sandbox for *spec* can be had, as `probe` does.
-
-        Raises:
-            Refused: It cannot be had.
-        """
-        refused = self.probe(spec)
-        if refused is not None:
-            raise refused
 
     def take(self, spec: Spec) -> Sandbox:
         """
@@ -76,9 +50,19 @@ class Pool:
 
         Raises:
             Refused: It cannot be had.
+            LauncherGone: The launcher, or the sandbox that it had ready, was killed;
+                the next one will do, see `persist`.
         """
-        self.require(spec)
-        return self._take(spec)
+        kind = user_namespace_for(spec)
+        try:
+            sandbox = self._launcher(kind).take(spec)
+        except LauncherGone:
+            self._lose(kind)
+            raise
+        if sandbox.is_alive():
+            return sandbox
+        sandbox.close()
+        raise LauncherGone("a sandbox's init", errno.ESRCH)
 
     def prepare(self, spec: Spec) -> None:
         """
@@ -105,69 +89,6 @@ class Pool:
         while self._lost:
             self._lost.pop().close_inherited()
 
-    def _try(self, spec: Spec) -> Refused | None:
-        """
-        Return what is refused to a guest in a sandbox for *spec*, if anything is.
-
-        Raises:
-            LauncherGone: It was killed again and again.
-        """
-        if sys.platform != "linux":
-            return Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
-        for _ in range(_TRIES - 1):
-            with contextlib.suppress(LauncherGone):
-                return self._try_once(spec)
-        return self._try_once(spec)
-
-    def _try_once(self, spec: Spec) -> Refused | None:
-        interrupts = Interrupts()
-        try:
-            with interrupts:
-                process = fork_guest(self._take(spec))
-                process.release()
-                ended = process.talk(_ignore, interrupts, Deadline(ANSWER_TIMEOUT))
-        except LauncherGone:
-            raise
-        except Refused as error:
-            return error
-        except Entered as entered:
-            entered.live(lambda *_: None)
-        finally:
-            interrupts.close()
-        process.settle()
-        process.reap()
-        match ended:
-            case NeverStarted(LauncherGone() as gone):
-                raise gone
-            case NeverStarted(refused):
-                return refused
-            case TimedOut():
-                return Refused(f"a first guest {ended}", errno.ETIMEDOUT)
-            case Exited() | Killed():
-                raise LauncherGone(f"a first guest {ended}", errno.ECHILD)
-            case _:
-                return None
-
-    def _take(self, spec: Spec) -> Sandbox:
-        # A launcher that someone has killed, and the sandbox that it had ready, are
-        # found out here; then another one is tried.
-        for _ in range(_TRIES - 1):
-            with contextlib.suppress(LauncherGone):
-                return self._take_once(spec)
-        return self._take_once(spec)
-
-    def _take_once(self, spec: Spec) -> Sandbox:
-        kind = user_namespace_for(spec)
-        try:
-            sandbox = self._launcher(kind).take(spec)
-        except LauncherGone:
-            self._lose(kind)
-            raise
-        if sandbox.is_alive():
-            return sandbox
-        sandbox.close()
-        raise LauncherGone("a sandbox's init", errno.ESRCH)
-
     def _lose(self, kind: UserNamespace) -> None:
         """
         Put a launcher aside, to be waited for when no guest of its sandboxes is left.
@@ -184,9 +105,3 @@ class Pool:
         if kind not in self._launchers:
             self._launchers[kind] = Launcher(kind)
         return self._launchers[kind]
-
-
-def _ignore(message: TestMessage, *, synchronous: bool) -> None:
-    """
-    Do nothing: the guest of a probe has no test.
-    """

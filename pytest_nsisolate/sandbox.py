@@ -9,9 +9,8 @@ import dataclasses
 import errno
 import marshal
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 from pytest_nsisolate.audit import Facts
 from pytest_nsisolate.descriptors import readable
@@ -20,8 +19,6 @@ from pytest_nsisolate.init import GRACE
 from pytest_nsisolate.namespaces import Namespace
 from pytest_nsisolate.untouched import os
 from pytest_nsisolate.user_namespace import UserNamespace
-
-_T = TypeVar("_T")
 
 #: How long to wait for a sandbox to come or to go, in seconds. It takes a few
 #: milliseconds; this is for a machine that swaps.
@@ -35,23 +32,6 @@ class LauncherGone(Refused):
     """
     The launcher or an init is dead; another one may do.
     """
-
-
-#: How often something is tried: after a dead sandbox may come a dead launcher.
-_TRIES = 4
-
-
-def persist(action: Callable[[], _T]) -> _T:
-    """
-    Return what *action* returns; do it again where a launcher or an init was killed.
-
-    Raises:
-        LauncherGone: They were killed again and again.
-    """
-    for _ in range(_TRIES - 1):
-        with contextlib.suppress(LauncherGone):
-            return action()
-    return action()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.fork import fork_guest
 from pytest_nsisolate.guest import Guest
 from pytest_nsisolate.output import flush
-from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.probe import ProbedPool
 from pytest_nsisolate.relay import Relay, is_watched
 from pytest_nsisolate.sandbox import Sandbox
 from pytest_nsisolate.scopes import Share, share_of
@@ -144,7 +144,7 @@ class Scheduler:
     """
 
     def __init__(self, config: pytest.Config, relay: Relay) -> None:
-        self.pool = Pool()
+        self.pool = ProbedPool()
         #: The fork that was begun last; None before the first.
         self.forking: Fork | None = None
         self._config = config

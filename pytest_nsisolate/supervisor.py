@@ -40,8 +40,8 @@ from pytest_nsisolate.guest_side import GuestSide
 from pytest_nsisolate.interrupt import Interrupts
 from pytest_nsisolate.marker import BadMarker
 from pytest_nsisolate.options import Options
+from pytest_nsisolate.pool import persist
 from pytest_nsisolate.relay import Relay
-from pytest_nsisolate.sandbox import persist
 from pytest_nsisolate.scheduler import Group, Scheduler, is_skippable
 from pytest_nsisolate.scopes import node_of, others, share_of
 from pytest_nsisolate.spec import Spec

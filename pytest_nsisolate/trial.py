@@ -16,7 +16,7 @@ from pytest_nsisolate.attempt import Action, attempt
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.namespaces import FORKED, IPC, JOINED, MNT, NET, UTS, Namespace
 from pytest_nsisolate.pid_for_children import PidForChildren
-from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.probe import ProbedPool
 from pytest_nsisolate.spec import Spec
 from pytest_nsisolate.user_namespace import UserNamespace
 
@@ -67,7 +67,7 @@ def try_sandbox(spec: Spec) -> Refused | None:
     """
 
     def act() -> None:
-        pool = Pool()
+        pool = ProbedPool()
         refused = pool.probe(spec)
         pool.stop()
         if refused is not None:

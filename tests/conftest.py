@@ -15,7 +15,7 @@ import pytest
 from ways import WAYS, RunPytest, cannot
 
 from pytest_nsisolate import facts
-from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.probe import ProbedPool
 from pytest_nsisolate.spec import Spec
 
 #: Those of ours are plugins for their fixtures, or so that their asserts are explained.
@@ -27,7 +27,7 @@ def _sandboxes_can_be_had() -> None:
     """
     Everything here needs a sandbox; say so once instead of failing everywhere.
     """
-    pool = Pool()
+    pool = ProbedPool()
     refused = pool.probe(Spec())
     pool.stop()
     if refused is not None:

@@ -11,6 +11,7 @@ from ways import RunPytest
 
 from pytest_nsisolate.errors import Refused
 from pytest_nsisolate.pool import Pool
+from pytest_nsisolate.probe import ProbedPool
 from pytest_nsisolate.spec import Spec
 
 
@@ -19,7 +20,7 @@ def pool() -> Iterator[Pool]:
     """
     Give a pool and end its launchers.
     """
-    pool = Pool()
+    pool = ProbedPool()
     yield pool
     pool.stop()
 
@@ -59,16 +60,16 @@ def test_refusal(pool: Pool, impossible: Spec) -> None:
 #: Kills the first sandbox of a session just before a guest is forked into it.
 KILLS_THE_FIRST = """
 import signal
-from pytest_nsisolate import pool
+from pytest_nsisolate import probe
 
-fork_guest = pool.fork_guest
+fork_guest = probe.fork_guest
 
 def kill_and_fork(sandbox):
-    pool.fork_guest = fork_guest
+    probe.fork_guest = fork_guest
     signal.pidfd_send_signal(sandbox.init, signal.SIGKILL)
     return fork_guest(sandbox)
 
-pool.fork_guest = kill_and_fork
+probe.fork_guest = kill_and_fork
 """
 
 

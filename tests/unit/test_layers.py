@@ -61,6 +61,7 @@ LAYER = {
     "messages": CORE,
     "pid_for_children": LINUX,
     "pool": CORE,
+    "probe": CORE,
     "crash_output": CORE,
     "remedies": CORE,
     "sandbox": CORE,

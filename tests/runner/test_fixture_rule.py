@@ -26,7 +26,7 @@ def test_scopes(pytester: pytest.Pytester, story: Path, autouse: bool) -> None:
     pytester.makeconftest(STORY + made)
     source = f"""
     import pytest
-    from ways import tell
+    from conftest import tell
 
     @pytest.mark.usefixtures("class")
     class TestIn:
@@ -141,7 +141,7 @@ def test_override_by_narrower(pytester: pytest.Pytester, story: Path) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from ways import tell
+        from conftest import tell
 
         @pytest.fixture
         def resource(resource):
@@ -211,7 +211,7 @@ def test_mixed(pytester: pytest.Pytester, story: Path, seed: int) -> None:
     made = [f"    {scope}_ = fixture({scope!r})" for scope in scopes]
     pytester.makeconftest(STORY + "\n".join(made))
     for module in "abc":
-        lines = ["import pytest", "from ways import tell", ""]
+        lines = ["import pytest", "from conftest import tell", ""]
         for number in range(6):
             name = chance.choice(["TestA", "TestB", ""])
             if name:

@@ -46,7 +46,7 @@ def make_tree(pytester: pytest.Pytester) -> None:
     """
     pytester.makeconftest(MEMORY)
     source = """
-    from ways import note
+    from conftest import note
     def test_{0}1(): note("{0}1")
     def test_{0}2(): note("{0}2")
     class Test{0}:
@@ -94,7 +94,7 @@ def test_precedence(pytester: pytest.Pytester, story: Path) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from ways import note
+        from conftest import note
         @pytest.mark.isolated(scope="function")
         def test_1(): note(1)
         class TestClass:
@@ -181,7 +181,7 @@ def test_fixture_rule(pytester: pytest.Pytester, story: Path, scope: str) -> Non
     made = "\n".join(f"    {one}_ = fixture({one!r}, autouse=True)" for one in ALL)
     pytester.makeconftest(STORY + made)
     source = """
-    from ways import tell
+    from conftest import tell
     def setup_module(): tell("setup")
     def teardown_module(): tell("teardown")
     class TestClass:
@@ -216,12 +216,12 @@ def test_package_is_set_up_inside(pytester: pytest.Pytester, story: Path) -> Non
     pytester.makeconftest(STORY)
     package = pytester.mkpydir("package")
     (package / "__init__.py").write_text(
-        "from ways import tell\n"
+        "from conftest import tell\n"
         "def setup_module(): tell('setup')\n"
         "def teardown_module(): tell('teardown')\n"
     )
     (package / "test_it.py").write_text(
-        "from ways import tell\n"
+        "from conftest import tell\n"
         "def test_1(): tell('test')\n"
         "def test_2(): tell('test')\n"
     )
@@ -242,7 +242,7 @@ def test_any_order(pytester: pytest.Pytester, story: Path, seed: int) -> None:
     wide = "    session_ = fixture('session', autouse=True)"
     pytester.makeconftest("\n".join([STORY, wide, *made]))
     for module in "ab":
-        lines = ["import pytest", "from ways import tell", ""]
+        lines = ["import pytest", "from conftest import tell", ""]
         for number in range(4):
             name = chance.choice(["TestA", ""])
             if name:
@@ -351,7 +351,7 @@ def test_unmarked_in_between(pytester: pytest.Pytester, story: Path) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from ways import tell
+        from conftest import tell
         names = []
         isolated = pytest.mark.isolated(scope="module")
         def test_0(module, session): tell("host")
@@ -598,7 +598,7 @@ def test_specs_that_differ(pytester: pytest.Pytester, story: Path) -> None:
         """
         import socket
         import pytest
-        from ways import note
+        from conftest import note
         pytestmark = pytest.mark.isolated(scope="module", hostname="a")
         def test_1(): note(1)
         @pytest.mark.isolated(hostname="b")
@@ -625,7 +625,7 @@ def test_parameters_of_what_is_borrowed(pytester: pytest.Pytester, story: Path) 
     pytester.makepyfile(
         """
         import pytest
-        from ways import note
+        from conftest import note
         pytestmark = pytest.mark.isolated(scope="module")
         @pytest.fixture(scope="session", params="ab")
         def wide(request): return request.param
@@ -652,7 +652,7 @@ def test_borrowed_by_a_later_one(pytester: pytest.Pytester, story: Path) -> None
     pytester.makepyfile(
         """
         import pytest
-        from ways import tell
+        from conftest import tell
         pytestmark = pytest.mark.isolated(scope="module")
         @pytest.fixture(scope="session")
         def broken(): tell("broken"); assert 0

@@ -7,7 +7,7 @@ of ``reference/sandbox-factory.md``.
 
 import sys
 
-from pytest_nsisolate.spec import KEYWORDS
+from pytest_nsisolate.model.spec import KEYWORDS
 
 
 def of_marker() -> str:

@@ -16,12 +16,15 @@ import pytest
 import refusals
 
 import pytest_nsisolate
-from pytest_nsisolate import ending, factory, hookspecs, remedies
-from pytest_nsisolate.box import Box
-from pytest_nsisolate.contents import Ipc
-from pytest_nsisolate.factory import SandboxFactory
-from pytest_nsisolate.isolation import Isolation
-from pytest_nsisolate.marker import NAMES, isolated
+from pytest_nsisolate import hookspecs
+from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.diagnosis import causes
+from pytest_nsisolate.model import ending
+from pytest_nsisolate.runner import sandbox_factory
+from pytest_nsisolate.runner.sandbox_factory import SandboxFactory
+from pytest_nsisolate.sandbox.ipc import Ipc
+from pytest_nsisolate.settings.isolation import Isolation
+from pytest_nsisolate.settings.marker import NAMES, isolated
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
@@ -29,27 +32,27 @@ PACKAGE = Path(pytest_nsisolate.__file__).parent
 
 #: Where the texts that a person reads are made.
 SPEAKING = (
-    "breach",
-    "carriage",
-    "checks",
-    "clash",
-    "crash",
-    "factory",
-    "isolation",
-    "keywords",
-    "leak_policy",
-    "limits",
-    "marker",
-    "options",
-    "rlimits",
-    "trouble",
-    "wish",
-    "values",
+    "box/explanations",
+    "box/pickled",
+    "guest/rlimits",
+    "model/checks",
+    "model/keywords",
+    "model/limits",
+    "model/tmpfs_env",
+    "reporting/crash",
+    "reporting/leak_policy",
+    "reporting/limits",
+    "runner/sandbox_factory",
+    "settings/clash",
+    "settings/isolation",
+    "settings/marker",
+    "settings/options",
+    "settings/resolve",
 )
 
 
 #: The fixtures that make boxes.
-FIXTURES = [name for name in vars(factory) if name.endswith("sandbox_factory")]
+FIXTURES = [name for name in vars(sandbox_factory) if name.endswith("sandbox_factory")]
 
 
 def first_cells(page: str, heading: str) -> list[str]:
@@ -83,7 +86,6 @@ def test_readme_has_two_commands() -> None:
     ]
 
 
-@pytest.mark.xfail(reason="the modules are not in their packages yet", strict=True)
 def test_how_it_works_has_every_package() -> None:
     """
     The page on how it works has each package of the code once.
@@ -253,7 +255,7 @@ def test_refusals_page_is_made_from_the_table() -> None:
     page = (REFERENCE / "refusals.md").read_text()
 
     assert page == refusals.page(), "python docs/refusals.py > that page"
-    for cause in remedies.CAUSES:
+    for cause in causes.CAUSES:
         assert f"## {cause.title}\n" in page
         for fix in [cause.fix, *cause.fixes.values()]:
             assert fix.format_map(cause.example) in page
@@ -264,7 +266,7 @@ def test_header_is_in_the_reference() -> None:
     Each line that the header may have is on the page on the options.
     """
     page = (REFERENCE / "options.md").read_text()
-    texts = list(texts_in(PACKAGE / "header.py"))
+    texts = list(texts_in(PACKAGE / "settings/header.py"))
 
     assert texts
     assert [text for text in texts if text.strip() not in page] == []

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from pytest_nsisolate import doctor
+from pytest_nsisolate.diagnosis import doctor
 
 if __name__ == "__main__":
     sys.exit(doctor.main())

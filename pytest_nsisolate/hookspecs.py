@@ -17,11 +17,11 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_nsisolate.ending import Ending
-from pytest_nsisolate.leaks import Leaks
-from pytest_nsisolate.messages import Payload
-from pytest_nsisolate.spec import Spec
-from pytest_nsisolate.usage import Usage
+from pytest_nsisolate.guest.messages import Payload
+from pytest_nsisolate.model.ending import Ending
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.model.usage import Usage
+from pytest_nsisolate.sandbox.leaks import Leaks
 
 
 @pytest.hookspec

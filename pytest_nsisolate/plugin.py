@@ -10,25 +10,18 @@ from collections.abc import Generator, Iterable
 
 import pytest
 
-from pytest_nsisolate import (
-    account,
-    carrier,
-    clash,
-    doctor,
-    factory,
-    flavours,
-    guest_side,
-    header,
-    hookspecs,
-    leak_policy,
-    options,
-)
-from pytest_nsisolate.entry import Entered
-from pytest_nsisolate.isolation import Isolation, came_too_late, facts
-from pytest_nsisolate.marker import isolated
-from pytest_nsisolate.options import Options
-from pytest_nsisolate.supervisor import Supervisor
-from pytest_nsisolate.wish import is_host_flavour
+from pytest_nsisolate import hookspecs, integrations
+from pytest_nsisolate.diagnosis import doctor
+from pytest_nsisolate.guest.entry import Entered
+from pytest_nsisolate.reporting import leak_policy
+from pytest_nsisolate.reporting import usage as account
+from pytest_nsisolate.runner import guest_side, sandbox_factory
+from pytest_nsisolate.runner.supervisor import Supervisor
+from pytest_nsisolate.settings import clash, flavours, header, options
+from pytest_nsisolate.settings.isolation import Isolation, came_too_late, facts
+from pytest_nsisolate.settings.marker import isolated
+from pytest_nsisolate.settings.options import Options
+from pytest_nsisolate.settings.resolve import is_host_flavour
 
 _supervisor = pytest.StashKey[Supervisor]()
 
@@ -64,8 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
     usage = config.stash[options.key].usage
     if usage is not None:
         config.pluginmanager.register(account.Table(usage), "nsisolate-used")
-    carrier.register(config)
-    config.pluginmanager.register(factory, "nsisolate-factory")
+    integrations.register(config)
+    config.pluginmanager.register(sandbox_factory, "nsisolate-factory")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

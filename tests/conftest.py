@@ -14,9 +14,9 @@ import machine
 import pytest
 from ways import WAYS, RunPytest, cannot
 
-from pytest_nsisolate import facts
-from pytest_nsisolate.probe import ProbedPool
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.diagnosis import machine as facts
+from pytest_nsisolate.diagnosis.probe import ProbedPool
+from pytest_nsisolate.model.spec import Spec
 
 #: Those of ours are plugins for their fixtures, or so that their asserts are explained.
 pytest_plugins = ["pytester", "twins", "stories", "boxes", "terminals", "examination"]

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from boxes import MakeBox, wait_until
 
-from pytest_nsisolate.audit import Facts
-from pytest_nsisolate.box import Box
-from pytest_nsisolate.contents import Ipc
-from pytest_nsisolate.errors import BoxError
-from pytest_nsisolate.leaks import leaks_in
-from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.spec import Spec
-from pytest_nsisolate.trouble import DidNotFinish
+from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.box.explanations import DidNotFinish
+from pytest_nsisolate.launcher.audit import Facts
+from pytest_nsisolate.model.errors import BoxError
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.ipc import Ipc
+from pytest_nsisolate.sandbox.leaks import leaks_in
+from pytest_nsisolate.sandbox.pool import Pool
 
 
 def test_two_boxes_see_nothing_of_each_other(make: MakeBox) -> None:

@@ -13,8 +13,8 @@ import sys
 import pytest
 from boxes import wait_until
 
-from pytest_nsisolate.box import Box
-from pytest_nsisolate.errors import BoxError
+from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.model.errors import BoxError
 
 
 def test_popen(box: Box) -> None:

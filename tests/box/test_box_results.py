@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_nsisolate.box import Box
-from pytest_nsisolate.carriage import LARGEST, CannotCarry, RemoteTraceback
+from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.box.pickled import LARGEST, CannotCarry, RemoteTraceback
 
 
 class Picky(Exception):

@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 from boxes import MakeBox
 
-from pytest_nsisolate.box import Box
-from pytest_nsisolate.ending import Exited, Killed, TimedOut
-from pytest_nsisolate.errors import BoxError
-from pytest_nsisolate.trouble import DidNotFinish
+from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.box.explanations import DidNotFinish
+from pytest_nsisolate.model.ending import Exited, Killed, TimedOut
+from pytest_nsisolate.model.errors import BoxError
 
 
 def test_a_closure_runs_inside(box: Box) -> None:

@@ -18,13 +18,13 @@ from boxes import MakeBox
 from talking import ask, listening
 from ways import cannot
 
-from pytest_nsisolate.box import Box
-from pytest_nsisolate.errors import BoxError
-from pytest_nsisolate.launching import user_namespace_for
-from pytest_nsisolate.link import Link
-from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.spec import Spec
-from pytest_nsisolate.user_namespace import UserNamespace
+from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.box.link import Link
+from pytest_nsisolate.model.errors import BoxError
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.model.user_namespace import UserNamespace
+from pytest_nsisolate.sandbox.launcher_client import user_namespace_for
+from pytest_nsisolate.sandbox.pool import Pool
 
 RunPytest = Callable[..., pytest.RunResult]
 

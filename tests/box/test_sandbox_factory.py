@@ -316,7 +316,7 @@ def test_a_box_of_all_keywords(
         """
     )
 
-    result = run_both_ways("-W", "error::pytest_nsisolate.errors.LeakWarning")
+    result = run_both_ways("-W", "error::pytest_nsisolate.model.errors.LeakWarning")
 
     result.assert_outcomes(passed=1)
 

@@ -11,15 +11,15 @@ import platform
 import pytest
 from reasons import HIDDEN, RESTRICTED, Files, lines
 
-from pytest_nsisolate import diagnosis
-from pytest_nsisolate.remedies import CAUSES
+from pytest_nsisolate.diagnosis import explain
+from pytest_nsisolate.diagnosis.causes import CAUSES
 
 
 def test_each_reason_can_be_told() -> None:
     """
     The table of reasons and the ways to tell them name the same, in the same order.
     """
-    assert [cause.name for cause in CAUSES] == list(diagnosis.CHECKS)
+    assert [cause.name for cause in CAUSES] == list(explain.CHECKS)
 
 
 def test_a_mount_that_masks_nothing(files: Files) -> None:

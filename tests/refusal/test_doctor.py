@@ -12,7 +12,8 @@ from mounts import SPACE, masked
 from seccomp import FILTER
 from ways import KEEP, WAYS, is_capable
 
-from pytest_nsisolate import doctor, trial
+from pytest_nsisolate.diagnosis import doctor
+from pytest_nsisolate.diagnosis import steps as trial
 
 
 @pytest.fixture(params=["alone", "pytest"])

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from pytest_nsisolate import doctor
-from pytest_nsisolate.attempt import attempt
-from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.diagnosis import doctor
+from pytest_nsisolate.diagnosis.throwaway import attempt
+from pytest_nsisolate.model.errors import Refused
 
 
 def test_a_step_that_hangs() -> None:

@@ -13,9 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsisolate import diagnosis
-from pytest_nsisolate import facts as reading
-from pytest_nsisolate.errors import Explanation, NsIsolateError, Refused, errno_name
+from pytest_nsisolate.diagnosis import explain as diagnosis
+from pytest_nsisolate.diagnosis import machine as reading
+from pytest_nsisolate.model.errors import (
+    Explanation,
+    NsIsolateError,
+    Refused,
+    errno_name,
+)
 
 APPARMOR = "kernel.apparmor_restrict_unprivileged_userns"
 CLONE = "kernel.unprivileged_userns_clone"

@@ -9,7 +9,7 @@ from ways import RunPytest
 
 ALTERS = """
 import dataclasses
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.model.spec import Spec
 
 def pytest_nsisolate_spec(item, spec):
     with open("story", "a") as stream:
@@ -124,7 +124,7 @@ def test_conftest_of_a_directory(pytester: pytest.Pytester) -> None:
     inner = pytester.mkdir("inner")
     (inner / "conftest.py").write_text(
         "import socket\n"
-        "from pytest_nsisolate.spec import Spec\n"
+        "from pytest_nsisolate.model.spec import Spec\n"
         "def pytest_nsisolate_spec(item):\n    return Spec(hostname=item.name[5:])\n"
         "def pytest_nsisolate_enter(item, spec):\n"
         "    item.seen = [spec.hostname, socket.gethostname()]\n"
@@ -213,7 +213,7 @@ def test_time_limit_of_hook(pytester: pytest.Pytester) -> None:
     """
     pytester.makeconftest(
         """
-        from pytest_nsisolate.spec import Spec
+        from pytest_nsisolate.model.spec import Spec
 
         def pytest_nsisolate_spec(): return Spec(timeout=0.3)
         """

@@ -75,10 +75,14 @@ def test_fail(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
         ),
         (
             "",
-            ["-W", "error::pytest_nsisolate.errors.LeakWarning"],
+            ["-W", "error::pytest_nsisolate.model.errors.LeakWarning"],
             {"passed": 1, "errors": 1},
         ),
-        ("", ["-W", "ignore::pytest_nsisolate.errors.LeakWarning"], {"passed": 1}),
+        (
+            "",
+            ["-W", "ignore::pytest_nsisolate.model.errors.LeakWarning"],
+            {"passed": 1},
+        ),
     ],
 )
 def test_policy(

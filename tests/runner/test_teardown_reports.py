@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pytest_nsisolate.borrowing import Borrowing
-from pytest_nsisolate.reports import failed_report, report_to_message
-from pytest_nsisolate.test_run import TestRun
+from pytest_nsisolate.reporting.report import failed_report, report_to_message
+from pytest_nsisolate.reporting.test_run import TestRun
+from pytest_nsisolate.runner.borrowing import Borrowing
 
 SUITE = """
 import os

@@ -15,10 +15,11 @@ from examination import DOCTOR, SAID, examine, refused
 from mounts import SPACE
 from ways import KEEP, PLAIN, WAYS, cannot
 
-from pytest_nsisolate import diagnosis, linux, namespaces
-from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.diagnosis import explain
+from pytest_nsisolate.linux import namespaces, syscalls
+from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.pool import Pool
 
 RunPytest = Callable[..., pytest.RunResult]
 
@@ -190,8 +191,8 @@ def test_limit_that_does_not_matter(files: dict[str, str]) -> None:
     files["/proc/sys/user/max_net_namespaces"] = "0"
     files["/proc/self/uid_map"] = "0 0 4294967295"
 
-    others = diagnosis.choose(Refused("unshare(CLONE_NEWIPC)", errno.ENOSPC))
-    net = diagnosis.choose(Refused(KINDS, errno.ENOSPC))
+    others = explain.choose(Refused("unshare(CLONE_NEWIPC)", errno.ENOSPC))
+    net = explain.choose(Refused(KINDS, errno.ENOSPC))
 
     assert others[0].name == "limit-reached"
     assert "net" not in others[1]["values"]
@@ -231,7 +232,7 @@ def test_seccomp(pytester: pytest.Pytester, way: str) -> None:
     """
     pytester.makepyfile(test_refused=REFUSED)
     script = str(pytester.makepyfile(refusing=FILTER))
-    prefix = [*WAYS[way], sys.executable, script, str(linux.CLONE_NEWNET)]
+    prefix = [*WAYS[way], sys.executable, script, str(syscalls.CLONE_NEWNET)]
     if pytester.run(*prefix, "true", timeout=20).ret:
         cannot("no seccomp filter can be set")
 
@@ -273,8 +274,8 @@ def test_a_link_that_is_not_there() -> None:
     The call that is refused is named, with the interface.
     """
     with socket.socket() as made, pytest.raises(OSError, match="No such dev") as caught:
-        linux.set_link_up(made.fileno(), "nsisolate0")
+        syscalls.set_link_up(made.fileno(), "nsisolate0")
     assert caught.value.filename == "ioctl(SIOCGIFFLAGS, nsisolate0)"
     with open("/dev/null") as file, pytest.raises(OSError, match="ioctl") as caught:
-        linux.set_link_up(file.fileno(), "lo")
+        syscalls.set_link_up(file.fileno(), "lo")
     assert caught.value.filename == "ioctl(SIOCGIFFLAGS, lo)"

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from ways import RunPytest
 
-from pytest_nsisolate.errors import Refused
-from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.probe import ProbedPool
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.diagnosis.probe import ProbedPool
+from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.pool import Pool
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_refusal(pool: Pool, impossible: Spec) -> None:
 #: Kills the first sandbox of a session just before a guest is forked into it.
 KILLS_THE_FIRST = """
 import signal
-from pytest_nsisolate import probe
+from pytest_nsisolate.diagnosis import probe
 
 fork_guest = probe.fork_guest
 

@@ -16,8 +16,8 @@ import pytest
 from mounts import masked
 from ways import PLAIN, WAYS
 
-from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.pool import Pool
 
 #: What an init has open.
 STREAMS_AND_SOCKET = 4

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ways import WAYS
 
-from pytest_nsisolate.limits import NPROC, Limit
+from pytest_nsisolate.model.limits import NPROC, Limit
 
 PROCESSES = """
 import os
@@ -143,9 +143,9 @@ def test_processes(pytester: pytest.Pytester, way: list[str]) -> None:
 
 
 TRY = f"""
-from pytest_nsisolate.rlimits import Confinement
-from pytest_nsisolate.errors import Unlimited
-from pytest_nsisolate.limits import Limit
+from pytest_nsisolate.guest.rlimits import Confinement
+from pytest_nsisolate.model.errors import Unlimited
+from pytest_nsisolate.model.limits import Limit
 try:
     Confinement([{Limit(NPROC, 5, "nproc", 5)!r}])
 except Unlimited as error:

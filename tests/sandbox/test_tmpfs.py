@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsisolate import diagnosis
-from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.diagnosis import explain
+from pytest_nsisolate.model.errors import Refused
 
 RunPytest = Callable[..., pytest.RunResult]
 
@@ -315,7 +315,7 @@ def test_unreachable(tmp_path: Path) -> None:
     # Capabilities pass by the mode: capabilities(7), CAP_DAC_OVERRIDE.
     may_enter = os.access(closed, os.X_OK)
     try:
-        cause, values = diagnosis.choose(
+        cause, values = explain.choose(
             Refused(f"mount(tmpfs, {closed}/in)", errno.EACCES)
         )
     finally:
@@ -334,7 +334,7 @@ def test_no_more_mounts() -> None:
     """
     ENOSPC of a mount is no matter of namespaces.
     """
-    cause, values = diagnosis.choose(Refused("mount(tmpfs, /run)", errno.ENOSPC))
+    cause, values = explain.choose(Refused("mount(tmpfs, /run)", errno.ENOSPC))
     assert cause.name == "mount-limit"
     limit = Path("/proc/sys/fs/mount-max").read_text().strip()
     assert values == {"limit": limit}

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pytest_nsisolate.box import Box
-from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.pool import Pool
 
 MakeBox = Callable[..., Box]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ways import KEEP, PLAIN
 
-from pytest_nsisolate import doctor
-from pytest_nsisolate.user_namespace import UserNamespace
+from pytest_nsisolate.diagnosis import doctor
+from pytest_nsisolate.model.user_namespace import UserNamespace
 
 #: What the doctor calls each way.
 SAID = {

@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
-from pytest_nsisolate import messages
-from pytest_nsisolate.channel import Reader
-from pytest_nsisolate.ending import Finished
-from pytest_nsisolate.guest import Guest
-from pytest_nsisolate.process import GuestProcess
-from pytest_nsisolate.reports import report_to_message
-from pytest_nsisolate.sandbox import Sandbox
-from pytest_nsisolate.test_run import TestRun
-from pytest_nsisolate.user_namespace import UserNamespace
+from pytest_nsisolate.guest import messages
+from pytest_nsisolate.guest.channel import Reader
+from pytest_nsisolate.guest.handle import Guest
+from pytest_nsisolate.guest.process import GuestProcess
+from pytest_nsisolate.model.ending import Finished
+from pytest_nsisolate.model.user_namespace import UserNamespace
+from pytest_nsisolate.reporting.report import report_to_message
+from pytest_nsisolate.reporting.test_run import TestRun
+from pytest_nsisolate.sandbox.sandbox import Sandbox
 
 #: Values of every type that JSON has; none of them says that a test has passed.
 VALUES: list[Any] = [

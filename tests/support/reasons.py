@@ -4,8 +4,8 @@ Made-up facts that give a reason for a refusal, and the lines that result.
 
 from __future__ import annotations
 
-from pytest_nsisolate import diagnosis
-from pytest_nsisolate.errors import Refused
+from pytest_nsisolate.diagnosis import explain
+from pytest_nsisolate.model.errors import Refused
 
 SECCOMP = {"/proc/self/status": "Seccomp:\t2\n"}
 MASKED = {"/proc/self/mountinfo": "1 0 0:1 / /proc/kcore rw - tmpfs none rw"}
@@ -24,5 +24,5 @@ def lines(call: str, number: int, *, plain: bool = False) -> list[str]:
     """
     Return why and fix of a refusal.
     """
-    text = str(diagnosis.explain("do it", Refused(call, number), plain=plain))
+    text = str(explain.explain("do it", Refused(call, number), plain=plain))
     return [line.partition(": ")[2] for line in text.split("\n")[1:]]

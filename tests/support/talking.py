@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from pytest_nsisolate.box import Box
+from pytest_nsisolate.box.box import Box
 
 #: Says back what it gets, by UDP, and who that came from.
 ECHO = """

@@ -10,9 +10,9 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_nsisolate.launching import user_namespace_for
-from pytest_nsisolate.spec import Spec
-from pytest_nsisolate.user_namespace import UserNamespace
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.model.user_namespace import UserNamespace
+from pytest_nsisolate.sandbox.launcher_client import user_namespace_for
 
 #: Set in CI: a test that this machine cannot run is then a failure, not a skip.
 MUST_WORK = "NSISOLATE_MUST_WORK"

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_nsisolate.channel import Reader, frame, write_all
-from pytest_nsisolate.messages import OF_GUEST, Garbled, HandOver
+from pytest_nsisolate.guest.channel import Reader, frame, write_all
+from pytest_nsisolate.guest.messages import OF_GUEST, Garbled, HandOver
 
 #: Machines differ; nothing here is a matter of milliseconds.
 #: The checkout may belong to another user: no examples are kept in it.

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_nsisolate import crash, reports
-from pytest_nsisolate.ending import Exited, Killed
-from pytest_nsisolate.test_run import TestRun
+from pytest_nsisolate.model.ending import Exited, Killed
+from pytest_nsisolate.reporting import crash, report
+from pytest_nsisolate.reporting.test_run import TestRun
 
 
 def test_crash(request: pytest.FixtureRequest) -> None:
@@ -18,15 +18,15 @@ def test_crash(request: pytest.FixtureRequest) -> None:
     item = request.node
     run = TestRun(item)
     rerun = f"python -m pytest --no-nsisolate {item.nodeid}"
-    run.last = reports.failed_report(item, "setup", ValueError())
+    run.last = report.failed_report(item, "setup", ValueError())
     run.last.outcome = "passed"
-    assert crash.explain(run, Killed(11)).split("\n") == [
+    assert crash.explain_end(run, Killed(11)).split("\n") == [
         "test_crash did not finish: killed by SIGSEGV during call",
         "why: the wait status of its guest says signal 11",
         f"fix: gdb --args {rerun}",
     ]
     run.last = None
-    assert crash.explain(run, Exited(0)).split("\n") == [
+    assert crash.explain_end(run, Exited(0)).split("\n") == [
         "test_crash did not finish: exited with code 0 during setup",
         (
             "why: the wait status of its guest says exit code 0, and its report "

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from pytest_nsisolate.deadline import Deadline
+from pytest_nsisolate.guest.deadline import Deadline
 
 
 def test_since() -> None:

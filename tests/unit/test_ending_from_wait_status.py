@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from pytest_nsisolate.ending import Exited, Killed, from_wait_status, signal_name
+from pytest_nsisolate.model.ending import Exited, Killed, from_wait_status, signal_name
 
 
 def _status_of(signal_number: int | None, code: int = 0) -> int:

@@ -11,12 +11,13 @@ import re
 import pytest
 from ways import RunPytest
 
-from pytest_nsisolate import doctor, options
-from pytest_nsisolate.factory import SandboxFactory
-from pytest_nsisolate.keywords import Keyword
-from pytest_nsisolate.launching import _request
-from pytest_nsisolate.marker import isolated
-from pytest_nsisolate.spec import KEYWORDS, Spec
+from pytest_nsisolate.diagnosis import doctor
+from pytest_nsisolate.model.keywords import Keyword
+from pytest_nsisolate.model.spec import KEYWORDS, Spec
+from pytest_nsisolate.runner.sandbox_factory import SandboxFactory
+from pytest_nsisolate.sandbox.launcher_client import _request
+from pytest_nsisolate.settings import options
+from pytest_nsisolate.settings.marker import isolated
 
 NAMES = [one.name for one in KEYWORDS]
 

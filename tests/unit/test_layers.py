@@ -1,11 +1,12 @@
 """
-The modules form layers, and imports go down only.
+The house: packages on floors, imports that go down only, and its two doors.
 """
 
 from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,96 +19,30 @@ import pytest_nsisolate
 PACKAGE = Path(pytest_nsisolate.__file__).parent
 NAME = PACKAGE.name
 
-LINUX, CORE, PYTEST_SIDE, PLUGIN = range(4)
+#: The page with the picture of the house.
+CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
-#: Where each module belongs, and the one sub-package. A new module is entered here.
-LAYER = {
-    "__init__": LINUX,
-    "linux": LINUX,
-    "namespaces": LINUX,
-    "__main__": CORE,
-    "attempt": CORE,
-    "box": CORE,
-    "call": CORE,
-    "carriage": CORE,
-    "cause": CORE,
-    "audit": CORE,
-    "channel": CORE,
-    "checks": CORE,
-    "deadline": CORE,
-    "descriptors": LINUX,
-    "rlimits": CORE,
-    "contents": CORE,
-    "diagnosis": CORE,
-    "doctor": CORE,
-    "ending": CORE,
-    "entry": CORE,
-    "fork": CORE,
-    "process": CORE,
-    "errors": CORE,
-    "facts": CORE,
-    "guest": CORE,
-    "inherited": CORE,
-    "init": CORE,
-    "interrupt": CORE,
-    "isolation": CORE,
-    "keywords": CORE,
-    "launcher": CORE,
-    "launching": CORE,
-    "link": CORE,
-    "leaks": CORE,
-    "limits": CORE,
-    "credentials": CORE,
-    "messages": CORE,
-    "pid_for_children": LINUX,
-    "pool": CORE,
-    "probe": CORE,
-    "crash_output": CORE,
-    "remedies": CORE,
-    "sandbox": CORE,
-    "signals": LINUX,
-    "spec": CORE,
-    "start": CORE,
-    "streams": CORE,
-    "trial": CORE,
-    "trouble": CORE,
-    "user_namespace": CORE,
-    "untouched": LINUX,
-    "usage": CORE,
-    "terminal": CORE,
-    "wire": CORE,
-    "account": PYTEST_SIDE,
-    "fresh": CORE,
-    "values": CORE,
-    "borrowing": PYTEST_SIDE,
-    "breach": PYTEST_SIDE,
-    "builtin": PYTEST_SIDE,
-    "carrier": PYTEST_SIDE,
-    "clash": PYTEST_SIDE,
-    "test_run": PYTEST_SIDE,
-    "cover": PYTEST_SIDE,
-    "crash": PYTEST_SIDE,
-    "factory": PYTEST_SIDE,
-    "flavours": PYTEST_SIDE,
-    "events": PYTEST_SIDE,
-    "header": PYTEST_SIDE,
-    "hookspecs": PYTEST_SIDE,
-    "guest_side": PYTEST_SIDE,
-    "leak_policy": PYTEST_SIDE,
-    "marker": PYTEST_SIDE,
-    "options": PYTEST_SIDE,
-    "output": PYTEST_SIDE,
-    "private": PYTEST_SIDE,
-    "relay": PYTEST_SIDE,
-    "report_schema": PYTEST_SIDE,
-    "reports": PYTEST_SIDE,
-    "scopes": PYTEST_SIDE,
-    "scheduler": PYTEST_SIDE,
-    "supervisor": PYTEST_SIDE,
-    "turns": PYTEST_SIDE,
-    "wish": PYTEST_SIDE,
-    "plugin": PLUGIN,
-}
+#: A floor in that picture: its name, whether it knows pytest, and what it is.
+FLOOR = re.compile(r"(?P<name>[a-z_]+(?:/|\.py))  +(?P<pytest>pytest|no pytest)  +\S.*")
+
+
+def floors() -> dict[str, bool]:
+    """
+    Return what is on each floor of the house, from the top, and if it knows pytest.
+    """
+    picture = CONTRIBUTING.read_text().partition("```text\n")[2].partition("```")[0]
+    found = [FLOOR.fullmatch(line) for line in picture.splitlines()]
+    return {
+        one["name"].removesuffix(".py").removesuffix("/"): one["pytest"] == "pytest"
+        for one in found
+        if one is not None
+    }
+
+
+FLOORS = floors()
+
+#: By floor, how many are above it.
+DEPTH = {name: depth for depth, name in enumerate(FLOORS)}
 
 FILES = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
 MODULES = sorted(
@@ -132,18 +67,16 @@ BARE = {
     "types",
 }
 
-#: What of this package a launcher imports.
+#: What of this package a launcher imports, besides its own.
 LAUNCHER = {
-    "audit",
-    "descriptors",
-    "fresh",
-    "init",
-    "linux",
-    "namespaces",
-    "pid_for_children",
-    "untouched",
-    "user_namespace",
+    "linux.descriptors",
+    "linux.namespaces",
+    "linux.pid_for_children",
+    "linux.stdlib",
+    "linux.syscalls",
+    "model.user_namespace",
 }
+OWN = {module for module in MODULES if module.startswith("launcher.")}
 
 IMPORT = (ast.Import, ast.ImportFrom)
 
@@ -196,11 +129,23 @@ def neighbours(module: str) -> set[str]:
     return found
 
 
-def layer(module: str) -> int:
+def floor(module: str) -> str:
     """
-    Return the layer of *module*, or of the sub-package that it is in.
+    Return the floor that *module* is on.
     """
-    return LAYER[module.partition(".")[0]]
+    return module.partition(".")[0]
+
+
+def packages() -> dict[str, set[str]]:
+    """
+    Return which other floors each imports from.
+    """
+    graph: dict[str, set[str]] = {name: set() for name in FLOORS}
+    for module in MODULES:
+        if module != "__init__":
+            below = {floor(one) for one in neighbours(module)}
+            graph[floor(module)] |= below - {floor(module), "__init__"}
+    return graph
 
 
 def words(tree: ast.AST) -> set[str]:
@@ -237,18 +182,11 @@ def is_for_what_may_be_missing(node: ast.AST) -> bool:
     ] == ["contextlib.suppress(ImportError)"]
 
 
-def test_every_module_has_a_layer() -> None:
+def test_the_picture_is_of_this_house() -> None:
     """
-    The table names each module of the package and nothing else.
+    The picture in CONTRIBUTING.md has each package and each module beside them once.
     """
-    assert sorted(LAYER) == [one for one in MODULES if "." not in one]
-
-
-def test_there_is_one_sub_package() -> None:
-    """
-    All modules but the carriers are in the package itself.
-    """
-    assert {path.parts[0] for path in FILES if len(path.parts) > 1} == {"carrier"}
+    assert sorted(FLOORS) == sorted({floor(one) for one in MODULES} - {"__init__"})
 
 
 def test_a_hidden_import_is_seen() -> None:
@@ -262,14 +200,25 @@ def test_a_hidden_import_is_seen() -> None:
     assert found == {"json", f"{NAME}.guest", f"{NAME}.a.b"}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_go_down(module: str) -> None:
+@pytest.mark.parametrize("name", FLOORS)
+def test_imports_go_down(name: str) -> None:
     """
-    A module imports from its own layer and those below it.
+    A floor of the house imports only from those below it.
     """
-    upward = {one for one in neighbours(module) if layer(one) > layer(module)}
+    upward = {one for one in packages()[name] if DEPTH[one] < DEPTH[name]}
 
     assert upward == set()
+
+
+def test_the_house_is_not_high() -> None:
+    """
+    From the top to the ground it is ten floors at the most.
+    """
+    graph, height = packages(), dict[str, int]()
+    for name in reversed(FLOORS):
+        height[name] = 1 + max((height[one] for one in graph[name]), default=0)
+
+    assert max(height.values()) <= 10
 
 
 def test_there_is_no_cycle() -> None:
@@ -299,27 +248,30 @@ def test_imports_stand_at_the_top(module: str) -> None:
     assert words(tree) & IMPORTERS == set()
 
 
-@pytest.mark.parametrize(
-    "module", [one for one in MODULES if layer(one) in {LINUX, CORE}]
-)
-def test_core_knows_no_pytest(module: str) -> None:
+@pytest.mark.parametrize("name", [name for name, knows in FLOORS.items() if not knows])
+def test_core_knows_no_pytest(name: str) -> None:
     """
-    The core and what is below it import neither pytest nor pluggy.
+    A floor that is said to know no pytest imports neither pytest nor pluggy.
     """
-    assert roots(module) & {"pytest", "_pytest", "pluggy"} == set()
+    found = {root for one in MODULES if floor(one) == name for root in roots(one)}
+
+    assert found & {"pytest", "_pytest", "pluggy"} == set()
 
 
 @pytest.mark.parametrize(
-    ("package", "module"), [("_pytest", "private"), ("ctypes", "linux")]
+    ("package", "place"), [("_pytest", "compat"), ("ctypes", "linux.syscalls")]
 )
-def test_only_one_module_imports(package: str, module: str) -> None:
+def test_one_door(package: str, place: str) -> None:
     """
     What is private in pytest, and the C library, come in by one door each.
     """
-    assert [one for one in MODULES if package in roots(one)] == [module]
+    found = [one for one in MODULES if package in roots(one)]
+
+    assert found
+    assert [one for one in found if f"{one}.".startswith(f"{place}.") is False] == []
 
 
-@pytest.mark.parametrize("module", ["launcher", *sorted(LAUNCHER - {"linux"})])
+@pytest.mark.parametrize("module", sorted(OWN | LAUNCHER - {"linux.syscalls"}))
 def test_launcher_is_bare(module: str) -> None:
     """
     What runs in the launcher imports what costs next to nothing.
@@ -330,7 +282,7 @@ def test_launcher_is_bare(module: str) -> None:
     outside = {name.partition(".")[0] for name in names} - {NAME}
 
     assert outside <= BARE
-    assert neighbours(module) <= LAUNCHER - {module}
+    assert neighbours(module) <= OWN | LAUNCHER
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -377,7 +329,7 @@ def test_imports_alone(first: str) -> None:
     names = [
         NAME if module == "__init__" else f"{NAME}.{module}"
         for module in MODULES
-        if (layer(module) <= CORE) == core
+        if FLOORS.get(floor(module), False) != core
     ]
 
     done = subprocess.run(

@@ -11,7 +11,7 @@ from typing import Any
 import fuzzing
 import pytest
 
-from pytest_nsisolate.messages import (
+from pytest_nsisolate.guest.messages import (
     OF_CALL,
     OF_GUEST,
     CallMessage,

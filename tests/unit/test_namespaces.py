@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 import pytest_nsisolate
-from pytest_nsisolate import diagnosis, doctor, init, linux, namespaces, trial
-from pytest_nsisolate.box import Box
-from pytest_nsisolate.launching import _request
-from pytest_nsisolate.namespaces import FORKED, JOINED, OWNER, TABLE, Namespace
-from pytest_nsisolate.pool import Pool
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.diagnosis import doctor, explain
+from pytest_nsisolate.diagnosis import steps as trial
+from pytest_nsisolate.launcher import init
+from pytest_nsisolate.linux import namespaces, syscalls
+from pytest_nsisolate.linux.namespaces import FORKED, JOINED, OWNER, TABLE, Namespace
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.launcher_client import _request
+from pytest_nsisolate.sandbox.pool import Pool
 
 PACKAGE = Path(pytest_nsisolate.__file__).parent
 
@@ -78,7 +81,7 @@ def test_names_of_bits() -> None:
     flags = sum(one.flag for one in TABLE)
     assert namespaces.clone_names(flags) == "|".join(one.clone_name for one in TABLE)
     assert namespaces.clone_names(0) == ""
-    assert namespaces.PID.flag == linux.CLONE_NEWPID
+    assert namespaces.PID.flag == syscalls.CLONE_NEWPID
 
 
 @pytest.mark.parametrize("spec", [Spec(), Spec(net=True)], ids=["bare", "net"])
@@ -116,9 +119,9 @@ def test_limits_of_a_call() -> None:
     A call is refused for want of one that all have, or of one that it names.
     """
     bare = {one.limit for one in TABLE if one.keyword is None}
-    assert {*diagnosis.limits("fork()")} == bare
+    assert {*explain.limits("fork()")} == bare
     for one in TABLE:
-        assert {*diagnosis.limits(f"unshare({one.clone_name})")} == bare | {one.limit}
+        assert {*explain.limits(f"unshare({one.clone_name})")} == bare | {one.limit}
 
 
 @pytest.mark.parametrize("net", [False, True])

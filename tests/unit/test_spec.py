@@ -8,9 +8,9 @@ import dataclasses
 
 import pytest
 
-from pytest_nsisolate.checks import UTS_NAME_MAX
-from pytest_nsisolate.errors import SpecError
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.model.checks import UTS_NAME_MAX
+from pytest_nsisolate.model.errors import SpecError
+from pytest_nsisolate.model.spec import Spec
 
 
 def test_default() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsisolate.errors import SpecError
-from pytest_nsisolate.spec import Spec
+from pytest_nsisolate.model.errors import SpecError
+from pytest_nsisolate.model.spec import Spec
 
 TMPFS = 'write tmpfs=["/run"], or leave tmpfs= out'
 ENV = 'write env={"NAME": "value"}, or leave env= out'

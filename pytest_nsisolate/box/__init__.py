@@ -1,0 +1,3 @@
+"""
+Boxes and links: further sandboxes that a test makes for itself.
+"""

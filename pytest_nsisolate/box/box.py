@@ -1,0 +1,281 @@
+"""
+A box: a sandbox that a test has made for itself, to have a second host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, NoReturn, ParamSpec, TypeAlias, TypeVar, cast
+
+from pytest_nsisolate.box import explanations
+from pytest_nsisolate.box.call import Call
+from pytest_nsisolate.box.explanations import DidNotFinish
+from pytest_nsisolate.box.pickled import deliver
+from pytest_nsisolate.box.popen import start
+from pytest_nsisolate.diagnosis import explain
+from pytest_nsisolate.guest.messages import Garbled
+from pytest_nsisolate.launcher.audit import Facts
+from pytest_nsisolate.model.ending import Exited, Killed, TimedOut
+from pytest_nsisolate.model.errors import BoxError, Refused
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.ipc import Ipc, without_guest
+from pytest_nsisolate.sandbox.leaks import unseen
+from pytest_nsisolate.sandbox.pool import Pool, persist
+from pytest_nsisolate.sandbox.sandbox import Sandbox
+
+#: What Popen takes for a command.
+Command: TypeAlias = (
+    "str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]]"
+)
+
+_Value = TypeVar("_Value")
+_Given = ParamSpec("_Given")
+
+#: How long a process that was killed may take to be reaped, in seconds.
+_REAP_TIMEOUT = 30.0
+
+#: Keywords of Popen that change who a process is before it is inside.
+_WHO = ("user", "group", "extra_groups")
+
+
+class Box:
+    """
+    A sandbox to call functions and start processes in.
+
+    Args:
+        pool: Where it comes from.
+        spec: What it is to be like.
+        name: What it is called in errors.
+        judge: Called at its end with what is in it; None if that is not known.
+        grace: How long processes in it may take to end by themselves, in seconds.
+        entered: Called inside, in each fork that runs a function.
+
+    Raises:
+        Refused: It cannot be had.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        spec: Spec,
+        *,
+        name: str,
+        judge: Callable[[Box, Facts | None], None] = lambda *_: None,
+        grace: float = 0.0,
+        entered: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._pool = pool
+        self._spec = spec
+        self._judge = judge
+        self._grace = grace
+        self._entered = entered
+        self._sandbox: Sandbox | None = persist(lambda: pool.take(spec))
+        self._home = _pid_namespace()
+        self._started: list[subprocess.Popen[Any]] = []
+        #: What it is called in errors.
+        self.name = name
+        #: The hostname inside.
+        self.hostname = os.uname().nodename if spec.hostname is None else spec.hostname
+        #: What becomes of what is left in it, the leak policy.
+        self.leaks = spec.leaks
+        #: Its own namespaces, by their names in ``/proc/PID/ns``.
+        self.namespaces = tuple(one.name for one in self._sandbox.namespaces)
+
+    def __repr__(self) -> str:
+        state = " closed" if self._sandbox is None else ""
+        return f"<Box {self.name}{state}, hostname {self.hostname!r}>"
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            # What went wrong is not to be hidden by what that has left.
+            self._judge = lambda *_: None
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """
+        Whether it has not been closed.
+        """
+        return self._sandbox is not None
+
+    def run(
+        self,
+        function: Callable[_Given, _Value],
+        /,
+        *args: _Given.args,
+        **keywords: _Given.kwargs,
+    ) -> _Value:
+        """
+        Call *function* in a fork inside, and return its value.
+
+        It sees all that the caller sees, as a fork does, and changes none of it. What
+        it returns or raises comes back by `pickle`; output and warnings as well.
+
+        Raises:
+            BaseException: What the function has raised; its cause is a
+                `RemoteTraceback`.
+            CannotCarry: What it has returned or raised cannot be pickled.
+            DidNotFinish: It has ended its process, or taken too long.
+            BoxError: The box is closed, or cannot be entered from here.
+        """
+        __tracebackhide__ = True
+        called = getattr(function, "__name__", type(function).__name__)
+        action = f"{called} in {self.name}"
+        call = Call(
+            sandbox=self._inside(f"run {action}"),
+            function=functools.partial(function, *args, **keywords),
+            limit=self._spec.timeout or None,
+            begin=self._begin,
+        )
+        try:
+            said = call.make()
+        except Refused as refused:
+            self._refuse(f"run {action}", refused)
+        except Garbled as garbled:
+            raise BoxError(explanations.garbled(action, garbled)) from None
+        if isinstance(said, Exited | Killed | TimedOut):
+            raise DidNotFinish(explanations.ended(action, said), said)
+        return cast("_Value", deliver(said, action, self.name))
+
+    def popen(
+        self,
+        command: Command,
+        **keywords: Any,  # noqa: ANN401 - those of Popen
+    ) -> subprocess.Popen[Any]:
+        """
+        Return ``subprocess.Popen(command, **keywords)``, of a process inside.
+
+        It is to be waited for as ever; what still runs when the box is closed is left
+        behind, and ended.
+
+        Raises:
+            OSError: As Popen, if the command cannot be run.
+            BoxError: The box is closed, or cannot be entered from here.
+        """
+        __tracebackhide__ = True
+        action = f"start a process in {self.name}"
+        sandbox = self._inside(action)
+        who = [name for name in _WHO if keywords.get(name) is not None]
+        if who:
+            raise BoxError(explanations.other_user(action, who))
+        if self._spec.env or self._spec.clear_env:
+            keywords.setdefault("env", self._environment())
+        self._started = [one for one in self._started if one.returncode is None]
+        try:
+            process = start(sandbox, command, keywords)
+        except Refused as refused:
+            self._refuse(action, refused)
+        self._started.append(process)
+        return process
+
+    def pids(self) -> list[int]:
+        """
+        Return the process ids inside of what runs in it, its init left out.
+
+        Of more than 100 processes the first 100.
+        """
+        facts = self._look("list the processes")
+        return [int(fact[0]) for fact in facts["process"][1]]
+
+    def ipc(self) -> Ipc:
+        """
+        Return which IPC objects are in it.
+        """
+        return Ipc.of(self._look("list the IPC objects"))
+
+    def close(self) -> None:
+        """
+        End all that is inside, and wait until it is gone; a second time does nothing.
+
+        What is left in it is told of as the leak policy says.
+        """
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is None:
+            return
+        is_judged = self._spec.leaks != "ignore"
+        facts = sandbox.audit(self._grace) if is_judged else None
+        sandbox.kill()
+        for process in self._started:
+            # The end of an init waits until all inside have been reaped.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_REAP_TIMEOUT)
+        sandbox.close()
+        if is_judged:
+            self._judge(self, None if facts is None else without_guest(facts))
+
+    def _environment(self) -> dict[str, str]:
+        given: dict[str, str | None] = {} if self._spec.clear_env else dict(os.environ)
+        given |= dict(self._spec.env or ())
+        return {name: one for name, one in given.items() if one is not None}
+
+    def _begin(self) -> None:
+        """
+        In a fork: let go of what is the caller's.
+        """
+        self._pool.close_inherited()
+        self._entered()
+
+    def _look(self, action: str) -> Facts:
+        facts = self._open(f"{action} of {self.name}").audit()
+        missed = [] if facts is None else unseen(facts)
+        if facts is None or missed:
+            raise BoxError(explanations.unseen(f"{action} of {self.name}", missed))
+        return facts
+
+    def _open(self, action: str) -> Sandbox:
+        if self._sandbox is None:
+            raise BoxError(explanations.closed(action, "sandbox_factory()"))
+        return self._sandbox
+
+    def _inside(self, action: str) -> Sandbox:
+        """
+        Return the sandbox, of which it is known that it may be entered from here.
+        """
+        sandbox = self._open(action)
+        here = _pid_namespace()
+        if here != self._home:
+            # Source: setns(2), "PID namespaces": only a descendant may be joined.
+            raise BoxError(explanations.outside(action, here, self._home))
+        return sandbox
+
+    def _refuse(self, action: str, refused: Refused) -> NoReturn:
+        if self._sandbox is not None and not self._sandbox.is_alive():
+            raise BoxError(explanations.dead(action, refused)) from None
+        raise BoxError(explain.explain(action, refused)) from None
+
+
+def reach(box: Box, action: str) -> Sandbox:
+    """
+    Return the sandbox of *box*, for *action* in it.
+
+    Raises:
+        BoxError: It is closed, or cannot be entered from here.
+    """
+    return box._inside(action)  # noqa: SLF001 - not for who uses a box
+
+
+def _pid_namespace() -> str:
+    """
+    Return which PID namespace this process is in, ``pid:[4026531836]``.
+
+    Source: namespaces(7), "The /proc/pid/ns/ directory".
+    """
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return "an unknown one"

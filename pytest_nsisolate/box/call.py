@@ -1,0 +1,125 @@
+"""
+A call of a function in a fork that has entered a sandbox and leaves it running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from typing import NoReturn
+
+from pytest_nsisolate.box.pickled import perform
+from pytest_nsisolate.box.stdio import Streams
+from pytest_nsisolate.guest import inherited
+from pytest_nsisolate.guest.deadline import Deadline
+from pytest_nsisolate.guest.entry import Entered
+from pytest_nsisolate.guest.fork import fork_into
+from pytest_nsisolate.guest.messages import OF_CALL, CallMessage, EntryRefused, Outcome
+from pytest_nsisolate.guest.process import GuestProcess
+from pytest_nsisolate.linux.stdlib import os, select
+from pytest_nsisolate.model.ending import Exited, Killed, TimedOut
+from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.sandbox.sandbox import Sandbox
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """
+    What is called, and where.
+    """
+
+    sandbox: Sandbox
+    function: Callable[[], object]
+    limit: float | None
+    """Seconds that it may take; None: as long as it takes."""
+    begin: Callable[[], None]
+    """Called in the fork, before the function."""
+
+    def make(self) -> Outcome | Exited | Killed | TimedOut:
+        """
+        Call the function in a fork inside, and return what it says, or how it ended.
+
+        Raises:
+            Refused: The fork, or its way in, was refused.
+        """
+        before = Streams()
+        entered: Entered | None = None
+        try:
+            process = fork_into(self.sandbox, OF_CALL)
+        except Entered as error:
+            entered = error.with_traceback(None)
+        if entered is not None:
+            self._live(entered, before)
+        try:
+            said = self._listen(process)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            ended = process.reap()
+        return self._conclude(said, ended, before)
+
+    def _listen(
+        self, process: GuestProcess[CallMessage]
+    ) -> CallMessage | TimedOut | None:
+        """
+        Return what *process* says; None if it ends before.
+        """
+        reader = process.inlet
+        deadline = Deadline(self.limit)
+        poll = select.poll()
+        poll.register(reader.fd, select.POLLIN)
+        poll.register(process.pidfd, select.POLLIN)
+        while True:
+            # Looked at before the pipe is read, which a daemon may hold open.
+            dead = any(fd == process.pidfd for fd, _ in poll.poll(deadline.timeout()))
+            try:
+                while not reader.ready:
+                    reader.read()
+            except BlockingIOError:
+                pass
+            except EOFError:
+                # Closed by the function, which may take its time still.
+                with contextlib.suppress(KeyError):
+                    poll.unregister(reader.fd)
+            if reader.ready:
+                return reader.ready.popleft().message
+            if dead:
+                return None
+            if deadline.limit is not None and deadline.is_over():
+                process.kill()
+                return TimedOut(deadline.limit)
+
+    def _conclude(
+        self,
+        said: CallMessage | TimedOut | None,
+        ended: Exited | Killed,
+        before: Streams,
+    ) -> Outcome | Exited | Killed | TimedOut:
+        if said is None:
+            return ended
+        if isinstance(said, EntryRefused):
+            raise self.sandbox.classify(Refused(said.call, said.errno))
+        if not isinstance(said, TimedOut):
+            before.write(said.output)
+        return said
+
+    def _live(self, entered: Entered, before: Streams) -> NoReturn:
+        """
+        In the fork: call the function, say what became of it, and end.
+        """
+        code = 1
+        try:
+            self.begin()
+            inherited.forget_multiprocessing()
+            inherited.forget_exit_handlers()
+            entered.channel.unblock_signals()
+            outcome = perform(self.function)
+            inherited.run_exit_handlers()
+            output = before.written()
+            entered.channel.conclude(dataclasses.replace(outcome, output=output))
+            code = 0
+        finally:
+            inherited.flush_streams()
+            os._exit(code)

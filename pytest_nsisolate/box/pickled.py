@@ -1,0 +1,221 @@
+"""
+What comes back of a function that ran in a fork: its value or exception, and warnings.
+
+They travel as pickles. That is not done with anything else here, for a pickle can run
+code where it is read. This one is made by a fork of the process that reads it, of what
+its own function returned, which is what `multiprocessing` does: who could forge it runs
+in that fork as that function, and so might have run in the reader.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import pickle
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from pytest_nsisolate.guest.messages import Outcome, Raised, Returned
+from pytest_nsisolate.model.errors import BoxError, Explanation, safe_repr
+
+#: Bytes of the largest value or exception that is carried.
+LARGEST = 64 << 20
+
+
+class CannotCarry(BoxError):
+    """
+    A value or exception of a function cannot come back from its box.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class RemoteTraceback(Exception):
+    """
+    The traceback that an exception had in the box where it was raised.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def perform(function: Callable[[], object]) -> Outcome:
+    """
+    Call *function*, and return what became of it, without its output.
+    """
+    with warnings.catch_warnings(record=True) as log:
+        try:
+            value = function()
+        except BaseException as error:  # noqa: BLE001 - whatever is raised is carried
+            outcome: Outcome = _raised(error)
+        else:
+            data, why = _pickled(value)
+            name = type(value).__name__
+            outcome = Returned(type=name, data=data, why=why, warnings=[], output=[])
+    told = [_pickled_warning(one) for one in log]
+    carried = [data for data in told if data is not None]
+    return dataclasses.replace(outcome, warnings=carried)
+
+
+def _raised(error: BaseException) -> Raised:
+    # The first frame is that of `perform`.
+    trace = error.__traceback__.tb_next if error.__traceback__ else None
+    lines = traceback.format_exception(type(error), error, trace)
+    data, why = _pickled(error)
+    return Raised(
+        type=type(error).__name__,
+        data=data,
+        why=why,
+        warnings=[],
+        output=[],
+        traceback="".join(lines),
+    )
+
+
+def _pickled(value: object) -> tuple[str | None, str]:
+    """
+    Return *value* as a pickle, in base 64, or why that cannot be.
+    """
+    try:
+        data = _dumps(value)
+    except Exception as error:  # noqa: BLE001 - whatever a user's __reduce__ raises
+        return None, f"pickle.dumps() raises {_brief(error)}"
+    if len(data) > LARGEST:
+        return None, f"its pickle has {len(data)} bytes and {LARGEST} are carried"
+    return base64.b64encode(data).decode(), ""
+
+
+def _pickled_warning(one: warnings.WarningMessage) -> str | None:
+    data, _ = _pickled((one.message, one.category, one.filename, one.lineno))
+    if data is None:
+        text = str(one.message)
+        data, _ = _pickled((text, UserWarning, one.filename, one.lineno))
+    return data
+
+
+def deliver(outcome: Outcome, action: str, where: str) -> object:
+    """
+    Return the value that *outcome* tells of, or raise the exception.
+
+    Args:
+        outcome: What `perform` returned.
+        action: What was called, ``f in box db``.
+        where: The box, ``box db``.
+
+    Raises:
+        CannotCarry: There is a value or exception, and it has not come through.
+    """
+    __tracebackhide__ = True
+    _warn(outcome.warnings)
+    why = outcome.why
+    if outcome.data is not None:
+        try:
+            value = _unpickled(outcome.data)
+        except Exception as error:  # noqa: BLE001 - whatever a user's __init__ raises
+            why = f"pickle.loads() raises {_brief(error)}"
+        else:
+            if isinstance(outcome, Returned):
+                return value
+            if isinstance(value, BaseException):
+                _raise(value, outcome)
+            why = f"its pickle is of type {type(value).__name__}"
+    unable = _unable(outcome, action, where, why)
+    if isinstance(outcome, Raised):
+        _raise(unable, outcome)
+    raise unable
+
+
+def _unable(outcome: Outcome, action: str, where: str, why: str) -> CannotCarry:
+    """
+    Return what is raised for what has not come through, for the reason *why*.
+    """
+    if isinstance(outcome, Returned):
+        verb = "returned"
+        fix = (
+            "return what pickle.dumps() takes, or write to a file that is seen outside"
+        )
+    else:
+        verb = "raised"
+        fix = (
+            "raise one that pickle.loads() can make again: its args are the arguments "
+            "of its class"
+        )
+    what = f"{action} {verb} a {outcome.type}, which cannot leave {where}"
+    return CannotCarry(Explanation(what=what, why=why, fix=fix))
+
+
+def _raise(error: BaseException, raised: Raised) -> NoReturn:
+    __tracebackhide__ = True
+    raise error from RemoteTraceback(raised.traceback)
+
+
+def _warn(told: list[str]) -> None:
+    for one in told:
+        try:
+            message, category, filename, lineno = _unpickled(one)
+        except Exception:  # noqa: BLE001, S112 - as above; a warning is no result
+            continue
+        warnings.warn_explicit(message, category, filename, lineno)
+
+
+def _unpickled(data: str) -> Any:  # noqa: ANN401 - as pickle itself
+    return pickle.loads(base64.b64decode(data))  # noqa: S301 - see above
+
+
+def _dumps(value: object) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
+    return file.getvalue()
+
+
+class _Pickler(pickle.Pickler):
+    """
+    Takes also the classes of exceptions that cannot be imported by their names.
+
+    Those of a test function, and pytest's own: skip, fail and xfail are said to be of
+    the module builtins, where they are not.
+    """
+
+    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 - as pickle itself
+        if isinstance(value, type) and issubclass(value, BaseException):
+            names = (value.__module__, value.__qualname__)
+            if not _is_importable(value):
+                return find_class, names
+        return NotImplemented
+
+
+def _is_importable(kind: type) -> bool:
+    found: object = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is kind
+
+
+def find_class(module: str, name: str) -> type[BaseException]:
+    """
+    Return the class of exceptions *name* of *module*; of several the last that is made.
+
+    Raises:
+        LookupError: There is none.
+    """
+    found: type[BaseException] | None = None
+    kinds: list[type[BaseException]] = [BaseException]
+    for kind in kinds:
+        # type.__subclasses__() is in the order of definition. Source: its docs.
+        kinds += [one for one in kind.__subclasses__() if one not in kinds]
+        if (kind.__module__, kind.__qualname__) == (module, name):
+            found = kind
+    if found is None:
+        raise LookupError(f"{module}.{name} was defined in the box")
+    return found
+
+
+def _brief(error: Exception) -> str:
+    text = safe_repr(error)
+    return text if len(text) <= 300 else f"{text[:300]}…"  # noqa: PLR2004 - as a line

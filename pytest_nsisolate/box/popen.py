@@ -1,0 +1,172 @@
+"""
+A `subprocess.Popen` whose process is in a sandbox.
+
+What it takes to go in is done in the fork of Popen itself, by its ``preexec_fn``, so
+that all the rest of Popen is as ever: pipes, errors of execve(2), waiting.
+
+With CAP_SYS_ADMIN the process is the caller's own. Without, the fork has to fork once
+more to be inside, see `entry`: Popen then holds the process between, which passes on
+the signals that it gets, and ends as the process inside ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import marshal
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from pytest_nsisolate.guest.entry import NextForkInside, enter, no_warning_of_threads
+from pytest_nsisolate.linux import syscalls
+from pytest_nsisolate.linux.credentials import Credentials
+from pytest_nsisolate.linux.descriptors import Pipe, close_all_but
+from pytest_nsisolate.linux.signals import Blocked
+from pytest_nsisolate.linux.stdlib import os
+from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.model.user_namespace import UserNamespace
+from pytest_nsisolate.sandbox.sandbox import Sandbox
+
+# There is none on Windows, where there are no boxes either.
+with contextlib.suppress(ImportError):
+    import resource
+
+
+def start(
+    sandbox: Sandbox, command: object, keywords: dict[str, Any]
+) -> subprocess.Popen[Any]:
+    """
+    Return ``subprocess.Popen(command, **keywords)`` in *sandbox*.
+
+    Raises:
+        Refused: The way in was refused.
+        OSError: As Popen itself, if the command cannot be run.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            told = stack.enter_context(Pipe())
+        except OSError as error:
+            raise Refused.from_os_error(error) from None
+        os.set_blocking(told.read, False)
+        # No handler is to raise while the next fork goes elsewhere.
+        signals = stack.enter_context(Blocked())
+        way = _Way(
+            sandbox=sandbox,
+            signals=signals,
+            tell=told.write,
+            new_session=bool(keywords.pop("start_new_session", False)),
+            group=keywords.pop("process_group", None) or 0,
+            own=keywords.pop("preexec_fn", None),
+        )
+        if sandbox.user_namespace is UserNamespace.NONE:
+            try:
+                stack.enter_context(NextForkInside(sandbox))
+            except OSError as error:
+                raise sandbox.classify(Refused.from_os_error(error)) from None
+        popen: Any = subprocess.Popen
+        try:
+            with no_warning_of_threads():
+                return popen(command, preexec_fn=way.go, **keywords)  # type: ignore[no-any-return]
+        except subprocess.SubprocessError:
+            _raise_told(sandbox, told.read)
+            raise
+
+
+def _raise_told(sandbox: Sandbox, fd: int) -> None:
+    """
+    Raise the refusal that the fork has told of on *fd*, if it has.
+    """
+    try:
+        told = os.read(fd, 4096)
+    except BlockingIOError:
+        return
+    call, number = marshal.loads(told)  # noqa: S302 - of a fork of this
+    raise sandbox.classify(Refused(call, number)) from None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """
+    The way of a fork into a sandbox, to the call of execve(2).
+    """
+
+    sandbox: Sandbox
+    signals: Blocked
+    tell: int
+    """Pipe on which to tell what was refused."""
+    new_session: bool
+    group: int
+    own: Callable[[], object] | None
+    """The caller's own ``preexec_fn``, called inside."""
+
+    def go(self) -> None:
+        """
+        Go in; return inside.
+        """
+        try:
+            self._enter()
+        except OSError as error:
+            told = (str(error.filename or "fork()"), error.errno or 0)
+            os.write(self.tell, marshal.dumps(told))
+            raise
+        self.signals.restore()
+        if self.own is not None:
+            self.own()
+
+    def _enter(self) -> None:
+        credentials = None
+        if self.sandbox.user_namespace is not UserNamespace.NONE:
+            credentials = Credentials.now()
+            kinds = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWPID
+            syscalls.setns(self.sandbox.init, kinds)
+            pid = syscalls.named("fork()", os.fork)
+            if pid:
+                _stand_between(pid)
+        enter(self.sandbox, credentials)
+        # Its own group, or kill(0, SIGTERM) inside would reach processes outside.
+        if self.new_session:
+            syscalls.named("setsid()", os.setsid)
+        else:
+            syscalls.named("setpgid()", os.setpgid, 0, self.group)
+        if credentials is not None:
+            syscalls.set_parent_death_signal(signal.SIGKILL)
+
+
+def _stand_between(pid: int) -> NoReturn:
+    """
+    Pass on to the process *pid* what signals come, until it ends; end as it did.
+
+    SIGKILL it gets by its parent-death signal, and SIGSTOP not at all.
+    """
+    code = 1
+    try:
+        # Pipes of the process inside must close when it closes them.
+        close_all_but(())
+        # If it is ignored there is nothing to wait for. Source: wait(2).
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        code = os.waitstatus_to_exitcode(_pass_on(pid))
+        if code < 0:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if -code not in {signal.SIGKILL, signal.SIGSTOP}:
+                signal.signal(-code, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [-code])
+            os.kill(os.getpid(), -code)
+    finally:
+        os._exit(code & 0xFF)
+
+
+def _pass_on(pid: int) -> int:
+    """
+    Return the wait status of *pid*, and pass on signals until it ends.
+    """
+    # All are blocked, and those then wait that are ignored, too. Source: signal(7).
+    every = signal.valid_signals()
+    while True:
+        waited, status = os.waitpid(pid, os.WNOHANG)
+        if waited:
+            return status
+        number = signal.sigwait(every)
+        if number != signal.SIGCHLD:
+            os.kill(pid, number)

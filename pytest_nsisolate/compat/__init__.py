@@ -1,0 +1,3 @@
+"""
+The private parts of pytest; no other package touches them.
+"""

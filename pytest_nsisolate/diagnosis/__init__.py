@@ -1,0 +1,3 @@
+"""
+The reasons why a sandbox is refused: probe, causes, doctor.
+"""

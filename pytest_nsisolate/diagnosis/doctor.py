@@ -1,0 +1,297 @@
+"""
+The doctor: tries what a sandbox takes, and says what is refused, why, and what to type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+
+from pytest_nsisolate import __version__
+from pytest_nsisolate.diagnosis import explain as diagnosis
+from pytest_nsisolate.diagnosis import machine, steps
+from pytest_nsisolate.linux import namespaces
+from pytest_nsisolate.model.errors import Explanation, Refused, errno_name
+from pytest_nsisolate.model.spec import KEYWORDS, Spec
+from pytest_nsisolate.model.user_namespace import UserNamespace
+from pytest_nsisolate.sandbox.launcher_client import user_namespace_for
+
+#: The two ways into a sandbox, as people read them.
+WAYS = {UserNamespace.NONE: "no user namespace", UserNamespace.KEPT: "user namespace"}
+
+#: What tests ask for that not every machine has.
+SPECS = {
+    "isolated": Spec(),
+    **{
+        one.written: Spec(**{one.name: one.example})  # type: ignore[arg-type]
+        for one in KEYWORDS
+        if one.calls
+    },
+}
+
+_SETTINGS = (
+    "kernel.apparmor_restrict_unprivileged_userns",
+    "kernel.unprivileged_userns_clone",
+    *(one.limit for one in namespaces.MADE),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """
+    One thing that was tried.
+    """
+
+    group: str
+    """What it is about."""
+    name: str
+    """What it is."""
+    way: str
+    """`WAYS`, or for a whole test the way that it takes."""
+    refused: Refused | None
+    """What was refused."""
+    needs: str | None = None
+    """For want of what it was not tried."""
+
+    def __str__(self) -> str:
+        if self.needs is not None:
+            return f"not tried, needs {self.needs}"
+        return "ok" if self.refused is None else errno_name(self.refused.number)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """
+    All that the doctor has found.
+    """
+
+    facts: dict[str, dict[str, str]]
+    """What was read, by heading and name."""
+    trials: list[Trial]
+    """What was tried."""
+    refusals: list[Explanation]
+    """The three lines on each refusal, once."""
+
+    @property
+    def available(self) -> bool:
+        """
+        Whether a test with nothing but the marker can be isolated.
+        """
+        return any(
+            one.name == "isolated" and one.refused is None for one in self.trials
+        )
+
+
+def examine() -> Findings:
+    """
+    Read, try and explain; leave nothing behind.
+    """
+    tried = [one for kind in WAYS for one in _try_steps(kind)]
+    tried += _try_tests()
+    explained: dict[str, Explanation] = {}
+    for one in tried:
+        if one.refused is not None:
+            what = "isolate a test" if one.group == "test" else "take the step"
+            action = f"{what} {one.name} ({one.way})"
+            plain = one.way == WAYS[UserNamespace.NONE]
+            explanation = diagnosis.explain(action, one.refused, plain=plain)
+            # The first that is refused for a reason is enough.
+            explained.setdefault(f"{one.way}: {explanation.why}", explanation)
+    return Findings(facts=_read(), trials=tried, refusals=list(explained.values()))
+
+
+def _try_steps(user_namespace: UserNamespace) -> list[Trial]:
+    tried: dict[str, Trial] = {}
+    is_plain = user_namespace is UserNamespace.NONE
+    for step in steps.STEPS:
+        if is_plain and not step.privileged:
+            continue
+        owner = () if is_plain else (namespaces.USER.name,)
+        needs = (*owner, *step.needs)
+        failed = [
+            name
+            for name in needs
+            if name in tried and (tried[name].refused or tried[name].needs)
+        ]
+        refused = None
+        if sys.platform != "linux":
+            failed = ["Linux"]
+        elif step.directory and not machine.is_there(step.directory):
+            failed = [step.directory]
+        elif not failed:
+            refused = steps.try_step(step, user_namespace)
+        tried[step.name] = Trial(
+            group=step.group,
+            name=step.name,
+            way=WAYS[user_namespace],
+            refused=refused,
+            needs=failed[0] if failed else None,
+        )
+    return list(tried.values())
+
+
+def _try_tests() -> list[Trial]:
+    return [
+        Trial(
+            group="test",
+            name=name,
+            way=_way(spec),
+            refused=steps.try_sandbox(spec)
+            if sys.platform == "linux"
+            else Refused(f"namespaces on {sys.platform}", errno.ENOSYS),
+        )
+        for name, spec in SPECS.items()
+    ]
+
+
+def _way(spec: Spec) -> str:
+    try:
+        is_plain = user_namespace_for(spec) is UserNamespace.NONE
+        return WAYS[UserNamespace.NONE if is_plain else UserNamespace.KEPT]
+    except (Refused, AttributeError):
+        # Without pidfds there is no way; what is tried says so.
+        return WAYS[UserNamespace.KEPT]
+
+
+def _read() -> dict[str, dict[str, str]]:
+    found = machine.container()
+    is_capable = machine.has_capability(machine.CAP_SYS_ADMIN)
+    capable = {True: "yes", False: "no", None: "not to be read"}
+    settings = {name: machine.sysctl(name) or "not there" for name in _SETTINGS}
+    return {
+        "kernel": {
+            "release": f"{platform.system()} {platform.release()}",
+            "Python": platform.python_version(),
+            "pytest_nsisolate": __version__,
+        },
+        "privileges": {
+            "uid": str(os.geteuid()) if hasattr(os, "geteuid") else "none",
+            "CAP_SYS_ADMIN": f"{capable[is_capable]} "
+            f"(CapEff {machine.status('CapEff')})",
+            "Seccomp": machine.status("Seccomp") or "not to be read",
+            "AppArmor profile": machine.apparmor() or "none",
+            "user namespace": " ".join(
+                (machine.read("/proc/self/uid_map") or "not to be read").split()
+            ),
+            "container": f"{found.name} ({found.sign})" if found else "none to be told",
+            "chroot": machine.chroot() or "none to be told",
+        },
+        "settings": {
+            **settings,
+            "RLIMIT_NPROC": machine.limit("Max processes") or "not to be read",
+            "RLIMIT_NOFILE": machine.limit("Max open files") or "not to be read",
+            "hidepid of /proc": machine.hidepid() or "0",
+            "masks on /proc": ", ".join(machine.masks()) or "none",
+            "/dev/shm": _there("/dev/shm"),
+            "/dev/mqueue": _there("/dev/mqueue"),
+            # Where the audit reads what is left of SysV objects.
+            "/proc/sysvipc": _there("/proc/sysvipc"),
+        },
+    }
+
+
+def _there(path: str) -> str:
+    return "there" if machine.is_there(path) else "not there"
+
+
+def as_table(findings: Findings) -> str:
+    """
+    Return *findings* for people.
+    """
+    lines: list[str] = []
+    for heading, read in findings.facts.items():
+        width = max(map(len, read))
+        rows = [f"  {name:{width}}  {value}" for name, value in read.items()]
+        lines += [heading, *rows, ""]
+    group = ""
+    lines.append(f"{'tried':20}{WAYS[UserNamespace.NONE]:30}{WAYS[UserNamespace.KEPT]}")
+    for (kind, name), row in _rows(findings).items():
+        if kind != group:
+            group = kind
+            lines.append(kind)
+        cells = [row.get(way, "-") for way in WAYS.values()]
+        lines.append(f"  {name:18}{cells[0]:30}{cells[1]}")
+    for explanation in findings.refusals:
+        lines += ["", str(explanation)]
+    return "\n".join([*lines, "", _verdict(findings), ""])
+
+
+def _rows(findings: Findings) -> dict[tuple[str, str], dict[str, str]]:
+    """
+    Return the cells of the table: by group and name, and by way.
+    """
+    rows: dict[tuple[str, str], dict[str, str]]
+    rows = {(step.group, step.name): {} for step in steps.STEPS}
+    for one in findings.trials:
+        row = rows.setdefault((one.group, one.name), {})
+        row[one.way] = str(one)
+    return rows
+
+
+def _verdict(findings: Findings) -> str:
+    if findings.available:
+        return "verdict: tests can be isolated"
+    without = [one for one in findings.trials if one.name == "proc=False"]
+    if any(one.refused is None for one in without):
+        return "verdict: tests can be isolated with proc=False only"
+    return "verdict: no test can be isolated"
+
+
+def as_json(findings: Findings) -> str:
+    """
+    Return *findings* for programs.
+    """
+    trials = [
+        {
+            "group": one.group,
+            "name": one.name,
+            "way": one.way,
+            "ok": str(one) == "ok",
+            "call": one.refused.call if one.refused else None,
+            "errno": errno_name(one.refused.number) if one.refused else None,
+            "needs": one.needs,
+        }
+        for one in findings.trials
+    ]
+    refusals = [dataclasses.asdict(one) for one in findings.refusals]
+    told = {"available": findings.available, "facts": findings.facts}
+    return json.dumps({**told, "trials": trials, "refusals": refusals}, indent=2) + "\n"
+
+
+def run(form: str) -> int:
+    """
+    Print what is found, as ``table`` or ``json``.
+
+    Returns:
+        The exit status: 0 if tests can be isolated, else 1.
+    """
+    findings = examine()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write({"table": as_table, "json": as_json}[form](findings))
+        sys.stdout.flush()
+    return 0 if findings.available else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the doctor with the *arguments* of a command line, without pytest.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_nsisolate",
+        description="Say whether tests can be isolated here, and if not, why.",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_const",
+        const="json",
+        default="table",
+        help="Print JSON, for programs",
+    )
+    return run(parser.parse_args(arguments).json)

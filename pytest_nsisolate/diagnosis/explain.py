@@ -1,0 +1,296 @@
+"""
+Why a call was refused: which of the known reasons is the one, by facts that are read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import stat
+import sys
+from collections.abc import Callable
+from typing import TypeAlias
+
+from pytest_nsisolate.diagnosis import machine
+from pytest_nsisolate.diagnosis.cause import ANY, Cause
+from pytest_nsisolate.diagnosis.causes import CAUSES
+from pytest_nsisolate.linux import namespaces
+from pytest_nsisolate.model.errors import Explanation, Known, Refused, errno_name
+
+#: The facts of a reason, by their names in its texts; None where it is not the one.
+_Finding: TypeAlias = "dict[str, str] | None"
+
+_DENIED = (errno.EPERM, errno.EACCES)
+_TMPFS = "mount(tmpfs, "
+_STATES = {
+    errno.ENOENT: "is not there",
+    errno.ENOTDIR: "is below what is no directory",
+    errno.EACCES: "cannot be reached by this user",
+}
+_MAKE_USER = "unshare(CLONE_NEWUSER)"
+
+
+def explain(action: str, refused: Refused, *, plain: bool = False) -> Explanation:
+    """
+    Return the three lines on *refused*.
+
+    Args:
+        action: What could not be done, ``isolate test_login``.
+        refused: The call and its errno.
+        plain: Whether it is known that no user namespace was made for the call.
+    """
+    if isinstance(refused, Known):
+        what = f"cannot {action}: {refused}"
+        return Explanation(what=what, why=refused.why, fix=refused.fix)
+    cause, values = choose(refused, plain=plain)
+    found = machine.container()
+    fix = cause.fixes.get(ANY if found is None else found.name, cause.fix)
+    return Explanation(
+        what=f"cannot {action}: {refused}",
+        why=cause.why.format_map(values),
+        fix=fix.format_map(values),
+    )
+
+
+def choose(refused: Refused, *, plain: bool = False) -> tuple[Cause, dict[str, str]]:
+    """
+    Return the reason for *refused*, and the facts for its texts.
+    """
+    for cause in CAUSES:
+        if cause.name == "no-capability" and not plain:
+            continue
+        values = CHECKS[cause.name](refused)
+        if values is not None:
+            return cause, values
+    raise AssertionError(CAUSES)
+
+
+def _not_linux(refused: Refused) -> _Finding:
+    return None if sys.platform == "linux" else {"platform": sys.platform}
+
+
+def _lost_directory(refused: Refused) -> _Finding:
+    return {} if refused.call.startswith("chdir(") else None
+
+
+def _no_directory(refused: Refused) -> _Finding:
+    numbers = {errno.ENOENT, errno.ENOTDIR, errno.EACCES}
+    if refused.number not in numbers or not refused.call.startswith(_TMPFS):
+        return None
+    path = refused.call[len(_TMPFS) : -1]
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        if error.errno not in numbers:
+            return None
+        state = f"{_STATES[error.errno]} (stat() says {errno_name(error.errno)})"
+        lost = error.errno == errno.ENOENT
+    else:
+        if stat.S_ISDIR(found.st_mode):
+            return None
+        state, lost = "is no directory", False
+    remedy = f"mkdir -p {path}" if lost else "name another directory"
+    return {"path": path, "state": state, "remedy": remedy}
+
+
+def _mount_limit(refused: Refused) -> _Finding:
+    if refused.number != errno.ENOSPC or not refused.call.startswith("mount("):
+        return None
+    return {"limit": machine.sysctl("fs.mount-max") or "not to be read"}
+
+
+def _gvisor(refused: Refused) -> _Finding:
+    if refused.number in {errno.EAGAIN, errno.EMFILE} or not machine.is_gvisor():
+        return None
+    return {"release": platform.release(), "version": platform.version()}
+
+
+def _wsl1(refused: Refused) -> _Finding:
+    if refused.number in {errno.EAGAIN, errno.EMFILE} or not machine.is_wsl1():
+        return None
+    return {"release": platform.release()}
+
+
+def _old_kernel(refused: Refused) -> _Finding:
+    if refused.number != errno.EINVAL or not refused.call.startswith("setns(pidfd"):
+        return None
+    return {"release": platform.release()}
+
+
+def _has_no_room(refused: Refused) -> bool:
+    # EUSERS until Linux 4.9. Source: unshare(2), ERRORS.
+    return refused.number in {errno.ENOSPC, errno.EUSERS}
+
+
+def _limit_zero(refused: Refused) -> _Finding:
+    if _has_no_room(refused):
+        for name, value in limits(refused.call).items():
+            if value == "0":
+                return {"setting": name}
+    return None
+
+
+def _nested(refused: Refused) -> _Finding:
+    mapped = machine.read("/proc/self/uid_map")
+    if not _has_no_room(refused) or machine.is_initial_user_namespace() is not False:
+        return None
+    return {"map": " ".join((mapped or "").split())}
+
+
+def _limit_reached(refused: Refused) -> _Finding:
+    if not _has_no_room(refused):
+        return None
+    found = limits(refused.call)
+    values = ", ".join(f"{name} is {value}" for name, value in found.items())
+    return {"values": values}
+
+
+def limits(call: str) -> dict[str, str | None]:
+    """
+    Return how many namespaces there may be of each kind that *call* may be about.
+    """
+    # No other call makes one that only some sandboxes have.
+    return {
+        one.limit: machine.sysctl(one.limit)
+        for one in namespaces.MADE
+        if one.keyword is None or one.clone_name in call
+    }
+
+
+def _process_limit(refused: Refused) -> _Finding:
+    if refused.number != errno.EAGAIN:
+        return None
+    return {"limit": machine.limit("Max processes") or "not to be read"}
+
+
+def _descriptor_limit(refused: Refused) -> _Finding:
+    if refused.number != errno.EMFILE:
+        return None
+    # RLIMIT_NOFILE; to read a file would take a descriptor. Source: sysconf(3).
+    soft = os.sysconf("SC_OPEN_MAX")
+    return {"limit": str(soft), "more": str(max(2 * soft, 1024))}
+
+
+def _chroot(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or refused.call != _MAKE_USER:
+        return None
+    sign = machine.chroot()
+    return None if sign is None else {"sign": sign}
+
+
+def _apparmor_userns(refused: Refused) -> _Finding:
+    name = "kernel.apparmor_restrict_unprivileged_userns"
+    if refused.number not in _DENIED or machine.sysctl(name) != "1":
+        return None
+    profile = machine.apparmor()
+    if machine.is_privileged() or (profile and not profile.startswith("unconfined")):
+        return None
+    # AppArmor lets the namespace be made, or says EACCES.
+    at_once = refused.call == _MAKE_USER and refused.number == errno.EPERM
+    return None if at_once and machine.status("Seccomp") == "2" else {}
+
+
+def _userns_clone(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or machine.is_privileged():
+        return None
+    return {} if machine.sysctl("kernel.unprivileged_userns_clone") == "0" else None
+
+
+def _apparmor_profile(refused: Refused) -> _Finding:
+    profile = machine.apparmor()
+    if refused.number != errno.EACCES or not profile:
+        return None
+    return None if profile.startswith("unconfined") else {"profile": profile}
+
+
+def _masked_proc(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or refused.call != "mount(proc, /proc)":
+        return None
+    masks = machine.masks()
+    return {"masks": ", ".join(masks[:3]), "sign": _sign()} if masks else None
+
+
+def _unmappable_root(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or refused.call != "write(/proc/self/uid_map)":
+        return None
+    lacks = machine.has_capability(machine.CAP_SETFCAP) is False
+    return {} if os.geteuid() == 0 and lacks else None
+
+
+def _hidepid(refused: Refused) -> _Finding:
+    denied = refused.number in {*_DENIED, errno.ENOENT}
+    if not denied or not refused.call.startswith("write(/proc/"):
+        return None
+    hidden = machine.hidepid()
+    return None if hidden is None else {"hidepid": hidden}
+
+
+def _podman_hostname(refused: Refused) -> _Finding:
+    found = machine.container()
+    names = refused.call in {"sethostname()", "setdomainname()"}
+    if not names or found is None or found.name != "podman":
+        return None
+    return None if _seccomp(refused) is None else {"call": refused.call, **_signed()}
+
+
+def _seccomp(refused: Refused) -> _Finding:
+    if refused.number not in {errno.EPERM, errno.ENOSYS}:
+        return None
+    return _signed() if machine.status("Seccomp") == "2" else None
+
+
+def _no_capability(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM:
+        return None
+    lacks = machine.has_capability(machine.CAP_SYS_ADMIN) is False
+    return {"capabilities": machine.status("CapEff") or ""} if lacks else None
+
+
+def _unknown(refused: Refused) -> _Finding:
+    looked_at = {
+        "uid": str(os.geteuid()),
+        "CapEff": machine.status("CapEff"),
+        "Seccomp": machine.status("Seccomp"),
+        "kernel": platform.release(),
+        "user.max_user_namespaces": machine.sysctl("user.max_user_namespaces"),
+    }
+    text = ", ".join(f"{name} {value}" for name, value in looked_at.items())
+    return {"looked_at": text}
+
+
+def _sign() -> str:
+    found = machine.container()
+    return "" if found is None else f"; {found.sign}"
+
+
+def _signed() -> dict[str, str]:
+    return {"sign": _sign()}
+
+
+#: How each reason is told, by its name in `remedies`.
+CHECKS: dict[str, Callable[[Refused], _Finding]] = {
+    "not-linux": _not_linux,
+    "lost-directory": _lost_directory,
+    "no-directory": _no_directory,
+    "mount-limit": _mount_limit,
+    "gvisor": _gvisor,
+    "wsl1": _wsl1,
+    "old-kernel": _old_kernel,
+    "limit-zero": _limit_zero,
+    "nested": _nested,
+    "limit-reached": _limit_reached,
+    "process-limit": _process_limit,
+    "descriptor-limit": _descriptor_limit,
+    "no-capability": _no_capability,
+    "chroot": _chroot,
+    "apparmor-userns": _apparmor_userns,
+    "userns-clone": _userns_clone,
+    "apparmor-profile": _apparmor_profile,
+    "masked-proc": _masked_proc,
+    "unmappable-root": _unmappable_root,
+    "hidepid": _hidepid,
+    "podman-hostname": _podman_hostname,
+    "seccomp": _seccomp,
+    "unknown": _unknown,
+}

@@ -1,0 +1,3 @@
+"""
+The guest: its fork, its way in, its channel, and the handle on it.
+"""

@@ -1,0 +1,78 @@
+"""
+The fork of a process into a sandbox.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pytest_nsisolate.guest.channel import Reader
+from pytest_nsisolate.guest.entry import Entered, Entry
+from pytest_nsisolate.guest.handle import Guest
+from pytest_nsisolate.guest.messages import OF_GUEST, Grammar
+from pytest_nsisolate.guest.process import GuestProcess
+from pytest_nsisolate.linux.descriptors import Pipe
+from pytest_nsisolate.linux.signals import Blocked
+from pytest_nsisolate.linux.stdlib import os
+from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.sandbox.sandbox import Sandbox
+
+_M = TypeVar("_M")
+
+
+def fork_guest(sandbox: Sandbox) -> Guest:
+    """
+    Fork a guest into *sandbox*, where it waits to be released.
+
+    Args:
+        sandbox: Where to. It is the guest's from here on.
+
+    Raises:
+        Entered: In the guest.
+        Refused: The supervisor could not fork.
+        LauncherGone: The sandbox is dead.
+    """
+    try:
+        process = fork_into(sandbox, OF_GUEST)
+    except Entered:
+        # What is the supervisor's to end; only its descriptors are to be closed.
+        sandbox.close_inherited()
+        raise
+    except BaseException:
+        sandbox.close()
+        raise
+    return Guest(sandbox=sandbox, process=process)
+
+
+def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:
+    """
+    Fork a process into *sandbox*, which says there what *grammar* knows.
+
+    Raises:
+        Entered: In that process, where all signals are blocked.
+        Refused: This process could not fork.
+        LauncherGone: The sandbox is dead.
+    """
+    with Blocked() as signals:
+        try:
+            process = _fork(sandbox, grammar, signals)
+        except OSError as error:
+            refused = Refused.from_os_error(error, "fork()")
+            raise sandbox.classify(refused) from None
+        try:
+            # A Ctrl-C that came meanwhile is raised here.
+            signals.restore()
+        except BaseException:
+            process.kill()
+            process.reap()
+            raise
+    return process
+
+
+def _fork(sandbox: Sandbox, grammar: Grammar[_M], signals: Blocked) -> GuestProcess[_M]:
+    with Pipe() as channel, Pipe() as gate:
+        for fd in (channel.read, gate.write):
+            os.set_blocking(fd, False)
+        pid, status = Entry(sandbox, channel, gate, signals).fork()
+        inlet = Reader(channel.take_read(), grammar)
+        return GuestProcess.of(pid, status, inlet, gate.take_write())

@@ -1,0 +1,456 @@
+"""
+The messages that a guest sends: a closed set of types, one encoder and one decoder.
+
+The decoder is the grammar. A test may write to any descriptor that it has, the channel
+among them, so what arrives is either a valid message of the set or `Garbled`, which
+ends that test and not the session. The fields of a class are the schema: the check of
+each is derived from its annotation.
+
+On the wire a message is a JSON object in UTF-8 of its kind and its fields. Lone
+surrogates, which pytest's captured output may hold, pass (``surrogatepass``). What JSON
+cannot carry travels as its `repr`. No pickle: reading a message runs no code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from collections.abc import Callable, Iterable
+from typing import (
+    Annotated,
+    ClassVar,
+    Generic,
+    NoReturn,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from pytest_nsisolate.linux.stdlib import os
+from pytest_nsisolate.model.errors import safe_repr
+
+#: What plugins carry from a guest to the supervisor, by their names.
+Payload: TypeAlias = "dict[str, object]"
+
+_Check: TypeAlias = Callable[[object], bool]
+
+#: Deeper than this, and ints longer than this, what JSON would not take is a `repr`.
+_DEPTH = 50
+_PLAIN_BITS = 64
+
+#: How much of a wrong value a person is shown.
+_SHORT = 60
+
+
+class Garbled(Exception):
+    """
+    What came over the channel is not a message.
+    """
+
+
+def _below(limit: int) -> _Check:
+    return lambda value: isinstance(value, int) and -limit < value < limit
+
+
+def _is_path(value: object) -> bool:
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_printable(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+#: No file has more lines; and a line number is turned into as many characters.
+Line: TypeAlias = Annotated[int, _below(10_000_000)]
+#: An exit code or errno.
+Code: TypeAlias = Annotated[int, _below(1 << 31)]
+#: Text that a system call takes.
+Path: TypeAlias = Annotated[str, _is_path]
+#: Text on one line.
+Phrase: TypeAlias = Annotated[str, _is_printable]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Bare:
+    """
+    A message without fields. To make each a dataclass of its own takes a while.
+    """
+
+    kind: ClassVar[str]
+
+
+class Restarted(_Bare):
+    """The test is over and begins again, as plugins that rerun tests have it."""
+
+    __slots__ = ()
+    kind = "again"
+
+
+class BasetempRequest(_Bare):
+    """The test needs pytest's base temporary directory; the answer is its path."""
+
+    __slots__ = ()
+    kind = "basetemp"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """An error outside of the test's own phases ended the run of the test."""
+
+    kind: ClassVar[str] = "broken"
+    traceback: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """A KeyboardInterrupt or `pytest.exit` in the test ends the session."""
+
+    kind: ClassVar[str] = "interrupted"
+    exit: bool
+    """Whether it was `pytest.exit`."""
+    text: str
+    returncode: Code | None
+    filename: Path
+    lineno: Line
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LiveLog:
+    """A line of the live log, or the start of a phase of it."""
+
+    kind: ClassVar[str] = "live log"
+    when: str | None
+    text: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """What plugins carry over, for `pytest_nsisolate_hand_over`."""
+
+    kind: ClassVar[str] = "payload"
+    payload: dict[str, object]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A report of a phase or subtest, in pytest's own serialisation."""
+
+    kind: ClassVar[str] = "report"
+    report: dict[str, object]
+    marked: str | None
+    """Its failure drawn with colours, if that is of a kind that pytest flattens."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnd:
+    """The session is to end; what plugins put into the two values is their own."""
+
+    kind: ClassVar[str] = "session"
+    before_teardown: bool
+    """Whether it ends with this test's teardown, and not after the test."""
+    shouldstop: object
+    shouldfail: object
+
+
+class FailureShown(_Bare):
+    """The debugger shows the failure that was reported last."""
+
+    __slots__ = ()
+    kind = "shown"
+
+
+class TerminalTaken(_Bare):
+    """The test takes the terminal, for someone who types."""
+
+    __slots__ = ()
+    kind = "terminal"
+
+
+class DebuggerLeft(_Bare):
+    """The person has left the debugger: time counts again."""
+
+    __slots__ = ()
+    kind = "resumed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedWarning:
+    """A warning that pytest recorded."""
+
+    kind: ClassVar[str] = "warning"
+    text: str
+    module: str
+    """Module of its category."""
+    category: Path
+    """Qualified name of its category; as part of a class it may have no NUL."""
+    filename: str
+    lineno: Line
+    line: str | None
+    """The source line, if it came with the warning."""
+    sourced: bool
+    """Whether it has a source, the object that it is about."""
+
+
+class Done(_Bare):
+    """The guest has done all that it was started for."""
+
+    __slots__ = ()
+    kind = "done"
+
+
+class Paused(_Bare):
+    """The test is over, and the guest waits for the next one that shares it."""
+
+    __slots__ = ()
+    kind = "over"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRefused:
+    """The kernel refused a call on the way into the sandbox."""
+
+    kind: ClassVar[str] = "refused"
+    call: Phrase
+    errno: Code
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRefused:
+    """A limit that the test asked for cannot hold."""
+
+    kind: ClassVar[str] = "limit refused"
+    what: Phrase
+    why: str
+    fix: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """A function in a box returned a value."""
+
+    kind: ClassVar[str] = "returned"
+    type: str
+    """Name of the value's type."""
+    data: str | None
+    """The value, pickled, in base 64; None if that cannot be."""
+    why: str
+    """Why not."""
+    warnings: list[str]
+    """The warnings that it gave, likewise."""
+    output: list[str]
+    """What it wrote to streams that are kept in memory: `Streams.written`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Raised:
+    """A function in a box raised an exception; the fields are those of `Returned`."""
+
+    kind: ClassVar[str] = "raised"
+    type: str
+    data: str | None
+    why: str
+    warnings: list[str]
+    output: list[str]
+    traceback: str
+
+
+#: What a guest says of its test.
+TestMessage: TypeAlias = (
+    Restarted
+    | BasetempRequest
+    | Broken
+    | Interrupted
+    | LiveLog
+    | HandOver
+    | Report
+    | SessionEnd
+    | FailureShown
+    | TerminalTaken
+    | DebuggerLeft
+    | RecordedWarning
+)
+#: All that the guest of a test may say.
+GuestMessage: TypeAlias = TestMessage | Done | Paused | EntryRefused | LimitRefused
+#: What comes back of a function in a box.
+Outcome: TypeAlias = Returned | Raised
+#: All that the fork for a function in a box may say.
+CallMessage: TypeAlias = Outcome | EntryRefused
+#: All that may be sent.
+Message: TypeAlias = GuestMessage | CallMessage
+
+_M = TypeVar("_M")
+
+
+class Envelope(Generic[_M]):
+    """
+    A message, and what its sender expects.
+    """
+
+    __slots__ = ("message", "synchronous")
+
+    def __init__(self, message: _M, *, synchronous: bool) -> None:
+        self.message = message
+        #: Whether the sender waits for an answer.
+        self.synchronous = synchronous
+
+
+def encode(message: Message, *, synchronous: bool = False) -> bytes:
+    """
+    Return *message* as it travels.
+
+    Args:
+        message: The message.
+        synchronous: Whether the sender waits for an answer.
+    """
+    fields: dict[str, object] = {"kind": message.kind}
+    if synchronous:
+        fields["synchronous"] = True
+    for name in _CHECKS[type(message)]:
+        fields[name] = getattr(message, name)
+    return _to_json(fields)
+
+
+class Grammar(Generic[_M]):
+    """
+    A closed set of messages, and the decoder for it.
+
+    Args:
+        types: Their classes.
+    """
+
+    def __init__(self, types: Iterable[type[_M]]) -> None:
+        self._types: dict[object, type[_M]] = {vars(one)["kind"]: one for one in types}
+
+    def decode(self, body: bytes) -> Envelope[_M]:
+        """
+        Return the message that *body* is.
+
+        Raises:
+            Garbled: It is none of the set.
+        """
+        fields = _from_json(body)
+        kind = fields.pop("kind", None)
+        found = self._types.get(kind) if isinstance(kind, str) else None
+        if found is None:
+            raise Garbled(f"a message of no known kind ({short(kind)})")
+        synchronous = fields.pop("synchronous", False)
+        if not isinstance(synchronous, bool):
+            raise Garbled(
+                f"a message {kind!r} whose synchronous is {short(synchronous)}"
+            )
+        checks = _CHECKS[found]
+        for name, is_right in checks.items():
+            if name not in fields or not is_right(fields[name]):
+                value = short(fields.get(name))
+                raise Garbled(f"a message {kind!r} whose {name} is {value}")
+        if len(fields) != len(checks):
+            unknown = next(name for name in fields if name not in checks)
+            raise Garbled(f"a message {kind!r} with an unknown field {short(unknown)}")
+        return Envelope(found(**fields), synchronous=synchronous)
+
+
+def short(value: object) -> str:
+    """
+    Return *value* on one line, cut off.
+    """
+    return ascii(value)[:_SHORT]
+
+
+def assert_never(value: NoReturn) -> NoReturn:
+    """
+    Have a type checker make sure that this cannot be reached.
+
+    That of `typing` is new in Python 3.11.
+    """
+    raise AssertionError(value)
+
+
+def _check_for(hint: object) -> _Check:
+    """
+    Return what tells whether a value that was read from JSON is of the type *hint*.
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        is_type, is_right = _check_for(parts[0]), parts[1]
+        return lambda value: is_type(value) and is_right(value)
+    if origin is list:
+        is_part = _check_for(parts[0])
+        return lambda value: isinstance(value, list) and all(map(is_part, value))
+    if hint is object:
+        return lambda _: True
+    if origin in (Union, types.UnionType) and any(map(get_origin, parts)):
+        one, other = map(_check_for, parts)
+        return lambda value: one(value) or other(value)
+    # In JSON all keys are strings. A bool is an int for isinstance(), and none here.
+    wanted = set(parts) if origin in (Union, types.UnionType) else {origin or hint}
+    return lambda value: type(value) in wanted
+
+
+def _checks_of(kind: type) -> dict[str, _Check]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        field.name: _check_for(hints[field.name]) for field in dataclasses.fields(kind)
+    }
+
+
+#: By class, the check of each field.
+_CHECKS = {kind: _checks_of(kind) for kind in get_args(Message)}
+
+#: What a guest of a test may say, and what the fork for a function in a box may.
+OF_GUEST: Grammar[GuestMessage] = Grammar(get_args(GuestMessage))
+OF_CALL: Grammar[CallMessage] = Grammar(get_args(CallMessage))
+
+
+# Made here, as a fixture may put something else in the place of json.loads().
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=safe_repr)
+_DECODER = json.JSONDecoder()
+
+
+def _to_json(fields: dict[str, object]) -> bytes:
+    try:
+        text = _ENCODER.encode(fields)
+    except (TypeError, ValueError, RecursionError):
+        # A key that is no string, or something that contains itself.
+        text = _ENCODER.encode(_plain(fields))
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _from_json(body: bytes) -> dict[str, object]:
+    try:
+        text = body.decode("utf-8", "surrogatepass")
+        # No message has spaces around it, which decode() would look for.
+        fields, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError) as error:
+        raise Garbled(f"no JSON ({ascii(str(error))[1:-1]})") from None
+    if end != len(text):
+        raise Garbled("JSON with something behind it")
+    if not isinstance(fields, dict):
+        raise Garbled(f"a JSON {type(fields).__name__} and no object")
+    return fields
+
+
+def _plain(value: object, depth: int = 0) -> object:
+    """
+    Return *value* made of what JSON can carry only.
+    """
+    if depth < _DEPTH:
+        if isinstance(value, dict):
+            return {
+                key if isinstance(key, str) else safe_repr(key): _plain(one, depth + 1)
+                for key, one in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [_plain(one, depth + 1) for one in value]
+    if isinstance(value, int) and value.bit_length() > _PLAIN_BITS:
+        # Python refuses to print an int of more than 4300 digits in decimal.
+        return hex(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return safe_repr(value)

@@ -1,0 +1,297 @@
+"""
+The limits of a test, in its guest: set, held while the test runs, and lifted.
+
+Only the soft limits of a process are lowered, so that it can lift them itself while
+pytest makes its reports. Processor time is the exception: its hard limit is what ends
+a test that ignores the first signal. Source: setrlimit(2).
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import mmap
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pytest_nsisolate.linux import syscalls
+from pytest_nsisolate.linux.stdlib import os, time
+from pytest_nsisolate.model.errors import Unlimited
+from pytest_nsisolate.model.limits import CPU, MEMORY, NOFILE, NPROC, Limit
+
+# There is none on Windows, where there are no guests either.
+with contextlib.suppress(ImportError):
+    import resource
+
+#: What a test has at least, above what pytest uses: Python asks for memory in arenas
+#: of up to 1 MiB.
+_ARENA = 2**20
+
+#: Size of the stack of a thread that does nothing.
+_STACK = 2**18
+
+#: How long to wait for the kernel to be done with a thread, in seconds.
+_THREAD_END = 1.0
+
+#: By limit, its flag of ulimit, and how many of its units that one counts as one.
+_ULIMIT = {MEMORY: ("-d", 1024), CPU: ("-t", 1), NOFILE: ("-n", 1), NPROC: ("-u", 1)}
+
+
+class Confinement:
+    """
+    The limits of one test in this process, lifted until they are held.
+
+    Args:
+        limits: What its marker says.
+
+    Raises:
+        Unlimited: One of them cannot hold.
+    """
+
+    def __init__(self, limits: Iterable[Limit]) -> None:
+        self.limits = {limit.name: limit for limit in limits}
+        self._holds = False
+        #: What is set while the limits hold, and what is set while they are lifted.
+        self._held: dict[int, tuple[int, int]] = {}
+        self._lifted: dict[int, tuple[int, int]] = {}
+        #: What the kernel is given for each.
+        self.values: dict[str, int] = {}
+        # Each is tried before the next one, which might stand in its way, holds.
+        for name, prepare in _PREPARE.items():
+            if name in self.limits:
+                self._set(self.limits[name], prepare(self.limits[name]))
+
+    def _set(self, limit: Limit, value: int) -> None:
+        before = resource.getrlimit(limit.number)
+        _check_hard(limit, value, before[1])
+        self.values[limit.name] = value
+        if limit.name == CPU:
+            hard = value + 1 if _is_within(value + 1, before[1]) else before[1]
+            resource.setrlimit(limit.number, (value, hard))
+        else:
+            self._lifted[limit.number] = before
+            self._held[limit.number] = (value, before[1])
+
+    def hold(self) -> None:
+        """
+        Have the limits hold, as the test has left them.
+        """
+        self._holds = True
+        for number, pair in self._held.items():
+            _set_within(number, pair)
+
+    def lift(self) -> None:
+        """
+        Have them not hold, for what pytest does itself.
+        """
+        self._holds = False
+        for number, pair in self._lifted.items():
+            self._held[number] = resource.getrlimit(number)
+            _set_within(number, pair)
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """
+        Have the limits not hold in a ``with`` block.
+        """
+        held = self._holds
+        if held:
+            self.lift()
+        try:
+            yield
+        finally:
+            if held:
+                self.hold()
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """
+        Have the limits hold in a ``with`` block.
+        """
+        self.hold()
+        try:
+            yield
+        finally:
+            self.lift()
+
+
+def _set_within(number: int, pair: tuple[int, int]) -> None:
+    """
+    Set a soft limit as in *pair*, but no higher than the hard one, which a test lowers.
+    """
+    soft, hard = pair[0], resource.getrlimit(number)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(number, (soft if _is_within(soft, hard) else hard, hard))
+
+
+def _is_within(value: int, hard: int) -> bool:
+    return hard == resource.RLIM_INFINITY or 0 <= value <= hard
+
+
+def _check_hard(limit: Limit, value: int, hard: int) -> None:
+    if _is_within(value, hard):
+        return
+    flag, unit = _ULIMIT[limit.name]
+    needed = -(-value // unit)
+    raise Unlimited(
+        f"{limit} cannot be set",
+        f"{limit.name} would be {value} and its hard limit is {hard}",
+        f"write less, or as root run ulimit {flag} {needed} before pytest",
+    )
+
+
+@contextlib.contextmanager
+def _trial(limit: Limit, soft: int) -> Iterator[None]:
+    before = resource.getrlimit(limit.number)
+    _check_hard(limit, soft, before[1])
+    resource.setrlimit(limit.number, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(limit.number, before)
+
+
+def _as_it_is(limit: Limit) -> int:
+    return limit.value
+
+
+def _prepare_memory(limit: Limit) -> int:
+    # Not 0, which the kernel takes for the hard limit: mm/vma.c, may_expand_vm().
+    with _trial(limit, mmap.PAGESIZE):
+        ignored = _has_memory(mmap.PAGESIZE)
+    if ignored:
+        raise Unlimited(
+            f"{limit} does not hold",
+            f"with RLIMIT_DATA at {mmap.PAGESIZE} its guest still got memory",
+            "boot Linux 4.7 or later without ignore_rlimit_data, or leave memory= out",
+        )
+    with _trial(limit, limit.value):
+        is_enough = _has_memory(_ARENA)
+    if not is_enough:
+        used = _memory_in_use()
+        raise Unlimited(
+            f"{limit} is not enough",
+            f"its guest is a fork of pytest and uses {used} MiB already (VmData in "
+            "/proc/self/status)",
+            f'write memory="{used + 16}M" or more',
+        )
+    return limit.value
+
+
+def _has_memory(size: int) -> bool:
+    try:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, MemoryError):
+        return False
+    return True
+
+
+def _memory_in_use() -> int:
+    """
+    Return how much memory of this process counts, in MiB, rounded up.
+
+    Source: proc_pid_status(5); the kernel compares the limit to what VmData shows.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmData:"):
+                return -(-int(line.split()[1]) // 1024)
+    return -(-resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+
+def _prepare_nofile(limit: Limit) -> int:
+    # The lowest number that is free is what comes next. Source: open(2).
+    free = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    os.close(free)
+    if free >= limit.value:
+        raise Unlimited(
+            f"{limit} is not enough",
+            "its guest is a fork of pytest, and the lowest descriptor that is free in "
+            f"it is {free}",
+            f"write nofile={free + 16} or more",
+        )
+    return limit.value
+
+
+def _prepare_nproc(limit: Limit) -> int:
+    """
+    Return the limit that lets this process be one of as many as *limit* says.
+
+    The kernel counts more than the processes of the test: those between, and inits. How
+    many can be had only by trying what limit lets a thread be started.
+    """
+    if not _can_start_thread():
+        soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+        raise Unlimited(
+            f"{limit} cannot be set",
+            f"its guest can start no thread even without it (RLIMIT_NPROC is {soft})",
+            "ulimit -u unlimited, or end processes of this user",
+        )
+    others = -1
+    started = False
+    while not started:
+        others += 1
+        with _trial(limit, others + 1):
+            started = _can_start_thread()
+    if not others:
+        # This process alone is one, and with the thread there were two.
+        raise Unlimited(
+            f"{limit} does not hold",
+            f"with RLIMIT_NPROC at 1 its guest still started a thread: {_privilege()}",
+            "run pytest as a user other than root without capabilities, as by "
+            "setpriv --reuid=1000 --regid=1000 --clear-groups, or leave nproc= out",
+        )
+    return others - 1 + limit.value
+
+
+def _privilege() -> str:
+    """
+    Say what frees this process from RLIMIT_NPROC.
+
+    Source: setrlimit(2), RLIMIT_NPROC: not enforced for processes that have
+    CAP_SYS_ADMIN or CAP_SYS_RESOURCE, or run with real user ID 0.
+    """
+    return (
+        "the kernel exempts root and those with CAP_SYS_ADMIN or CAP_SYS_RESOURCE "
+        f"(uid is {os.getuid()}, CapEff {syscalls.capabilities()[0]:016x})"
+    )
+
+
+def _can_start_thread() -> bool:
+    """
+    Start a thread, if the kernel lets it, and wait until it counts no more.
+    """
+    # The C library keeps the stack, which then counts as memory of this process.
+    size = _thread.stack_size(_STACK)
+    before = _threads()
+    try:
+        _thread.start_new_thread(int, ())
+    except RuntimeError:
+        return False
+    finally:
+        _thread.stack_size(size)
+    until = time.monotonic() + _THREAD_END
+    while _threads() > before and time.monotonic() < until:
+        time.sleep(0.0001)
+    return True
+
+
+def _threads() -> int:
+    """
+    Return how many threads this process has; 0 where there is no /proc to tell.
+
+    The kernel takes a thread off that list after it has ceased to count.
+    """
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0
+
+
+#: In the order in which they are set: a thread needs memory.
+_PREPARE: dict[str, Callable[[Limit], int]] = {
+    NPROC: _prepare_nproc,
+    MEMORY: _prepare_memory,
+    NOFILE: _prepare_nofile,
+    CPU: _as_it_is,
+}

@@ -1,0 +1,180 @@
+"""
+Coverage: what a guest has measured goes into the supervisor's measurement.
+
+coverage.py collects in memory and adds it up in a data file. A guest must not touch
+that file: it would begin a new one in its place. So its collector is given a notebook
+that takes the same four calls as the data file, and the supervisor makes these calls on
+the real one.
+
+Public would be: a collector's data as a value, and a call that adds such a value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeAlias, cast
+
+import pytest
+
+from pytest_nsisolate.guest.messages import Payload
+
+_NAME = "coverage"
+
+#: By file, line numbers or, where branches are measured, pairs of them.
+_Measured: TypeAlias = "dict[str, set[object]]"
+
+
+@dataclasses.dataclass(slots=True)
+class _Notebook:
+    """
+    Takes what a collector adds to a `coverage.CoverageData`, by context.
+    """
+
+    _current_context: str | None
+    measured: dict[str | None, _Measured] = dataclasses.field(default_factory=dict)
+    tracers: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def set_context(self, context: str | None) -> str | None:
+        before, self._current_context = self._current_context, context
+        return before
+
+    def add_lines(self, data: Mapping[str, Collection[object]]) -> None:
+        files = self.measured.setdefault(self._current_context, {})
+        for name, seen in data.items():
+            files.setdefault(name, set()).update(seen)
+
+    add_arcs = add_lines
+
+    def add_file_tracers(self, tracers: Mapping[str, str]) -> None:
+        self.tracers.update(tracers)
+
+    def take(self) -> tuple[list[object], dict[str, str]]:
+        """
+        Return and forget what is in it, as JSON can carry it.
+        """
+        pages = [
+            (context, {name: list(seen) for name, seen in files.items()})
+            for context, files in self.measured.items()
+        ]
+        tracers = self.tracers
+        self.measured, self.tracers = {}, {}
+        return cast("list[object]", pages), tracers
+
+
+class Carrier:
+    """
+    Carries over what is measured, whoever started it: pytest-cov, ``coverage run``.
+    """
+
+    def __init__(self) -> None:
+        #: In a guest: where its collector writes; in the supervisor: what has come.
+        self._notebook = _Notebook(None)
+        self._coverage: Any = None
+        self._collector: Any = None
+        #: In a guest: the supervisor's data.
+        self._data: Any = None
+
+    @pytest.hookimpl
+    def pytest_nsisolate_enter(
+        self, item: pytest.Item, send: Callable[[], None]
+    ) -> None:
+        self._coverage, self._collector = _running()
+        if self._collector is None:
+            return
+        # What is not of this process is given up when another measurement begins, and
+        # pytest-cov, until 7.0, begins one in what it knows for a fork.
+        self._collector.pid = os.getpid()
+        plugin = item.config.pluginmanager.get_plugin("_cov")
+        if plugin is not None:
+            plugin.pid = os.getpid()
+        vars(self._collector).pop("flush_data", None)
+        self._data = self._collector.covdata
+        # What the supervisor has measured so far is for it to add.
+        for seen in self._collector.data.values():
+            seen.clear()
+        self._notebook = _Notebook(_context_of(self._data))
+        self._collector.covdata = self._notebook
+        # That of a fork must be neither used nor closed. Source:
+        # https://www.sqlite.org/howtocorrupt.html, section 2.6.
+        self._coverage._data = type(self._data)(no_disk=True)
+        # Where it saves before an end that the user has it look out for.
+        self._coverage.save = send
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        """
+        In a fork that the test made: leave it to coverage.py, as in any fork.
+        """
+        self._collector.covdata = self._coverage._data = self._data
+        del self._coverage.save
+        # By this it knows a fork, whose number may be the supervisor's outside.
+        self._data._pid = None
+
+    @pytest.hookimpl
+    def pytest_nsisolate_collect(self, payload: Payload) -> None:
+        if self._collector is not None:
+            self._collector.flush_data()
+            pages, tracers = self._notebook.take()
+            if pages:
+                payload[_NAME] = [pages, tracers]
+
+    @pytest.hookimpl
+    def pytest_nsisolate_hand_over(self, payload: Payload) -> None:
+        if _NAME not in payload:
+            return
+        if self._collector is None:
+            self._join()
+        pages, tracers = cast("tuple[list[Any], dict[str, str]]", payload[_NAME])
+        for context, files in pages:
+            self._notebook.set_context(context)
+            self._notebook.add_lines(
+                {name: _hashable(seen) for name, seen in files.items()}
+            )
+        self._notebook.add_file_tracers(tracers)
+
+    def _join(self) -> None:
+        """
+        Have what came from guests added whenever coverage.py adds what is its own.
+        """
+        self._coverage, self._collector = _running()
+        flush = self._collector.flush_data
+
+        def flush_data() -> bool:
+            added = self._add_up()
+            return bool(flush()) or added
+
+        self._collector.flush_data = flush_data
+
+    def _add_up(self) -> bool:
+        notebook, self._notebook = self._notebook, _Notebook(None)
+        data = self._collector.covdata
+        before = _context_of(data)
+        add = data.add_arcs if self._collector.branch else data.add_lines
+        for context, files in notebook.measured.items():
+            data.set_context(context)
+            add(files)
+        data.set_context(before)
+        data.add_file_tracers(notebook.tracers)
+        return bool(notebook.measured)
+
+
+def _running() -> tuple[Any, Any]:
+    """
+    Return the `coverage.Coverage` that measures now, and its collector, if any does.
+    """
+    module = sys.modules.get("coverage")
+    # Coverage.current() since 5.0; _collector and its covdata since 4.5.
+    current = None if module is None else module.Coverage.current()
+    return current, getattr(current, "_collector", None)
+
+
+def _context_of(data: object) -> str | None:
+    # Since 5.0. Public would be: what set_context() returns, since 7.16.
+    return cast("str | None", getattr(data, "_current_context", None))
+
+
+def _hashable(seen: list[Any]) -> list[Any]:
+    return [tuple(one) if isinstance(one, list) else one for one in seen]

@@ -1,0 +1,43 @@
+"""
+JUnit XML: what the fixtures `record_xml_attribute` and `record_testsuite_property` add.
+
+Both write straight into the object that makes the file at the end of the session.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from pytest_nsisolate.compat import builtin_plugins
+from pytest_nsisolate.guest.messages import Payload
+
+_NAME = "junitxml"
+
+
+class Carrier:
+    """
+    Keeps nothing itself.
+    """
+
+    @pytest.hookimpl
+    def pytest_nsisolate_enter(self, item: pytest.Item) -> None:
+        builtin_plugins.take_xml_additions(item)
+
+    @pytest.hookimpl
+    def pytest_nsisolate_collect(
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Payload
+    ) -> None:
+        if report is None:
+            attributes, properties = builtin_plugins.take_xml_additions(item)
+            if attributes or properties:
+                payload[_NAME] = [attributes, properties]
+
+    @pytest.hookimpl
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
+        if _NAME in payload:
+            attributes, properties = cast(
+                "tuple[dict[str, str], list[tuple[str, str]]]", payload[_NAME]
+            )
+            builtin_plugins.add_to_xml(item, attributes, properties)

@@ -1,0 +1,34 @@
+"""
+Subtests: how many of a test have failed, which pytest counts where they run.
+
+By that number pytest fails the test around them when it reports it. The reports of the
+subtests themselves travel as all reports do.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_nsisolate.compat import builtin_plugins
+from pytest_nsisolate.guest.messages import Payload
+
+_NAME = "subtests"
+
+
+class Carrier:
+    """
+    Keeps nothing itself.
+    """
+
+    @pytest.hookimpl
+    def pytest_nsisolate_collect(
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Payload
+    ) -> None:
+        if report is not None and (failed := builtin_plugins.failed_subtests(item)):
+            payload[_NAME] = failed
+
+    @pytest.hookimpl
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
+        failed = payload.get(_NAME)
+        if isinstance(failed, int):
+            builtin_plugins.set_failed_subtests(item, failed)

@@ -1,0 +1,119 @@
+"""
+syrupy: what a guest has compared counts as compared in the session.
+
+The plugin keeps every assertion until the end of the session. From them it knows what
+to write, what to report, and which snapshots no test has used, to be deleted.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any, cast
+
+import pytest
+
+from pytest_nsisolate.compat import builtin_plugins
+from pytest_nsisolate.guest.messages import Payload
+
+_NAME = "syrupy"
+
+#: Of a `syrupy.assertion.AssertionResult`: all that the report of the session is about.
+_FIELDS = ("snapshot_location", "snapshot_name", "created", "updated", "success")
+
+
+class Carrier:
+    """
+    Carries over what was compared, not with what.
+    """
+
+    def __init__(self) -> None:
+        #: How many assertions the supervisor had when it forked, or has been told of.
+        self._known = 0
+
+    @pytest.hookimpl
+    def pytest_nsisolate_enter(self, item: pytest.Item) -> None:
+        session = _session(item)
+        if session is not None:
+            self._known = len(session._assertions)
+
+    @pytest.hookimpl
+    def pytest_nsisolate_collect(
+        self, item: pytest.Item, report: pytest.TestReport | None, payload: Payload
+    ) -> None:
+        session = _session(item)
+        if session is None or report is not None:
+            return
+        # Into the files, as at the end of a session: one guest does so at a time.
+        session.flush_snapshot_write_queue()
+        made = session._assertions[self._known :]
+        self._known = len(session._assertions)
+        if made:
+            payload[_NAME] = {
+                "expected": builtin_plugins.may_fail(item),
+                "assertions": [_to_message(one) for one in made],
+            }
+
+    @pytest.hookimpl
+    def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
+        if _NAME not in payload:
+            return
+        message = cast("dict[str, Any]", payload[_NAME])
+        location = _Location(item.config, expected=message["expected"])
+        for module, qualname, results in message["assertions"]:
+            _add(item, location, _find(module, qualname), results)
+
+
+def _session(item: pytest.Item) -> Any:
+    """
+    Return the plugin's own session, which it has had under this name since 4.0.
+    """
+    return getattr(item.config, "_syrupy", None)
+
+
+def _to_message(made: Any) -> list[object]:
+    extension = type(made.extension)
+    results = [
+        {name: getattr(one, name) for name in _FIELDS}
+        for one in made.executions.values()
+    ]
+    return [extension.__module__, extension.__qualname__, results]
+
+
+def _add(item: pytest.Item, location: Any, extension: Any, results: list[Any]) -> None:
+    module: Any = sys.modules["syrupy.assertion"]
+    made = module.SnapshotAssertion(
+        session=_session(item),
+        extension_class=extension,
+        test_location=sys.modules["syrupy.location"].PyTestLocation(item),
+        update_snapshots=False,
+    )
+    for number, fields in enumerate(results):
+        made.executions[number] = module.AssertionResult(
+            **fields,
+            asserted_data=None,
+            recalled_data=None,
+            exception=None,
+            test_location=location,
+        )
+
+
+class _Location:
+    """
+    A stand-in for a `syrupy.location.PyTestLocation`, asked for the mark `xfail` only.
+    """
+
+    def __init__(self, config: pytest.Config, *, expected: bool) -> None:
+        self.item = types.SimpleNamespace(
+            stash=builtin_plugins.stash_of_xfail(config, expected=expected)
+        )
+
+
+def _find(module: str, qualname: str) -> Any:
+    """
+    Return the class of that name, or the plugin's own if that is not to be found.
+    """
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found or sys.modules["syrupy"].DEFAULT_EXTENSION

@@ -1,0 +1,191 @@
+"""
+pytest-timeout: its limit holds once over a whole test, wherever the part runs.
+
+The plugin sets a timer when a test begins, in the process that it begins in. Here that
+is the supervisor, whose timer would end the wait and not the test; so for an isolated
+test it has a timer only while it sets up or tears down what the test borrows. The guest
+has one for what is left of the limit, whose handler then shows the stack of the test.
+
+Should the guest not get to that handler, hung in a call into C for one, the supervisor
+ends it a while later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from pytest_nsisolate.linux.stdlib import time
+from pytest_nsisolate.settings.marker import BadMarker
+from pytest_nsisolate.settings.resolve import wish_of
+
+#: How long the guest's own timer may be overdue, in seconds.
+GRACE = 2.0
+
+#: What the guest tells of its timer, in a byte that the supervisor shares.
+_UNSET, _ARMED, _CANCELLED, _OVER = range(4)
+
+
+class _Limit(float):
+    """
+    What is left of a limit, which shows as the whole in the message of the plugin.
+    """
+
+    whole: object
+
+    def __str__(self) -> str:
+        return str(self.whole)
+
+
+class Carrier:
+    """
+    Carries the limit of one test over into its guest, and what is left of it back.
+    """
+
+    def __init__(self) -> None:
+        self._item: pytest.Item | None = None
+        self._settings: Any = None
+        self._deadline = 0.0
+        self._inside = False
+        #: Whether the call of a hook of the plugin is this object's own.
+        self._own = False
+        self._state: mmap.mmap | None = None
+
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> object:
+        if isinstance(settings.timeout, _Limit):
+            return None
+        if self._inside:
+            return self._set_inside(item, settings)
+        wish = wish_of(item)
+        if wish is None or isinstance(wish, BadMarker):
+            return None
+        if self._state is None:
+            self._state = mmap.mmap(-1, 1)
+        self._state[0] = _UNSET
+        self._item, self._settings = item, settings
+        self._deadline = time.monotonic() + settings.timeout
+        self._stand_by()
+        return True
+
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> None:
+        if self._inside:
+            self._tell(_CANCELLED, unless=_OVER)
+        elif item is self._item and not self._own:
+            # The test is over, or has failed: the plugin then lifts the limit.
+            self._item = None
+            _stop_alarm()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(self) -> None:
+        if self._inside:
+            self._tell(_OVER)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(
+        self, item: pytest.Item
+    ) -> Generator[None, object, object]:
+        with self._limited(item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(
+        self, item: pytest.Item
+    ) -> Generator[None, object, object]:
+        with self._limited(item):
+            return (yield)
+
+    @pytest.hookimpl
+    def pytest_nsisolate_enter(self) -> None:
+        self._inside = True
+        plugin: Any = sys.modules.get("pytest_timeout")
+        for name in ("timeout_sigalrm", "timeout_timer"):
+            if hasattr(plugin, name):
+                setattr(plugin, name, self._telling(getattr(plugin, name)))
+
+    def _set_inside(self, item: pytest.Item, settings: Any) -> object:
+        self._tell(_ARMED)
+        if item is not self._item or settings.func_only:
+            return None
+        return self._set(item, self._settings, self._left())
+
+    def _set(self, item: pytest.Item, settings: Any, left: float) -> object:
+        # Zero would be no limit at all.
+        limit = _Limit(max(left, 0.001))
+        limit.whole = settings.timeout
+        return item.config.hook.pytest_timeout_set_timer(
+            item=item, settings=settings._replace(timeout=limit)
+        )
+
+    def _left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    @contextlib.contextmanager
+    def _limited(self, item: pytest.Item) -> Generator[None, None, None]:
+        """
+        In the supervisor: limit what is done for *item* here.
+        """
+        if self._inside or item is not self._item or self._is_over():
+            yield
+            return
+        self._set(item, self._settings, self._left())
+        try:
+            yield
+        finally:
+            self._own = True
+            try:
+                item.config.hook.pytest_timeout_cancel_timer(item=item)
+            finally:
+                self._own = False
+            if item is self._item:
+                self._stand_by()
+
+    def _is_over(self) -> bool:
+        """
+        Say whether the limit no longer holds: it has been hit, or the test has failed.
+        """
+        assert self._state is not None
+        state = self._state[0]
+        return state == _OVER or (state == _ARMED and self._left() <= 0)
+
+    def _tell(self, state: int, unless: int | None = None) -> None:
+        if self._state is not None and self._state[0] != unless:
+            self._state[0] = state
+
+    def _telling(self, function: Callable[..., None]) -> Callable[..., None]:
+        def fire(item: pytest.Item, settings: Any) -> None:
+            __tracebackhide__ = True
+            self._tell(_OVER)
+            function(item, settings)
+
+        return fire
+
+    def _stand_by(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, max(self._left(), 0) + GRACE, GRACE)
+
+    def _look(self, *_: object) -> None:
+        """
+        End the test if its guest does not.
+        """
+        __tracebackhide__ = True
+        if self._state is not None and self._state[0] == _ARMED and self._left() <= 0:
+            _stop_alarm()
+            message = sys.modules["pytest_timeout"].PYTEST_FAILURE_MESSAGE
+            pytest.fail(message % self._settings.timeout, pytrace=False)
+
+
+def _stop_alarm() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -1,0 +1,3 @@
+"""
+The launcher and the init of each sandbox, which run in a bare interpreter.
+"""

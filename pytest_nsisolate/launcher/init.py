@@ -1,0 +1,185 @@
+"""
+PID 1 of a sandbox: makes it, reaps orphans, audits, and takes it down by dying.
+
+Runs in a fork of the launcher. Imports what the launcher has, `fresh` and `audit`.
+
+Source for all of it: pid_namespaces(7), "The namespace init process".
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+import signal
+import struct
+
+from pytest_nsisolate.launcher import mounts
+from pytest_nsisolate.launcher.audit import Audit
+from pytest_nsisolate.linux import descriptors, namespaces, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn, TypedDict
+
+    class Request(TypedDict):
+        """What the supervisor asks for: fields of a spec, but for the first."""
+
+        namespaces: list[str]
+        hostname: str | None
+        domainname: str | None
+        proc: bool | None
+        tmpfs: tuple[str, ...] | None
+
+
+#: What init sends: its pidfd, its root directory, and a socket to ask for an audit.
+DESCRIPTORS = 3
+
+#: How an audit is asked for: the grace period in seconds.
+GRACE = struct.Struct("=d")
+
+#: What the launcher answers for an init that died before it had answered.
+DIED = "died"
+
+_QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV
+
+
+def run(control: _socket.socket, request: Request, answered: int) -> NoReturn:
+    """
+    Become the init of a new sandbox and answer *request* on *control*.
+
+    The answer is an empty message with the descriptors of `DESCRIPTORS`, or the call
+    that was refused and its errno.
+
+    Args:
+        control: The launcher's socket to the supervisor.
+        request: What of a spec it takes to make a sandbox.
+        answered: Pipe in which to note for the launcher that this has answered.
+    """
+    try:
+        _build(request)
+        audit = Audit()
+        ours, asker = descriptors.socketpair()
+        pidfd = syscalls.named("pidfd_open()", os.pidfd_open, os.getpid())
+        root = syscalls.named("open(/)", os.open, "/", os.O_PATH | os.O_CLOEXEC)
+        descriptors.send(control, marshal.dumps(None), [pidfd, root, asker.fileno()])
+    except OSError as error:
+        tell_refusal(control, error)
+        os.write(answered, b"!")
+        os._exit(1)
+    os.write(answered, b"!")
+    # Nothing that the launcher had open may be kept alive by a sandbox.
+    questions = ours.detach()
+    descriptors.close_all_but({0, 1, 2, questions})
+    while question := os.read(questions, GRACE.size):
+        (grace,) = GRACE.unpack(question)
+        os.write(questions, marshal.dumps(audit.look(grace)))
+    # No one holds this sandbox any more.
+    os._exit(0)
+
+
+def tell_refusal(control: _socket.socket, error: OSError) -> None:
+    """
+    Send *error* to the supervisor: the refused call and its errno.
+    """
+    call = error.filename if error.filename is not None else "a system call"
+    control.send(marshal.dumps((str(call), error.errno)))
+
+
+def _build(request: Request) -> None:
+    # A test may send signals to PID 1. Those at their default do nothing there;
+    # Python's own handler for SIGINT would end it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # SIGCHLD stays ignored, as in the launcher: the kernel then reaps by itself all
+    # orphans that come to this process. Source: wait(2), "Linux notes".
+    syscalls.unshare(namespaces.joined(namespaces.named(request["namespaces"])))
+    for name, set_up in _SET_UP.items():
+        if name in request["namespaces"]:
+            set_up(request)
+    if request["tmpfs"] is not None:
+        mounts.cover(request["tmpfs"])
+
+
+def _set_up_net(_: Request) -> None:
+    bring_up_loopback()
+
+
+def _set_up_mnt(request: Request) -> None:
+    detach_mounts()
+    if request["proc"] is not False:
+        mount_proc()
+    mount_shm()
+    mount_mqueue()
+
+
+def _set_up_uts(request: Request) -> None:
+    if request["hostname"] is not None:
+        syscalls.sethostname(request["hostname"])
+    if request["domainname"] is not None:
+        syscalls.setdomainname(request["domainname"])
+
+
+#: What is done in a new namespace, by its name, in the order in which it is done.
+_SET_UP: dict[str, Callable[[Request], None]] = {
+    "net": _set_up_net,
+    "mnt": _set_up_mnt,
+    "uts": _set_up_uts,
+}
+
+
+def bring_up_loopback() -> None:
+    """
+    Bring up the loopback interface of a new network namespace, where it is down.
+
+    Source: network_namespaces(7); its addresses are in `syscalls.set_link_up`.
+    """
+    # One of a family that every kernel has: IPv4 and IPv6 may be missing.
+    made = syscalls.named(
+        "socket()", _socket.socket, _socket.AF_UNIX, _socket.SOCK_DGRAM
+    )
+    try:
+        syscalls.set_link_up(made.fileno(), "lo")
+    finally:
+        made.close()
+
+
+def detach_mounts() -> None:
+    """
+    Have no mount that is made here from now on be seen outside.
+    """
+    # Slave, not private: what the host unmounts must not be kept busy from here.
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+
+
+def mount_proc() -> None:
+    """
+    Mount a ``/proc`` that shows the processes of the caller's PID namespace.
+    """
+    syscalls.mount("proc", "/proc", "proc", _QUIET | syscalls.MS_NOEXEC)
+
+
+def mount_mqueue() -> None:
+    """
+    Have ``/dev/mqueue``, where there is one, show the queues of the IPC namespace.
+
+    The namespace has its own queues with or without this. Source: mq_overview(7).
+    """
+    if os.path.isdir("/dev/mqueue"):
+        syscalls.mount("mqueue", "/dev/mqueue", "mqueue", _QUIET | syscalls.MS_NOEXEC)
+
+
+def mount_shm() -> None:
+    """
+    Give the sandbox a ``/dev/shm`` of its own, as large as the one it hides.
+
+    POSIX shared memory and semaphores live there, outside the IPC namespace. Source:
+    shm_overview(7), sem_overview(7).
+    """
+    if not os.path.isdir("/dev/shm"):
+        return
+    data = "mode=1777"
+    if os.path.ismount("/dev/shm"):
+        facts = syscalls.named("statvfs(/dev/shm)", os.statvfs, "/dev/shm")
+        data += f",size={facts.f_blocks * facts.f_frsize}"
+    syscalls.mount("tmpfs", "/dev/shm", "tmpfs", _QUIET, data)

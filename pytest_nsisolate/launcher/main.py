@@ -1,0 +1,202 @@
+"""
+The launcher: a small process that makes sandboxes, for a fork costs what forks.
+
+Runs in a bare interpreter (``python -I -S``) of its own, started by the supervisor, and
+imports only what costs next to nothing. It is two processes. The outer one makes the
+user namespace, if one is needed, and waits; the inner one is PID 1 of a PID namespace
+that holds every sandbox of the session, so that its death, whatever the cause, is the
+death of all of them and of all guests. Source: pid_namespaces(7), "The namespace init
+process".
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+import signal
+from _socket import socket
+
+from pytest_nsisolate.launcher import init
+from pytest_nsisolate.linux import syscalls
+from pytest_nsisolate.linux.descriptors import Pipe
+from pytest_nsisolate.linux.pid_for_children import PidForChildren
+from pytest_nsisolate.model.user_namespace import UserNamespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main(control_fd: str, supervisor: str, user_namespace: str) -> NoReturn:
+    """
+    Serve requests for sandboxes until the supervisor is gone.
+
+    Args:
+        control_fd: Number of the socket to the supervisor.
+        supervisor: Number of a pidfd of the supervisor.
+        user_namespace: The value of a `UserNamespace`.
+    """
+    control = socket(fileno=int(control_fd))
+    kind = UserNamespace(user_namespace)
+    try:
+        syscalls.set_parent_death_signal(signal.SIGKILL)
+        if kind is not UserNamespace.NONE:
+            enter_user_namespace(kind)
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+        inner = syscalls.named("fork()", os.fork)
+    except OSError as error:
+        _refuse_first(control, error)
+    if not inner:
+        _serve(control, int(supervisor))
+    control.close()
+    os.waitpid(inner, 0)
+    os._exit(0)
+
+
+def _serve(control: socket, supervisor: int) -> NoReturn:
+    """
+    Make a sandbox for each request on *control* until *supervisor* has ended.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        syscalls.set_parent_death_signal(signal.SIGKILL)
+        children = PidForChildren()
+        # Nothing but a trial: whether it will be able to come back.
+        children.restore()
+    except OSError as error:
+        _refuse_first(control, error)
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    # The socket alone would not do: a fork that a test left behind holds it open.
+    poll.register(supervisor, select.POLLIN)
+    answers: set[int] = set()
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        for fd in ready & answers:
+            if not os.read(fd, 1):
+                control.send(marshal.dumps(init.DIED))
+            poll.unregister(fd)
+            answers.remove(fd)
+            os.close(fd)
+        if supervisor in ready:
+            break
+        if control.fileno() in ready:
+            message = control.recv(65536)
+            if not message:
+                break
+            answer = _make(control, message, children)
+            if answer is not None:
+                answers.add(answer)
+                poll.register(answer, select.POLLIN)
+    os._exit(0)
+
+
+def _make(control: socket, message: bytes, children: PidForChildren) -> int | None:
+    """
+    Fork an init for the request *message*.
+
+    Returns:
+        A pipe that holds a byte when init has answered, and is closed and empty if it
+        died before; None if there is no init.
+    """
+    try:
+        answered = Pipe()
+    except OSError as error:
+        init.tell_refusal(control, error)
+        return None
+    with answered:
+        try:
+            children.unshare()
+            made = syscalls.named("fork()", os.fork)
+        except OSError as error:
+            init.tell_refusal(control, error)
+            made = -1
+        if not made:
+            init.run(control, marshal.loads(message), answered.write)
+        children.restore()
+        return answered.take_read() if made > 0 else None
+
+
+def _refuse_first(control: socket, error: OSError) -> NoReturn:
+    """
+    Answer the first request with *error* and end.
+    """
+    # A socket that is closed with a message unread loses what was sent on it.
+    control.recv(65536)
+    init.tell_refusal(control, error)
+    os._exit(1)
+
+
+def enter_user_namespace(kind: UserNamespace) -> None:
+    """
+    Move to a user namespace in which this process may make the others.
+
+    A helper writes the maps, because one that stays outside may map all ids if it has
+    CAP_SETUID and CAP_SETGID, and then nothing that a test does with ids changes.
+    Without them only the caller's own uid and gid can be mapped: its supplementary
+    groups still count, but show as the overflow gid.
+
+    Source: user_namespaces(7), "Defining user and group ID mappings".
+    """
+    pid, inside = os.getpid(), {"uid_map": os.geteuid(), "gid_map": os.getegid()}
+    outside = dict(inside)
+    if kind is UserNamespace.ROOT:
+        inside = dict.fromkeys(inside, 0)
+    ready = Pipe()
+    mapper = syscalls.named("fork()", os.fork)
+    if not mapper:
+        ready.close_write()
+        entered = os.read(ready.read, 1)
+        maps_all = entered and kind is UserNamespace.KEPT
+        os._exit(_map_all(pid) if maps_all else 0)
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        os.write(ready.write, b"1")
+    finally:
+        ready.close_write()
+        ready.close_read()
+        _, status = syscalls.named("waitpid()", os.waitpid, mapper, 0)
+    mapped = os.waitstatus_to_exitcode(status)
+    if mapped < 0:
+        # Someone has killed it, and what it has mapped is not known.
+        os._exit(1)
+    for bit, name in _MAPS.items():
+        if mapped & bit:
+            continue
+        if name == "gid_map":
+            # Source: user_namespaces(7), "The /proc/pid/setgroups file".
+            _write("/proc/self/setgroups", "deny")
+        _write(f"/proc/self/{name}", f"{inside[name]} {outside[name]} 1")
+
+
+_MAPS = {1: "uid_map", 2: "gid_map"}
+
+
+def _map_all(pid: int) -> int:
+    """
+    Map every id to itself in the user namespace of *pid*; return which maps, as bits.
+    """
+    done = 0
+    for bit, name in _MAPS.items():
+        try:
+            with open(f"/proc/self/{name}") as file:
+                ranges = [line.split() for line in file]
+            same = "\n".join(f"{first} {first} {count}" for first, _, count in ranges)
+            _write(f"/proc/{pid}/{name}", same)
+        except OSError:
+            continue
+        done |= bit
+    return done
+
+
+def _write(path: str, text: str) -> None:
+    # One write(2): the kernel takes a map whole or not at all.
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"write({path})") from None

@@ -1,0 +1,73 @@
+"""
+Fresh directories of a sandbox, as its init makes them: each an empty tmpfs.
+
+Runs in a bare interpreter, and imports nothing but `linux`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pytest_nsisolate.linux import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV
+
+
+def cover(paths: Iterable[str]) -> None:
+    """
+    Mount an empty tmpfs on each of *paths*, the outer ones first.
+
+    It has the mode of the directory that it hides, is open to its owner, and belongs
+    to whoever the caller is, which is who the test is. One that is not there and is
+    below another one is made. Source: tmpfs(5), "mode", "uid" and "gid".
+
+    Raises:
+        OSError: The kernel refused one of them.
+    """
+    # Before the first mount hides what the others lead through.
+    found = sorted((parts, path, _mode(path)) for path, parts in _places(paths))
+    covered: list[tuple[str, ...]] = []
+    for parts, path, mode in found:
+        if parts in covered:
+            # Another name of one that is fresh already.
+            continue
+        real = "/" + "/".join(parts)
+        if any(parts[: len(outer)] == outer for outer in covered):
+            syscalls.named(f"mkdir({path})", _make, real)
+        data = f"mode={mode:o}"
+        call = f"mount(tmpfs, {path})"
+        syscalls.named(call, syscalls.mount, "tmpfs", real, "tmpfs", _QUIET, data)
+        covered.append(parts)
+
+
+def _places(paths: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """
+    Yield each of *paths* with where it really is, or will be.
+    """
+    places: dict[str, str] = {}
+    for path in sorted(paths):
+        outer = next((one for one in places if path.startswith(f"{one}/")), None)
+        # A link that is in another one will not be there.
+        places[path] = (
+            os.path.realpath(path)
+            if outer is None
+            else places[outer] + path[len(outer) :]
+        )
+        yield path, tuple(places[path].strip("/").split("/"))
+
+
+def _mode(path: str) -> int:
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode) | stat.S_IRWXU
+    except OSError:
+        # Then the mount says why, or the directory is made.
+        return 0o755
+
+
+def _make(path: str) -> None:
+    os.makedirs(path, mode=0o755, exist_ok=True)

@@ -1,0 +1,3 @@
+"""
+The Linux kernel: system calls, descriptors, namespaces. No pytest, no policy.
+"""

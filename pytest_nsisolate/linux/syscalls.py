@@ -1,0 +1,357 @@
+"""
+The system calls this project makes, one typed function each; the only ctypes.
+
+Imported by the launcher, a bare interpreter that forks for every sandbox: it imports
+nothing that the launcher could do without.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from pytest_nsisolate.linux import namespaces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    _T = TypeVar("_T")
+
+# Flags and numbers as in the kernel's uapi headers, alphabetical per header.
+
+# linux/capability.h
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+
+# linux/if.h
+IFF_UP = 0x1
+
+# linux/mount.h
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
+
+# linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+
+# linux/sched.h, those that are asked for by name
+CLONE_NEWNET = namespaces.NET.flag
+CLONE_NEWPID = namespaces.PID.flag
+CLONE_NEWUSER = namespaces.USER.flag
+
+# linux/sockios.h
+SIOCGIFFLAGS = 0x8913
+SIOCSIFFLAGS = 0x8914
+
+
+class _CapHeader(ctypes.Structure):
+    """``struct __user_cap_header_struct``, capget(2)."""
+
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapData(ctypes.Structure):
+    """``struct __user_cap_data_struct``, capget(2); two of them hold 64 bits."""
+
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+class _InterfaceRequest(ctypes.Structure):
+    """``struct ifreq``, netdevice(7), for flags; its union is larger."""
+
+    _fields_ = (
+        ("name", ctypes.c_char * 16),
+        ("flags", ctypes.c_short),
+        ("rest", ctypes.c_char * 22),
+    )
+
+
+def _load_libc() -> ctypes.CDLL | None:
+    # Where there is no C library to be had by this name there are no namespaces
+    # either; every call then answers ENOSYS, and the plugin still imports.
+    try:
+        return ctypes.CDLL(None, use_errno=True)
+    except (OSError, TypeError):
+        return None
+
+
+_libc = _load_libc()
+# Looked up here and not at the first call, which is often in a fork.
+_functions = {
+    name: getattr(_libc, name, None)
+    for name in (
+        "capget",
+        "capset",
+        "clearenv",
+        "ioctl",
+        "mount",
+        "prctl",
+        "setdomainname",
+        "sethostname",
+        "setns",
+        "unshare",
+    )
+}
+
+
+def _call(name: str, text: str, *args: object) -> int:
+    """
+    Call the C library's function *name*.
+
+    Raises:
+        OSError: Its *filename* is *text*, the call as a person would write it.
+    """
+    function = _functions[name]
+    if function is None:
+        raise _error(errno.ENOSYS, text)
+    result = int(function(*args))
+    if result == -1:
+        raise _error(ctypes.get_errno(), text)
+    return result
+
+
+def _error(number: int, text: str) -> OSError:
+    return OSError(number, os.strerror(number), text)
+
+
+def named(text: str, function: Callable[..., _T], *args: object) -> _T:
+    """
+    Return what *function* returns of *args*.
+
+    Raises:
+        OSError: Its *filename* is *text*, the call as a person would write it.
+    """
+    try:
+        return function(*args)
+    except OSError as error:
+        raise _error(error.errno or 0, text) from None
+
+
+def unshare(flags: int) -> None:
+    """
+    Give the calling process new namespaces of the kinds in *flags*.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: unshare(2). ``os.unshare`` exists since Python 3.12.
+    """
+    text = f"unshare({namespaces.clone_names(flags)})"
+    if hasattr(os, "unshare"):
+        try:
+            os.unshare(flags)
+        except OSError as error:
+            raise _error(error.errno or 0, text) from None
+    else:
+        _call("unshare", text, ctypes.c_int(flags))
+
+
+def setns(fd: int, flags: int) -> None:
+    """
+    Join the namespaces of the kinds in *flags* of the process behind the pidfd *fd*.
+
+    Raises:
+        OSError: The kernel refused; EINVAL also where it is older than 5.8.
+
+    Source: setns(2), "Linux 5.8: fd may be a PID file descriptor". ``os.setns``
+    exists since Python 3.12.
+    """
+    text = f"setns(pidfd, {namespaces.clone_names(flags)})"
+    if hasattr(os, "setns"):
+        try:
+            os.setns(fd, flags)
+        except OSError as error:
+            raise _error(error.errno or 0, text) from None
+    else:
+        _call("setns", text, ctypes.c_int(fd), ctypes.c_int(flags))
+
+
+def mount(
+    source: str, target: str, fstype: str | None, flags: int, data: str | None = None
+) -> None:
+    """
+    Mount a file system of type *fstype* at *target*, or change a mount's flags.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: mount(2).
+    """
+    _call(
+        "mount",
+        f"mount({fstype or source}, {target})",
+        source.encode(),
+        os.fsencode(target),
+        None if fstype is None else fstype.encode(),
+        ctypes.c_ulong(flags),
+        None if data is None else data.encode(),
+    )
+
+
+def sethostname(name: str) -> None:
+    """
+    Set the hostname of the calling process's UTS namespace.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: sethostname(2); at most 64 bytes.
+    """
+    raw = os.fsencode(name)
+    _call("sethostname", "sethostname()", raw, ctypes.c_size_t(len(raw)))
+
+
+def setdomainname(name: str) -> None:
+    """
+    Set the NIS domain name of the calling process's UTS namespace.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: setdomainname(2); at most 64 bytes.
+    """
+    raw = os.fsencode(name)
+    _call("setdomainname", "setdomainname()", raw, ctypes.c_size_t(len(raw)))
+
+
+def clearenv() -> None:
+    """
+    Clear the environment of this process as C has it, which is not all `os.environ`.
+
+    Source: clearenv(3); readline(3) sets LINES and COLUMNS past Python.
+    """
+    _call("clearenv", "clearenv()")
+
+
+def set_link_up(fd: int, name: str) -> None:
+    """
+    Bring up the network interface *name* of the network namespace that *fd* is of.
+
+    Args:
+        fd: Descriptor of any socket.
+        name: The interface, ``lo``, which then has its addresses as well.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: netdevice(7), SIOCSIFFLAGS, which takes CAP_NET_ADMIN. The addresses:
+    inetdev_event() in Linux, net/ipv4/devinet.c, and init_loopback() in
+    net/ipv6/addrconf.c, both before the call returns.
+    """
+    request = _InterfaceRequest(name=os.fsencode(name))
+    for code, text in (
+        (SIOCGIFFLAGS, "SIOCGIFFLAGS"),
+        (SIOCSIFFLAGS, "SIOCSIFFLAGS"),
+    ):
+        _call(
+            "ioctl",
+            f"ioctl({text}, {name})",
+            ctypes.c_int(fd),
+            ctypes.c_ulong(code),
+            ctypes.byref(request),
+        )
+        request.flags |= IFF_UP
+
+
+def set_parent_death_signal(number: int) -> None:
+    """
+    Have the kernel send signal *number* when the thread that forked this one ends.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: PR_SET_PDEATHSIG(2const). Cleared by a change of credentials, so it is
+    set after the last of them.
+    """
+    _prctl("prctl(PR_SET_PDEATHSIG)", PR_SET_PDEATHSIG, number)
+
+
+def capabilities() -> tuple[int, int, int]:
+    """
+    Return the calling thread's effective, permitted and inheritable capabilities.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: capget(2).
+    """
+    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
+    data = (_CapData * 2)()
+    _call("capget", "capget()", ctypes.byref(header), data)
+    return (
+        data[0].effective | data[1].effective << 32,
+        data[0].permitted | data[1].permitted << 32,
+        data[0].inheritable | data[1].inheritable << 32,
+    )
+
+
+def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
+    """
+    Set the calling thread's capabilities, three bit masks.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: capset(2).
+    """
+    header = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0)
+    low = 0xFFFFFFFF
+    data = (_CapData * 2)(
+        _CapData(effective & low, permitted & low, inheritable & low),
+        _CapData(effective >> 32, permitted >> 32, inheritable >> 32),
+    )
+    _call("capset", "capset()", ctypes.byref(header), data)
+
+
+def bounding_set() -> int:
+    """
+    Return the capability bounding set as a bit mask.
+
+    Source: capabilities(7), "Capability bounding set"; PR_CAPBSET_READ(2const)
+    answers EINVAL for the first number that the kernel does not know.
+    """
+    mask = 0
+    for number in range(64):
+        try:
+            present = _prctl("prctl(PR_CAPBSET_READ)", PR_CAPBSET_READ, number)
+        except OSError:
+            break
+        mask |= present << number
+    return mask
+
+
+def drop_from_bounding_set(mask: int) -> None:
+    """
+    Take the capabilities in the bit mask *mask* out of the bounding set.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: PR_CAPBSET_DROP(2const); needs CAP_SETPCAP.
+    """
+    for number in range(mask.bit_length()):
+        if mask >> number & 1:
+            _prctl("prctl(PR_CAPBSET_DROP)", PR_CAPBSET_DROP, number)
+
+
+def _prctl(text: str, option: int, argument: int) -> int:
+    zero = ctypes.c_ulong(0)
+    return _call(
+        "prctl",
+        text,
+        ctypes.c_int(option),
+        ctypes.c_ulong(argument),
+        zero,
+        zero,
+        zero,
+    )

@@ -1,0 +1,3 @@
+"""
+Values that know nothing of processes and of pytest.
+"""

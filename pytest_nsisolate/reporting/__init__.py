@@ -1,0 +1,3 @@
+"""
+Reports: the record of a test run, crashes, leaks, limits and usage.
+"""

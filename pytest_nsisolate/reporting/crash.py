@@ -1,0 +1,182 @@
+"""
+Texts about a test whose guest did not finish, or never started.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shlex
+
+import pluggy
+import pytest
+
+import pytest_nsisolate
+from pytest_nsisolate.diagnosis import explain
+from pytest_nsisolate.guest.entry import Entered
+from pytest_nsisolate.model.ending import Ending, Exited, Killed, TimedOut
+from pytest_nsisolate.model.errors import Explanation, Refused
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.reporting import limits
+from pytest_nsisolate.reporting.test_run import TestRun
+from pytest_nsisolate.settings import options
+from pytest_nsisolate.settings.marker import spec_of
+from pytest_nsisolate.settings.options import Unavailable
+
+#: The frame in a guest's stack, as `faulthandler` writes it, that runs its test; and
+#: where those are from that come before what is the test's own.
+_FIRST_FRAME = f'  File "{inspect.getfile(Entered)}", line '
+_PYTEST = tuple(
+    f'  File "{os.path.dirname(inspect.getfile(one))}{os.sep}'
+    for one in (pytest.Item, pluggy.PluginManager, pytest_nsisolate)
+)
+
+
+def explain_end(run: TestRun, ended: Exited | Killed, seconds: float = 0.0) -> str:
+    """
+    Say how a guest ended and how to look closer.
+
+    Args:
+        run: What it had said until then.
+        ended: How it ended.
+        seconds: Processor time that it had used.
+    """
+    item, phase = run.item, run.phase
+    node = shlex.quote(item.nodeid)
+    rerun = f"python -m pytest --no-nsisolate {node}"
+    limited = limits.why_killed(item, ended, seconds)
+    if limited is not None:
+        why, fix = limited, f"raise cpu=, or python -m cProfile -m {rerun[10:]}"
+    elif isinstance(ended, Killed):
+        why = f"the wait status of its guest says signal {ended.number}"
+        fix = f"gdb --args {rerun}"
+    else:
+        why = (
+            f"the wait status of its guest says exit code {ended.code}, and its "
+            f"report of {phase} never came"
+        )
+        fix = f"strace -f -e trace=exit_group,execve {rerun}"
+    what = f"{item.name} did not finish: {ended} during {phase}"
+    return str(Explanation(what=what, why=why, fix=fix))
+
+
+def explain_time_out(run: TestRun, ended: TimedOut, stack: str) -> str:
+    """
+    Say that a test took too long, where it was, and what ran in its sandbox.
+
+    Args:
+        run: What it had said until then.
+        ended: How it was ended.
+        stack: What `faulthandler` has written.
+    """
+    item, phase = run.item, run.phase
+    own = spec_of(item)
+    if isinstance(own, Spec) and own.timeout == ended.after:
+        why = f"its marker says timeout={own.timeout:g}"
+    elif item.config.stash[options.key].defaults.timeout != ended.after:
+        why = f"pytest_nsisolate_spec() of a plugin says timeout={ended.after:g}"
+    else:
+        why = f"--nsisolate-timeout or nsisolate_timeout is {ended.after:g}"
+    explanation = Explanation(
+        what=f"{item.name} did not finish: {ended} during {phase}",
+        why=why,
+        fix="look below for where it was, or give it longer: "
+        f"@pytest.mark.isolated(timeout={2 * ended.after:g})",
+    )
+    processes = ended.processes or ("  not known: init gave no answer",)
+    silence = ended.silence or "its file was closed, or the test had called execve()"
+    return "\n".join(
+        [
+            str(explanation),
+            "",
+            "processes in the sandbox:",
+            *processes,
+            "",
+            _of_test(stack) or f"no stack was written: {silence}",
+        ]
+    )
+
+
+def _of_test(stack: str) -> str:
+    """
+    Return *stack*, by thread, without the frames of pytest that a test begins below.
+    """
+    lines: list[str] = []
+    is_below = False
+    for line in stack.splitlines():
+        if not line.startswith("  File "):
+            is_below = False
+        elif line.startswith(_FIRST_FRAME):
+            is_below = True
+            while any(place in lines[-1] for place in _PYTEST):
+                lines.pop()
+        if not is_below:
+            lines.append(line)
+    return "\n".join(lines).rstrip()
+
+
+def explain_garbled(run: TestRun, garbled: str) -> str:
+    """
+    Say that something else than the guest's messages came over its channel.
+    """
+    item, phase = run.item, run.phase
+    explanation = Explanation(
+        what=f"{item.name} did not finish: what came over its channel is not a message",
+        why=f"during {phase} there came {garbled}",
+        fix="strace -f -y -e trace=write,dup2 python -m pytest "
+        f"{shlex.quote(item.nodeid)}, and look who writes to another's pipe",
+    )
+    return str(explanation)
+
+
+def explain_broken(run: TestRun) -> str:
+    """
+    Say that the protocol of a test itself failed in its guest, or reported nothing.
+    """
+    item, phase, trace = run.item, run.phase, run.broken
+    node = shlex.quote(item.nodeid)
+    explanation = Explanation(
+        what=f"{item.name} did not finish: no report of {phase} came from its guest",
+        why="a hook raised outside of the test's phases, see below"
+        if trace
+        else "pytest_runtest_protocol() returned without it",
+        fix=f"python -m pytest --no-nsisolate {node}"
+        + (f"\n\n{trace}" if trace else ""),
+    )
+    return str(explanation)
+
+
+def refusal(explanation: Explanation, policy: Unavailable) -> BaseException:
+    """
+    Return what is raised in place of the setup of a test that may not run.
+    """
+    if policy == "skip":
+        line = str(explanation).replace("\n", "; ")
+        return pytest.skip.Exception(line, _use_item_location=True)
+    return pytest.fail.Exception(str(explanation), pytrace=False)
+
+
+def explain_refusal(item: pytest.Item, refused: Refused) -> Explanation:
+    """
+    Say why *item* has no sandbox.
+    """
+    return explain.explain(f"isolate {item.name}", refused)
+
+
+def explain_group(name: str, run: TestRun, ended: Ending) -> str:
+    """
+    Say that what tests share could not be torn down.
+
+    Args:
+        name: Whose tests.
+        run: What their guest has said since the last of them.
+        ended: How it ended.
+    """
+    how = "an error, see below" if run.broken else f"its guest {ended}"
+    explanation = Explanation(
+        what=f"cannot tear down what the tests of {name} share",
+        why=f"{run.item.name} was the last that ran there; then came {how}",
+        fix=f"python -m pytest --no-nsisolate {run.item.nodeid}"
+        + (f"\n\n{run.broken}" if run.broken else ""),
+    )
+    return str(explanation)

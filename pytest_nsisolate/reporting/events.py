@@ -1,0 +1,110 @@
+"""
+Warnings and interruptions, as messages from a guest and back.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from types import TracebackType
+from typing import Any, NoReturn
+
+import pytest
+
+from pytest_nsisolate.guest.messages import Interrupted, RecordedWarning
+
+
+def warning_to_message(warning: warnings.WarningMessage) -> RecordedWarning:
+    """
+    Return *warning* as a message: its text, category and place.
+    """
+    category = warning.category
+    return RecordedWarning(
+        text=str(warning.message),
+        module=category.__module__,
+        category=category.__qualname__,
+        filename=warning.filename,
+        lineno=warning.lineno,
+        line=warning.line,
+        sourced=warning.source is not None,
+    )
+
+
+def show_warning(message: RecordedWarning) -> None:
+    """
+    Show the warning in *message* to whoever records warnings now, which is pytest.
+
+    Its object is a `Warning` of the same category where that can be found and made
+    from its text, else one of that name.
+    """
+    name, text = message.category, message.text
+    category = _find_category(message.module, name)
+    if category is None:
+        attributes = {"__module__": message.module, "__qualname__": name}
+        category = type(name.rpartition(".")[2], (Warning,), attributes)
+    try:
+        instance = category(text)
+    except Exception:  # noqa: BLE001 - a category with a signature of its own
+        instance = Warning(text)
+    if str(instance) != text:
+        instance = Warning(text)
+    filename, lineno = message.filename, message.lineno
+    if not message.sourced:
+        warnings.showwarning(instance, category, filename, lineno, line=message.line)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        # pytest says how to find out where the source of it was made.
+        warnings.warn_explicit(instance, category, filename, lineno, source=instance)
+
+
+def _find_category(module: str, qualname: str) -> type[Warning] | None:
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) and issubclass(found, Warning) else None
+
+
+def interruption_to_message(error: BaseException) -> Interrupted:
+    """
+    Return *error*, which ends the session, as a message: what and where.
+    """
+    filename, lineno = _innermost(error.__traceback__)
+    returncode = getattr(error, "returncode", None)
+    return Interrupted(
+        exit=isinstance(error, pytest.exit.Exception),
+        text=str(getattr(error, "msg", error)),
+        returncode=int(returncode) if isinstance(returncode, bool) else returncode,
+        filename=filename,
+        lineno=lineno,
+    )
+
+
+def _innermost(trace: TracebackType | None) -> tuple[str, int]:
+    filename, lineno = os.devnull, 1
+    while trace is not None:
+        if not trace.tb_frame.f_locals.get("__tracebackhide__", False):
+            filename, lineno = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+    return filename, lineno
+
+
+def raise_interruption(message: Interrupted) -> NoReturn:
+    """
+    Raise what *message* says has ended the session in a guest, as if from there.
+    """
+    text = message.text
+    if message.exit:
+        pytest.exit(text, returncode=message.returncode)
+    error = KeyboardInterrupt(*([text] if text else []))
+    _raise_at(error, message.filename, message.lineno)
+
+
+def _raise_at(error: BaseException, filename: str, lineno: int) -> NoReturn:
+    """
+    Raise *error* with a traceback that ends in *filename*, line *lineno*.
+    """
+    code = compile("\n" * (lineno - 1) + "raise error", filename, "exec")
+    exec(code, {"error": error})  # noqa: S102 - the code is the line above
+    raise AssertionError

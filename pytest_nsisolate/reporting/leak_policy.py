@@ -1,0 +1,176 @@
+"""
+What becomes of a test that leaves something in its sandbox.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import cast
+
+import pytest
+
+from pytest_nsisolate.launcher.audit import Facts
+from pytest_nsisolate.model.errors import Explanation, LeakWarning
+from pytest_nsisolate.reporting.report import failed_report
+from pytest_nsisolate.reporting.test_run import TestRun
+from pytest_nsisolate.sandbox.leaks import (
+    ATTRIBUTE,
+    details,
+    leaks_in,
+    sentence,
+    unseen,
+)
+
+
+def judge(
+    run: TestRun,
+    facts: Facts | None,
+    *,
+    fails: bool,
+    sharers: str | None = None,
+) -> None:
+    """
+    Warn of what a test has left, or fail its teardown.
+
+    Args:
+        run: What its guest has said.
+        facts: What was in its sandbox when it was over; None if that is not known.
+        fails: Whether the policy is to fail.
+        sharers: Whose tests shared the sandbox, if others than this one did.
+    """
+    wording = Wording.of_test(run.item.name, sharers)
+    if facts is not None:
+        run.note_leaks(leaks_in(facts))
+    for text in explain(wording, facts):
+        error = pytest.fail.Exception(text, pytrace=False)
+        if fails or _is_error(run.item, text):
+            run.fail_teardown(failed_report(run.item, "teardown", error))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """
+    The words for what a test, or a box, has left, as part of three lines.
+    """
+
+    left: str
+    """Begins the first line."""
+    sought: str
+    """What could not be looked for."""
+    found: str
+    """Where it was found, and when."""
+    init: str
+    """Who was asked."""
+    end: str
+    """Where, or when, to end or remove it."""
+    accept: str
+    """What accepts it."""
+
+    @classmethod
+    def of_test(cls, name: str, sharers: str | None = None) -> Wording:
+        """
+        Return that for the test *name*; with *sharers*, they have left it by then.
+        """
+        where = "the sandbox that they share" if sharers else "its sandbox"
+        return cls(
+            left=f"{name}, the last of {sharers}, left" if sharers else f"{name} left",
+            sought=f"{name} left",
+            found=f"found in {where} when it was over",
+            init="the init of its sandbox",
+            end="in the test or a fixture of it",
+            accept='@pytest.mark.isolated(leaks="ignore")',
+        )
+
+    @classmethod
+    def of_box(cls, name: str) -> Wording:
+        """
+        Return that for the box *name*.
+        """
+        return cls(
+            left=f"{name} was left with",
+            sought=f"was left in {name}",
+            found="found in it when it was closed",
+            init="its init",
+            end="before",
+            accept='sandbox_factory(leaks="ignore")',
+        )
+
+
+def explain(wording: Wording, facts: Facts | None) -> list[str]:
+    """
+    Return three lines on what was left, and on what could not be looked for.
+
+    Args:
+        wording: Of whom.
+        facts: What was found; None if that is not known.
+    """
+    explained = []
+    missed = [f"{wording.init} gave no answer"] if facts is None else unseen(facts)
+    if missed:
+        explained.append(
+            Explanation(
+                what=f"cannot look for what {wording.sought}",
+                why="; ".join(missed),
+                fix=f"pytest --nsisolate-doctor, or do without by {wording.accept}",
+            )
+        )
+    if facts is not None and (leaks := leaks_in(facts)):
+        explained.append(
+            Explanation(
+                what=f"{wording.left} {sentence(leaks)}",
+                why=f"{wording.found}: {'; '.join(details(leaks))}",
+                fix=f"end or remove it {wording.end}, or accept it with "
+                f"{wording.accept}",
+            )
+        )
+    return list(map(str, explained))
+
+
+def _is_error(item: pytest.Item, text: str) -> bool:
+    """
+    Warn of *text* about *item*, and say whether a filter makes that an error.
+    """
+    filename, line, _ = item.reportinfo()
+    try:
+        warnings.warn_explicit(
+            LeakWarning(text), None, filename=str(filename), lineno=(line or 0) + 1
+        )
+    except LeakWarning:
+        return True
+    return False
+
+
+class Table:
+    """
+    The tests of a session that have left something, and what.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """
+        Note what the test of *report* has left.
+        """
+        left = cast("list[str]", getattr(report, ATTRIBUTE, []))
+        if left:
+            self._rows[report.nodeid] = left
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> None:
+        """
+        Print the table, if it has a row.
+        """
+        if not self._rows:
+            return
+        terminalreporter.section("left behind by isolated tests")
+        for nodeid, left in self._rows.items():
+            terminalreporter.write_line(nodeid)
+            for one in left:
+                terminalreporter.write_line(f"    {one}")
+        number = len(self._rows)
+        terminalreporter.write_line(
+            f"{number} test{'' if number == 1 else 's'} left something"
+        )

@@ -1,0 +1,409 @@
+"""
+The supervisor's record of one test: what its guest said, and how it came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from pytest_nsisolate.compat import builtin_plugins, private
+from pytest_nsisolate.compat.output import flush
+from pytest_nsisolate.guest.deadline import Deadline
+from pytest_nsisolate.guest.handle import Guest
+from pytest_nsisolate.guest.messages import (
+    BasetempRequest,
+    Broken,
+    DebuggerLeft,
+    FailureShown,
+    HandOver,
+    Interrupted,
+    LiveLog,
+    RecordedWarning,
+    Report,
+    Restarted,
+    SessionEnd,
+    TerminalTaken,
+    TestMessage,
+    assert_never,
+)
+from pytest_nsisolate.linux.stdlib import time
+from pytest_nsisolate.reporting import events
+from pytest_nsisolate.reporting.report import (
+    Phase,
+    append_section,
+    failed_report,
+    join_outcomes,
+    join_sections,
+    never_expected,
+    report_from_message,
+    share,
+)
+from pytest_nsisolate.reporting.report_schema import Order
+from pytest_nsisolate.sandbox.leaks import ATTRIBUTE, Leaks
+
+_AFTER: dict[str, Phase] = {"setup": "call", "call": "teardown"}
+
+
+class TestRun:
+    """
+    One run of one isolated test, from its borrowed fixtures to its last report.
+
+    It logs the reports that come from the guest as they arrive. The report of teardown
+    is held back until the supervisor has torn down its own part.
+
+    Args:
+        item: The test.
+        stays: Says, when the test is over, whether it will run again, so that its
+            borrowed fixtures stay. If given, reports are collected and not logged.
+    """
+
+    # pytest: this is not a class of tests.
+    __test__ = False
+
+    def __init__(
+        self, item: pytest.Item, *, stays: Callable[[], bool] | None = None
+    ) -> None:
+        #: The test.
+        self.item = item
+        #: Report of the supervisor's part of setup; None while there is none.
+        self.borrowed: pytest.TestReport | None = None
+        #: The latest report; None before the first.
+        self.last: pytest.TestReport | None = None
+        #: Reports that were collected instead of logged.
+        self.reports: list[pytest.TestReport] = []
+        #: When the guest's time is up.
+        self.deadline = Deadline(None)
+        #: Whether the guest has taken the terminal.
+        self.has_terminal = False
+        #: Traceback of an error outside the phases of the test.
+        self.broken: str | None = None
+        self._stays = stays
+        #: The report of teardown, which is held back.
+        self._held: pytest.TestReport | None = None
+        self._is_torn_down = False
+        #: By phase that has been reported, whether it passed.
+        self._passed: dict[str, bool] = {}
+        #: What ends the session when this test is over.
+        self._end: SessionEnd | None = None
+        #: The KeyboardInterrupt or `pytest.exit` that ended the test.
+        self._interruption: Interrupted | None = None
+        #: Start of the phase that has no report yet, in seconds since the epoch.
+        self._since = time.time()
+        #: What the test left in its sandbox.
+        self._leaks: Leaks = ()
+        #: Number of sections with captured output from earlier runs of the test.
+        self._earlier = private.number_of_sections(item)
+        #: Whether the guest was forked before the supervisor's part of setup.
+        self._forked_before = False
+        self._logged: pytest.TestReport | None = None
+        self._order = Order()
+
+    @property
+    def is_ready(self) -> bool:
+        """
+        Whether setup outside, if there was any, lets the test start.
+        """
+        return self.borrowed is None or self.borrowed.passed
+
+    @property
+    def was_interrupted(self) -> bool:
+        """
+        Whether a KeyboardInterrupt or `pytest.exit` ended the test.
+        """
+        return self._interruption is not None
+
+    @property
+    def is_complete(self) -> bool:
+        """
+        Whether the guest has reported the test to its end.
+        """
+        if self._interruption is not None:
+            return True
+        expected = {"setup", "teardown"}
+        if self._passed.get("setup") and not self.item.config.getoption(
+            "setuponly", False
+        ):
+            expected.add("call")
+        return self._passed.keys() >= expected
+
+    @property
+    def holds_report(self) -> bool:
+        """
+        Whether the guest has reported teardown and that report is held back.
+        """
+        return self._held is not None
+
+    @property
+    def runs_again(self) -> bool:
+        """
+        Whether the test will run again, with what it borrows still set up.
+        """
+        return self._stays is not None and self._stays()
+
+    @property
+    def phase(self) -> Phase:
+        """
+        The phase that the guest is in, by the latest report.
+        """
+        if self.last is None:
+            return "setup"
+        if self.last.when == "setup" and not self.last.passed:
+            return "teardown"
+        return _AFTER.get(self.last.when, "teardown")
+
+    def borrow(self, report: pytest.TestReport) -> None:
+        """
+        Note *report* of the supervisor's part of setup.
+        """
+        self.borrowed = report
+
+    def attach(self, guest: Guest, timeout: float | None) -> None:
+        """
+        Note that *guest*, which was just released, runs the test.
+
+        Args:
+            guest: The guest.
+            timeout: Its time limit, in seconds; None or 0 for none.
+        """
+        self._forked_before = guest.is_reused
+        self.deadline = Deadline(timeout or None, guest.since)
+
+    def hear(self, message: TestMessage, *, synchronous: bool) -> str | None:
+        """
+        Act on *message*, and return the answer, if it wants one.
+
+        Args:
+            message: What the guest says.
+            synchronous: Whether the guest waits until this has acted on it.
+
+        Raises:
+            Garbled: There is something in it that cannot be used.
+        """
+        item = self.item
+        match message:
+            case Interrupted():
+                self._interruption = message
+            case FailureShown():
+                self._note_shown()
+            case TerminalTaken():
+                self._give_terminal()
+            case Broken():
+                self.broken = message.traceback
+            case BasetempRequest():
+                return builtin_plugins.basetemp(item.config)
+            case SessionEnd(before_teardown=True):
+                self._stop_like(message)
+            case SessionEnd():
+                self._end = message
+            case DebuggerLeft():
+                self.deadline.resume()
+            case Restarted():
+                self._begin_again()
+            case Report():
+                self._hear_report(report_from_message(item.config, message))
+                if synchronous:
+                    # What the guest prints next comes after what this has printed.
+                    flush(item.config)
+            case RecordedWarning():
+                events.show_warning(message)
+            case LiveLog():
+                builtin_plugins.show_live_log(item.config, message.when, message.text)
+            case HandOver():
+                item.ihook.pytest_nsisolate_hand_over(
+                    item=item, payload=message.payload
+                )
+            case _:
+                assert_never(message)
+        return None
+
+    def log(self, report: pytest.TestReport) -> None:
+        """
+        Report *report* to pytest and its plugins.
+        """
+        if self._leaks and report.when == "teardown":
+            setattr(report, ATTRIBUTE, [str(leak) for leak in self._leaks])
+        if self._stays is not None and type(report) is pytest.TestReport:
+            # Those of subtests are logged as they come, as ever.
+            if report not in self.reports:
+                self.reports.append(report)
+        elif report is not self._logged:
+            self._logged = report
+            self._order.keep(report)
+            self.item.ihook.pytest_runtest_logreport(report=report)
+
+    def log_held(self) -> None:
+        """
+        Report what was held back.
+        """
+        held, self._held = self._held, None
+        if held is not None:
+            self.log(held)
+
+    def refuse(self, error: BaseException) -> None:
+        """
+        Report that the test has no sandbox, by *error* in place of its setup.
+        """
+        self.last = failed_report(self.item, "setup", error)
+        never_expected(self.last)
+        self.log(self.last)
+
+    def fail(self, text: str, output: dict[str, str]) -> None:
+        """
+        Report that the guest ended before its time; `borrowed` must be there.
+
+        Args:
+            text: What there is to say about it.
+            output: What it printed in the phase in which it ended, by stream.
+        """
+        phase = self.phase
+        before = self.borrowed if self.last is None else self.last
+        assert before is not None
+        error = pytest.fail.Exception(text, pytrace=False)
+        failed = failed_report(self.item, phase, error)
+        failed.start, failed.stop = self._since, time.time()
+        failed.duration = failed.stop - failed.start
+        captured = [
+            (f"Captured {kind} {phase}", content)
+            for kind, content in output.items()
+            if content
+        ]
+        if phase == "teardown":
+            failed = self.fail_teardown(failed)
+        failed.sections = [*before.sections, *captured]
+        if phase != "teardown":
+            self.log(failed)
+        self.last = failed
+
+    def note_leaks(self, leaks: Leaks) -> None:
+        """
+        Have the report of teardown carry what the test left.
+        """
+        self._leaks = leaks
+
+    def add_properties(self, properties: list[tuple[str, object]]) -> None:
+        """
+        Add user properties to the reports that are still to come.
+        """
+        self.item.user_properties += properties
+        if self._held is not None:
+            self._held.user_properties += properties
+
+    def complete_teardown(self, report: pytest.TestReport) -> None:
+        """
+        Report teardown: the guest's part, and *report* of the supervisor's.
+        """
+        if self._is_torn_down:
+            return
+        self._is_torn_down = True
+        held = self._held
+        if held is None:
+            # The guest did not get there, or that is reported.
+            if not report.passed or self.last is None or self.last.when != "teardown":
+                self.log(report)
+            return
+        sections = held.sections[:]
+        for title, content in report.sections:
+            if title.startswith("Captured ") and title.endswith(" teardown"):
+                append_section(sections, title, content)
+        duration = held.duration + report.duration
+        self._held = join_outcomes(self.item.config, held, report)
+        self._held.sections, self._held.duration = sections, duration
+        self.log_held()
+
+    def fail_teardown(self, report: pytest.TestReport) -> pytest.TestReport:
+        """
+        Have *report*, which failed, be the report of teardown, and return that.
+
+        If the guest reported a failure itself, this one is shown below it.
+        """
+        held = self._held
+        if held is None:
+            self._held = report
+            return report
+        report.sections = held.sections
+        report.start, report.stop = held.start, held.stop
+        report.duration = held.duration
+        self._held = join_outcomes(self.item.config, held, report)
+        return self._held
+
+    def raise_interruption(self) -> None:
+        """
+        Raise what ended the session in the guest, if anything did, as if from there.
+
+        There is no teardown outside in that case: what is held back is logged first.
+        """
+        if self._interruption is not None:
+            self.log_held()
+            events.raise_interruption(self._interruption)
+
+    def stop_session(self) -> None:
+        """
+        End the session after this test, if the guest said so.
+        """
+        if self._end is not None:
+            self._stop_like(self._end)
+
+    def _hear_report(self, report: pytest.TestReport) -> None:
+        # More after a teardown: the test runs again.
+        self.log_held()
+        share(self.item, report)
+        if report.when == "setup":
+            self._passed.clear()
+        self._passed[report.when] = report.passed
+        if self.borrowed is not None:
+            if report.when == "setup" and self.last is None:
+                report.start = self.borrowed.start
+                report.duration += self.borrowed.duration
+            old = report.sections[: self._earlier]
+            new = report.sections[self._earlier :]
+            number = len(self.borrowed.sections) - self._earlier
+            if self._forked_before:
+                # Its copy of the test has none of what was captured here.
+                outside = private.captured_sections(self.item)[self._earlier :]
+                number, new = len(outside), outside + new
+            report.sections = old + join_sections(new, number)
+        self.last, self._since = report, time.time()
+        self.item.user_properties[:] = report.user_properties
+        if report.when == "teardown":
+            self._held = report
+        else:
+            self.log(report)
+
+    def _give_terminal(self) -> None:
+        """
+        Leave the terminal to the guest, for someone who types.
+        """
+        self.deadline.suspend()
+        self.log_held()
+        flush(self.item.config)
+        self.has_terminal = True
+
+    def _note_shown(self) -> None:
+        """
+        Keep pytest from showing once more, at the end, what a debugger has shown.
+        """
+        if self.last is not None:
+            # Since 2.0. Public would be: an option of the terminal reporter.
+            vars(self.last)["_pdbshown"] = True
+        self.log_held()
+        flush(self.item.config)
+
+    def _begin_again(self) -> None:
+        """
+        Report that the test is over and starts anew, for plugins that rerun tests.
+        """
+        self.log_held()
+        nodeid, location = self.item.nodeid, self.item.location
+        self.item.ihook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
+        self.item.ihook.pytest_runtest_logstart(nodeid=nodeid, location=location)
+
+    def _stop_like(self, end: SessionEnd) -> None:
+        session = self.item.session
+        # What this process has found out itself counts what failed outside, too.
+        if end.shouldstop and not session.shouldstop:
+            session.shouldstop = cast("str", end.shouldstop)
+        if end.shouldfail and not session.shouldfail:
+            session.shouldfail = cast("str", end.shouldfail)

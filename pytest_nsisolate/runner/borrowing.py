@@ -1,0 +1,186 @@
+"""
+Borrowed fixtures: set up and finalised in the supervisor, seen by the guest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator
+
+import pytest
+
+from pytest_nsisolate.compat import builtin_plugins, private
+from pytest_nsisolate.settings.scopes import Node, node_of
+
+
+class Borrowing:
+    """
+    Sets up, in the supervisor, the fixtures that a guest borrows.
+
+    The setup hooks of the item are called as ever, so that output, logs, warnings and
+    failures go where they go in any test. Only the item's own setup is exchanged for
+    one that leaves out what lives in the sandbox.
+    """
+
+    def __init__(self) -> None:
+        #: Whose fixtures, and those below, are to be passed over now.
+        self._within: Node | None = None
+        #: What each fixture that has been set up hangs on.
+        self._nodes: weakref.WeakKeyDictionary[pytest.FixtureDef[object], Node]
+        self._nodes = weakref.WeakKeyDictionary()
+        self._passed_over: list[pytest.FixtureDef[object]] = []
+        self._log: Callable[[pytest.TestReport], None] | None = None
+
+    def set_up(
+        self,
+        item: pytest.Item,
+        error: BaseException | None = None,
+        *,
+        log: Callable[[pytest.TestReport], None] | None = None,
+        others: Iterable[pytest.Item] = (),
+    ) -> pytest.TestReport:
+        """
+        Set up what *item* borrows: its fixtures and collectors wider than its sandbox.
+
+        Args:
+            item: The test.
+            error: Raised in place of setting up the fixtures, if given.
+            log: Called with the report before a debugger opens on its failure.
+            others: Tests whose turn comes later, in the same guest.
+
+        Returns:
+            The report of that. If it passed, *item* is not on the setup stack.
+        """
+        self._passed_over.clear()
+        properties = item.user_properties[:]
+        node = node_of(item)
+        before = private.finalizers_within(node)
+        with contextlib.ExitStack() as stack:
+            for one in item.listchain()[:-1]:
+                if node in one.listchain():
+                    stack.enter_context(_replaced(one, lambda: None))
+            fill = lambda: self._fill(item, error, others)  # noqa: E731 - a closure
+            stack.enter_context(_replaced(item, fill))
+            stack.enter_context(self.telling(log))
+            report = private.run_phase(item, "setup")
+        if report.passed:
+            # The hooks that came before the fixtures are called again, inside.
+            item.user_properties[:] = properties
+        if report.passed or node is not item:
+            private.unwind_within(node, before)
+            private.forget_passed_over(self._passed_over)
+        return report
+
+    def set_up_within(self, node: Node) -> list[pytest.FixtureDef[object]]:
+        """
+        Return the fixtures that are set up and hang on *node* or below.
+        """
+        return [
+            fixturedef
+            for fixturedef, one in self._nodes.items()
+            if fixturedef.cached_result is not None and node in one.listchain()
+        ]
+
+    @contextlib.contextmanager
+    def telling(
+        self, log: Callable[[pytest.TestReport], None] | None
+    ) -> Iterator[None]:
+        """
+        Have *log* called with the report before a debugger opens on a failure.
+        """
+        self._log = log
+        try:
+            yield
+        finally:
+            self._log = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(self, report: pytest.TestReport) -> None:
+        if self._log is not None:
+            self._log(report)
+
+    def passes_over(self, request: pytest.FixtureRequest) -> bool:
+        """
+        Say whether the fixture of *request* is one for the guest to set up.
+        """
+        # On the item hang those of function scope, or class scope where there is none.
+        return self._within is not None and self._within in request.node.listchain()
+
+    def pass_over(
+        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+    ) -> object:
+        """
+        Have pytest take *fixturedef* for set up.
+        """
+        self._passed_over.append(fixturedef)
+        return private.pass_over(fixturedef, request)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        if not self.passes_over(request):
+            self._nodes[fixturedef] = request.node
+            return (yield)
+        with _not_shown(request.config):
+            return (yield)
+
+    def _fill(
+        self,
+        item: pytest.Item,
+        error: BaseException | None,
+        others: Iterable[pytest.Item],
+    ) -> None:
+        __tracebackhide__ = True
+        if error is not None:
+            raise error
+        builtin_plugins.forget_captured(item.config)
+        self._within = node_of(item)
+        try:
+            private.fill_wide_fixtures(item)
+            for one in others:
+                self._fill_later(one)
+        finally:
+            self._within = None
+
+    def _fill_later(self, item: pytest.Item) -> None:
+        """
+        Set up what *item* borrows, which its guest must have from the start.
+
+        What fails is kept by pytest, and fails *item* when its turn comes.
+        """
+        if builtin_plugins.is_skipped(item):
+            return
+        try:
+            private.walk_through(item)
+        except pytest.exit.Exception:
+            raise
+        except (Exception, pytest.skip.Exception, pytest.fail.Exception):  # noqa: BLE001
+            return
+
+
+@contextlib.contextmanager
+def _replaced(node: object, setup: Callable[[], None]) -> Iterator[None]:
+    """
+    Have *setup* called for that of *node*, and nothing for its teardown.
+    """
+    state = vars(node)
+    state["setup"], state["teardown"] = setup, lambda: None
+    try:
+        yield
+    finally:
+        del state["setup"], state["teardown"]
+
+
+@contextlib.contextmanager
+def _not_shown(config: pytest.Config) -> Iterator[None]:
+    """
+    Keep ``--setup-show`` from showing what is only passed over.
+    """
+    shown = config.getoption("setupshow", False)
+    config.option.setupshow = False
+    try:
+        yield
+    finally:
+        config.option.setupshow = shown

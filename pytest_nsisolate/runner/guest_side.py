@@ -1,0 +1,192 @@
+"""
+The guest side: the plugin's object in a guest, which runs the tests there.
+
+The guest calls the whole `pytest_runtest_protocol` hook again, so that everything that
+pytest and its plugins wrap around a test is inside with it.
+"""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+
+import pytest
+
+from pytest_nsisolate.compat import private
+from pytest_nsisolate.compat.output import flush
+from pytest_nsisolate.guest import inherited, terminal
+from pytest_nsisolate.guest.channel import GuestChannel
+from pytest_nsisolate.guest.messages import Paused
+from pytest_nsisolate.model.errors import Unlimited
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.reporting import limits
+from pytest_nsisolate.reporting.events import interruption_to_message
+from pytest_nsisolate.runner.relay import Relay, properties
+from pytest_nsisolate.sandbox.sandbox import Sandbox
+from pytest_nsisolate.settings.isolation import Isolation, facts
+from pytest_nsisolate.settings.resolve import wish_of
+from pytest_nsisolate.settings.turns import END, item_of
+
+
+class GuestSide:
+    """
+    A guest's own part: runs its test, or one after the other those that share it.
+
+    Args:
+        item: The test, or the first of them.
+        channel: Where to send what they report.
+        relay: Sends what they report; it has taken over.
+        sandbox: Where the guest is.
+        is_shared: Whether tests share the guest.
+    """
+
+    def __init__(
+        self,
+        item: pytest.Item,
+        channel: GuestChannel,
+        relay: Relay,
+        sandbox: Sandbox,
+        *,
+        is_shared: bool,
+    ) -> None:
+        #: The guest's end of the channel.
+        self.channel = channel
+        self._item = item
+        self._relay = relay
+        self._sandbox = sandbox
+        self._is_shared = is_shared
+
+    def isolation(self) -> Isolation:
+        """
+        Return what this process is isolated by.
+        """
+        return facts(self._sandbox.namespaces, self.channel.pid_on_host)
+
+    def run(self, _: GuestChannel, word: str) -> None:
+        """
+        Run what this guest is there for.
+
+        Args:
+            _: The guest's end of the channel.
+            word: What the supervisor said when it opened the gate: the number of the
+                test that comes next, or, where tests share the guest, a `turn`.
+        """
+        inherited.forget_multiprocessing()
+        inherited.forget_exit_handlers()
+        private.forget_borrowed(self._item.session)
+        if self._is_shared:
+            self._run_tests(word)
+        else:
+            self._run_test(word)
+
+    def _run_test(self, number: str) -> None:
+        """
+        Run the only test; *number* is that of the test which comes next.
+        """
+        item = self._item
+        nextitem = item_of(item.session, number)
+        if self._enter(item):
+            self._run_protocol(item, nextitem, None)
+            self._leave(item)
+
+    def _run_tests(self, word: str) -> None:
+        """
+        Run tests until the supervisor has no more; *word* is the first `turn`.
+        """
+        item, session = self._item, self._item.session
+        is_first = True
+        while word != END:
+            item, nextitem, kept = self._take_turn(session, word)
+            # Those around the first were there before the fork.
+            warnings.resetwarnings()
+            warnings.filters[:] = self._relay.filters  # type: ignore[index]
+            if not self._enter(item, is_first=is_first):
+                return
+            is_first = False
+            goes_on = self._run_protocol(item, nextitem, kept)
+            if kept is None or not goes_on:
+                self._leave(item)
+                return
+            flush(item.config)
+            self.channel.send(Paused())
+            word = self.channel.wait()
+        try:
+            private.tear_down_rest(session)
+        finally:
+            self._leave(item)
+
+    def _take_turn(
+        self, session: pytest.Session, word: str
+    ) -> tuple[pytest.Item, pytest.Item | None, pytest.Item | None]:
+        """
+        Return the test to run, the one that comes next, and the next in this guest.
+        """
+        number, *others, failed = word.split()
+        item = session.items[int(number)]
+        nextitem, kept = (item_of(session, other) for other in others)
+        # What else ran meanwhile counts too.
+        session.testsfailed = int(failed)
+        self._relay.begin(item)
+        return item, nextitem, kept
+
+    def _enter(self, item: pytest.Item, *, is_first: bool = True) -> bool:
+        """
+        Get ready for *item*, and say whether it can run.
+        """
+        private.refresh_request(item)
+        # What wraps the protocol has begun outside, and begins again inside.
+        added = item.user_properties
+        del added[item.stash.get(properties, len(added)) :]
+        if not is_first:
+            return True
+        spec = wish_of(item)
+        if isinstance(spec, Spec):
+            inherited.set_environment(spec)
+        item.ihook.pytest_nsisolate_enter(
+            item=item, send=self._relay.send_payload, spec=spec
+        )
+        terminal.take_when_reading(self._relay.tell_of_terminal)
+        try:
+            limits.confine(item)
+        except Unlimited as error:
+            self.channel.send(limits.refusal(error))
+            return False
+        return True
+
+    def _run_protocol(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        kept: pytest.Item | None,
+    ) -> bool:
+        """
+        Run *item*, keep what *kept* needs, and say whether another may follow.
+        """
+        session = item.session
+        interrupted = False
+        try:
+            self.channel.unblock_signals()
+            with private.keeping(nextitem, kept):
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            interrupted = True
+            _end_session(session)
+            self.channel.send(interruption_to_message(error))
+        self._relay.send_payload()
+        self._relay.send_end(session, before_teardown=False)
+        return not interrupted
+
+    def _leave(self, item: pytest.Item) -> None:
+        inherited.run_exit_handlers()
+        flush(item.config)
+
+
+#: Where a guest keeps its `GuestSide`; empty in the supervisor.
+key = pytest.StashKey[GuestSide]()
+
+
+def _end_session(session: pytest.Session) -> None:
+    try:
+        private.tear_down_rest(session)
+    except BaseException:  # noqa: BLE001 - printed, as pytest ends with it either way
+        traceback.print_exc()

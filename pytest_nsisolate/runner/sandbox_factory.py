@@ -1,0 +1,187 @@
+"""
+The fixtures `sandbox_factory`: boxes for any test, isolated or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.box.link import Link
+from pytest_nsisolate.diagnosis import explain
+from pytest_nsisolate.diagnosis.probe import ProbedPool
+from pytest_nsisolate.guest import inherited
+from pytest_nsisolate.launcher.audit import Facts
+from pytest_nsisolate.model.errors import Explanation, LeakWarning, Refused, SpecError
+from pytest_nsisolate.model.keywords import taking
+from pytest_nsisolate.model.spec import KEYWORDS, Spec
+from pytest_nsisolate.reporting import crash, leak_policy
+from pytest_nsisolate.reporting.leak_policy import Wording
+from pytest_nsisolate.runner import guest_side
+from pytest_nsisolate.settings import hidden_paths, options
+
+
+class SandboxFactory:
+    """
+    Makes boxes, and closes at the end those that are open still.
+
+    Args:
+        owner: The test, class, module or session that it makes them for.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, owner: pytest.Item | pytest.Collector) -> None:
+        config = owner.config
+        self._node = owner
+        self._owner = owner.name or "the session"
+        self._options = config.stash[options.key]
+        self._guest = config.stash.get(guest_side.key, None)
+        self._pool = ProbedPool()
+        self._boxes: list[Box] = []
+        self._links: list[Link] = []
+
+    @taking(Spec, [one for one in KEYWORDS if one.box])
+    def __call__(self, **keywords: Any) -> Box:  # noqa: ANN401 - of several types
+        """
+        Return a new box.
+        """
+        __tracebackhide__ = True
+        inspect.signature(self).bind(**keywords)
+        hostname = keywords.get("hostname")
+        name = f"box {len(self._boxes) + 1 if hostname is None else hostname}"
+        leaks = keywords.get("leaks") or self._options.defaults.leaks
+        action = f"make {name} for {self._owner}"
+        try:
+            spec = Spec(**{**keywords, "leaks": leaks})
+            box = self._make(spec, name, _caller())
+        except SpecError as error:
+            what = f"cannot {action}: bad argument of sandbox_factory()"
+            text = Explanation(what=what, why=error.why, fix=error.fix)
+            raise crash.refusal(text, "fail") from None
+        except Refused as refused:
+            text = explain.explain(action, refused)
+            raise crash.refusal(text, self._options.unavailable) from None
+        self._boxes.append(box)
+        return box
+
+    def _make(self, spec: Spec, name: str, place: tuple[str, int]) -> Box:
+        hidden_paths.check(spec, self._node)
+        return Box(
+            self._pool,
+            spec,
+            name=name,
+            judge=functools.partial(self._judge, place),
+            grace=self._options.grace,
+            entered=functools.partial(self._entered, spec),
+        )
+
+    def link(self, one: Box, other: Box) -> Link:
+        """
+        Return a wire between two boxes with ``net=True``, with addresses and up.
+
+        Args:
+            one: A box.
+            other: Another one.
+
+        Raises:
+            BoxError: They cannot be linked.
+        """
+        __tracebackhide__ = True
+        link = Link(one, other)
+        self._links.append(link)
+        return link
+
+    def close(self) -> None:
+        """
+        Close all links and boxes, the last one first, and end what made them.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._pool.stop)
+            for box in self._boxes:
+                stack.callback(box.close)
+            for link in self._links:
+                stack.callback(link.close)
+
+    def _entered(self, spec: Spec) -> None:
+        inherited.set_environment(spec)
+        # What pytest asks the supervisor for, as a live log, it asks for from inside.
+        if self._guest is not None:
+            self._guest.channel.hand_on()
+
+    def _judge(self, place: tuple[str, int], box: Box, facts: Facts | None) -> None:
+        """
+        Warn of what is left in *box*, or fail.
+
+        Args:
+            place: Where it was made.
+            box: The box.
+            facts: What is in it; None if that is not known.
+        """
+        __tracebackhide__ = True
+        wording = Wording.of_box(f"{box.name} of {self._owner}")
+        for text in leak_policy.explain(wording, facts):
+            if box.leaks == "fail":
+                pytest.fail(text, pytrace=False)
+            warnings.warn_explicit(LeakWarning(text), None, *place)
+
+
+def _caller() -> tuple[str, int]:
+    """
+    Return the file and line that the factory was called in.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001 - inspect reads files to say the same
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+@contextlib.contextmanager
+def _made(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    factory = SandboxFactory(request.node)
+    try:
+        yield factory
+    finally:
+        factory.close()
+
+
+@pytest.fixture
+def sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    """
+    Make sandboxes, boxes, to call functions and start processes in: other hosts.
+    """
+    with _made(request) as factory:
+        yield factory
+
+
+@pytest.fixture(scope="class")
+def class_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    """
+    As `sandbox_factory`, for all tests of a class.
+    """
+    with _made(request) as factory:
+        yield factory
+
+
+@pytest.fixture(scope="module")
+def module_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    """
+    As `sandbox_factory`, for all tests of a module.
+    """
+    with _made(request) as factory:
+        yield factory
+
+
+@pytest.fixture(scope="session")
+def session_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
+    """
+    As `sandbox_factory`, for all tests of a session.
+    """
+    with _made(request) as factory:
+        yield factory

@@ -1,0 +1,3 @@
+"""
+Sandboxes, and the launchers they come from, as the supervisor holds them.
+"""

@@ -1,0 +1,56 @@
+"""
+What is in a box, from what its init tells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pytest_nsisolate.launcher.audit import GUEST, OTHER, Facts
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ipc:
+    """
+    The IPC objects in a box; of each kind the first 20.
+
+    .. versionadded:: 0.1.0
+    """
+
+    shm: tuple[int, ...]
+    """Keys of SysV shared memory segments, 0 for private ones."""
+    sem: tuple[int, ...]
+    """Keys of SysV semaphore sets."""
+    msg: tuple[int, ...]
+    """Keys of SysV message queues."""
+    queues: tuple[str, ...]
+    """Names of POSIX message queues, each with its slash."""
+    files: tuple[str, ...]
+    """Names of files in ``/dev/shm``: POSIX shared memory and semaphores."""
+
+    @classmethod
+    def of(cls, facts: Facts) -> Ipc:
+        """
+        Return those in *facts*.
+        """
+
+        def keys(kind: str) -> tuple[int, ...]:
+            return tuple(int(fact[0]) & 0xFFFFFFFF for fact in facts[kind][1])
+
+        return cls(
+            shm=keys("shm"),
+            sem=keys("sem"),
+            msg=keys("msg"),
+            queues=tuple(f"/{fact[0]}" for fact in facts["queue"][1]),
+            files=tuple(str(fact[0]) for fact in facts["file"][1]),
+        )
+
+
+def without_guest(facts: Facts) -> Facts:
+    """
+    Return *facts* of a box, in which no process is the guest of a test.
+    """
+    number, found = facts.get("process", (0, []))
+    kinds = [OTHER if fact[4] == GUEST else fact[4] for fact in found]
+    told = [(*fact[:4], kind) for fact, kind in zip(found, kinds, strict=True)]
+    return {**facts, "process": (number, told)}

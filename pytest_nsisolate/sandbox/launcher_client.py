@@ -1,0 +1,242 @@
+"""
+Launchers as the supervisor holds them: where it gets its sandboxes from.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import errno
+import marshal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest_nsisolate
+from pytest_nsisolate.launcher.init import DESCRIPTORS, DIED
+from pytest_nsisolate.linux import descriptors, namespaces, syscalls
+from pytest_nsisolate.linux.descriptors import readable
+from pytest_nsisolate.linux.pid_for_children import PidForChildren
+from pytest_nsisolate.linux.stdlib import os
+from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.model.spec import KEYWORDS, Spec
+from pytest_nsisolate.model.user_namespace import UserNamespace
+from pytest_nsisolate.sandbox.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox
+
+_BOOT = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from pytest_nsisolate.launcher.main import main; main(*sys.argv[2:])"
+)
+
+
+def user_namespace_for(spec: Spec) -> UserNamespace:
+    """
+    Return which user namespace a sandbox for *spec* needs, by what this process may do.
+
+    Raises:
+        Refused: It cannot be found out.
+    """
+    if _may_return() and (spec.user is None or os.geteuid() == 0):
+        return UserNamespace.NONE
+    return UserNamespace.KEPT if spec.user is None else UserNamespace.ROOT
+
+
+def _may_return() -> bool:
+    """
+    Say whether this process may come back from a PID namespace, by going where it is.
+
+    That takes CAP_SYS_ADMIN over the owner of its own one, and whoever has that may
+    make all the others. Root in a user namespace may have it over that one only.
+
+    Source: setns(2), "PID namespaces".
+    """
+    try:
+        children = PidForChildren()
+    except OSError as error:
+        raise Refused.from_os_error(error) from None
+    try:
+        children.restore()
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        children.close()
+
+
+class Launcher:
+    """
+    The supervisor's handle on a launcher process.
+
+    One request may be under way, so that the next sandbox can be made while a guest
+    runs in this one.
+
+    Args:
+        user_namespace: What its sandboxes are in: see `user_namespace_for`.
+
+    Raises:
+        Refused: The process could not be started.
+    """
+
+    def __init__(self, user_namespace: UserNamespace) -> None:
+        self.user_namespace = user_namespace
+        self._asked: dict[str, object] | None = None
+        with contextlib.ExitStack() as stack:
+            try:
+                ours, theirs = descriptors.socketpair()
+                unused = stack.enter_context(contextlib.ExitStack())
+                unused.callback(ours.close)
+                stack.callback(theirs.close)
+                supervisor = syscalls.named("pidfd_open()", os.pidfd_open, os.getpid())
+                stack.callback(os.close, supervisor)
+                self._process = _start(theirs.fileno(), supervisor, user_namespace)
+            except OSError as error:
+                raise Refused.from_os_error(error, "fork()") from None
+            unused.pop_all()
+        self._control = ours
+
+    def ask(self, spec: Spec) -> None:
+        """
+        Ask for a sandbox for *spec* and do not wait for it.
+
+        Raises:
+            LauncherGone: The launcher is gone.
+        """
+        request = _request(spec)
+        if self._asked == request:
+            return
+        self._drop_asked()
+        try:
+            self._control.send(marshal.dumps(request))
+        except OSError as error:
+            raise LauncherGone("send() to the launcher", error.errno or 0) from None
+        self._asked = request
+
+    def take(self, spec: Spec) -> Sandbox:
+        """
+        Return a sandbox for *spec*: the one that was asked for, or a new one.
+
+        Raises:
+            Refused: It could not be made.
+            LauncherGone: The launcher is gone.
+        """
+        was_prepared = self._asked == _request(spec)
+        self.ask(spec)
+        try:
+            return self._receive(spec)
+        except LauncherGone:
+            raise
+        except Refused:
+            if spec.tmpfs is None or not was_prepared:
+                raise
+        # What stood in the way of a fresh directory then need not be there now.
+        self.ask(spec)
+        return self._receive(spec)
+
+    def _drop_asked(self) -> None:
+        """
+        Wait for the sandbox that was asked for, if one was, and close it.
+        """
+        if self._asked is None:
+            return
+        try:
+            self._receive(Spec()).close()
+        except LauncherGone:
+            raise
+        except Refused:
+            # A refusal of that one says nothing of the next.
+            return
+
+    def _receive(self, spec: Spec) -> Sandbox:
+        """
+        Return the sandbox for *spec* that was asked for.
+        """
+        self._asked = None
+        if not readable(self._control.fileno(), ANSWER_TIMEOUT):
+            raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
+        try:
+            message, fds = descriptors.receive(self._control, DESCRIPTORS)
+        except OSError as error:
+            raise LauncherGone(
+                "recvmsg() from the launcher", error.errno or 0
+            ) from None
+        if not message:
+            raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)
+        refusal = marshal.loads(message)
+        if refusal == DIED:
+            raise LauncherGone("a sandbox's init", errno.ESRCH)
+        if refusal is not None:
+            raise Refused(*refusal)
+        if len(fds) != DESCRIPTORS:
+            for fd in fds:
+                os.close(fd)
+            raise Refused("recvmsg() of descriptors", errno.EMFILE)
+        pidfd, root, asker = fds
+        own = namespaces.asked_for(spec)
+        if self.user_namespace is not UserNamespace.NONE:
+            own += (namespaces.USER,)
+        return Sandbox(
+            init=pidfd,
+            root=root,
+            asker=asker,
+            user_namespace=self.user_namespace,
+            namespaces=own,
+        )
+
+    def has_ended(self) -> bool:
+        """
+        Say whether the process has ended, and with it all of its sandboxes.
+        """
+        return self._process.poll() is not None
+
+    def close_inherited(self) -> None:
+        """
+        Let go of the launcher in a guest, whose business it is not.
+        """
+        self._control.close()
+        # A Popen that no one has waited for warns when it is collected.
+        self._process.returncode = 0
+
+    def close(self) -> None:
+        """
+        End the launcher, and with it every sandbox that it has made, and wait.
+        """
+        with contextlib.suppress(LauncherGone):
+            self._drop_asked()
+        with contextlib.suppress(OSError):
+            # A fork that has inherited the socket must not keep the launcher waiting.
+            self._control.shutdown(_socket.SHUT_RDWR)
+        self._control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # What outlives this ends with the supervisor.
+            self._process.wait(ANSWER_TIMEOUT)
+
+
+def _request(spec: Spec) -> dict[str, object]:
+    """
+    Return what of *spec* init needs: its `Request`.
+    """
+    request = {one.name: getattr(spec, one.name) for one in KEYWORDS if one.requested}
+    own = [one.name for one in namespaces.asked_for(spec)]
+    return {"namespaces": own, **request}
+
+
+def _start(
+    control: int, supervisor: int, user_namespace: UserNamespace
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-S", "-c", _BOOT]
+    arguments = [str(control), str(supervisor), user_namespace.value]
+    try:
+        return subprocess.Popen(
+            [*command, str(Path(pytest_nsisolate.__file__).parent.parent), *arguments],
+            pass_fds=(control, supervisor),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            # Ctrl-C is for the supervisor, which decides what becomes of guests.
+            start_new_session=True,
+        )
+    except OSError as error:
+        call = f"execve({error.filename})" if error.filename else "fork()"
+        raise OSError(error.errno, error.strerror, call) from None

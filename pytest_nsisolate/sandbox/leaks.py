@@ -1,0 +1,208 @@
+"""
+Leaks: what is left in a sandbox when its test is over, in words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from typing import TypeAlias
+
+from pytest_nsisolate.launcher.audit import GUEST, HELPER, OTHER, Fact, Facts, mounts
+from pytest_nsisolate.model.errors import errno_name
+
+#: The attribute of a teardown report that says what its test has left, as strings. It
+#: travels with the report, from a process of pytest-xdist too.
+ATTRIBUTE = "nsisolate_left"
+
+#: Of each kind so many are named in one line.
+_NAMED = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """
+    A kind of thing that a test can leave.
+    """
+
+    one: str
+    many: str
+    name: Callable[[Fact], str]
+    """What it is and how much, in a few words."""
+    detail: Callable[[Fact], str]
+    """What else is known of it."""
+
+
+def _age(seconds: float | str) -> str:
+    seconds = float(seconds)
+    return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"  # noqa: PLR2004
+
+
+def _key(fact: Fact) -> str:
+    # A private one has key 0: IPC_PRIVATE. Source: sysvipc(7).
+    key = int(fact[0]) & 0xFFFFFFFF
+    return f"key {key:#x}" if key else f"id {fact[1]}"
+
+
+def _count(number: float | str, one: str) -> str:
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
+def _starter(fact: Fact) -> str:
+    which = {1: "an orphan", 2: "started by the test"}
+    return which.get(int(fact[1]), f"started by process {fact[1]}")
+
+
+KINDS = {
+    "shm": Kind(
+        one="SysV shared memory segment",
+        many="SysV shared memory segments",
+        name=lambda fact: f"{_key(fact)}, {_count(fact[2], 'byte')}",
+        detail=lambda fact: f"id {fact[1]}, made by process {fact[4]} of uid {fact[3]}",
+    ),
+    "sem": Kind(
+        one="SysV semaphore set",
+        many="SysV semaphore sets",
+        name=lambda fact: f"{_key(fact)}, {_count(fact[2], 'semaphore')}",
+        detail=lambda fact: f"id {fact[1]}, made by uid {fact[3]}",
+    ),
+    "msg": Kind(
+        one="SysV message queue",
+        many="SysV message queues",
+        name=lambda fact: f"{_key(fact)}, {_count(fact[2], 'byte')}",
+        detail=lambda fact: (
+            f"id {fact[1]}, {_count(fact[4], 'message')}, made by uid {fact[3]}"
+        ),
+    ),
+    "queue": Kind(
+        one="POSIX message queue",
+        many="POSIX message queues",
+        name=lambda fact: f"/{fact[0]}",
+        detail=lambda fact: f"made by uid {fact[1]}",
+    ),
+    "file": Kind(
+        one="file in /dev/shm",
+        many="files in /dev/shm",
+        name=lambda fact: f"{fact[0]}, {_count(fact[2], 'byte')}",
+        detail=lambda fact: f"of uid {fact[1]}",
+    ),
+    "mount": Kind(
+        one="mount",
+        many="mounts",
+        name=lambda fact: f"{fact[0]} on {fact[1]}",
+        detail=lambda fact: f"{fact[3]} of device {fact[2]}",
+    ),
+    "process": Kind(
+        one="process",
+        many="processes",
+        name=lambda fact: f"{fact[3]}, {_age(fact[2])}",
+        detail=lambda fact: f"process {fact[0]}, {_starter(fact)}",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leak:
+    """
+    What a test has left of one kind.
+    """
+
+    kind: str
+    """A key of `KINDS`."""
+    number: int
+    """How many there are."""
+    first: tuple[Fact, ...]
+    """Facts on the first of them."""
+
+    def __str__(self) -> str:
+        kind = KINDS[self.kind]
+        names = [kind.name(fact) for fact in self.first[:_NAMED]]
+        if self.number > len(names):
+            names.append(f"{self.number - len(names)} more")
+        what = kind.one if self.number == 1 else kind.many
+        return f"{self.number} {what} ({'; '.join(names)})"
+
+    def details(self) -> list[str]:
+        """
+        Return an entry on each that there are facts on.
+        """
+        kind = KINDS[self.kind]
+        return [f"{kind.name(fact)}: {kind.detail(fact)}" for fact in self.first]
+
+
+#: Leaks, one of each kind at most.
+Leaks: TypeAlias = "tuple[Leak, ...]"
+
+
+def leaks_in(facts: Facts) -> Leaks:
+    """
+    Return what of *facts* a test has left.
+
+    Not the guest itself, helpers that Python keeps, and what the host has mounted
+    meanwhile, which comes into a sandbox by itself.
+    """
+    found = []
+    for kind in KINDS:
+        number, first = facts.get(kind, (0, []))
+        left = first
+        if kind == "process":
+            left = [fact for fact in first if fact[4] == OTHER]
+        if kind == "mount" and first:
+            with contextlib.suppress(OSError):
+                host = [mount[1:] for mount in mounts()]
+                left = [fact for fact in first if fact not in host]
+        number -= len(first) - len(left)
+        if number:
+            found.append(Leak(kind, number, tuple(left)))
+    return tuple(found)
+
+
+def unseen(facts: Facts) -> list[str]:
+    """
+    Return what could not be looked for, each with what was to be read for it.
+    """
+    return [
+        f"{KINDS[str(kind)].many}: reading {path} failed: {errno_name(int(number))}"
+        for kind, path, number in facts["unseen"][1]
+    ]
+
+
+def sentence(leaks: Leaks) -> str:
+    """
+    Return *leaks* in one line: ``1 mount (…) and 1 process (…)``.
+    """
+    *most, last = map(str, leaks)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def details(leaks: Leaks) -> list[str]:
+    """
+    Return all that is known of *leaks*, an entry each.
+    """
+    return [line for leak in leaks for line in leak.details()]
+
+
+def process_tree(facts: Facts) -> list[str]:
+    """
+    Return a line on each process in *facts*, indented below who started it.
+    """
+    number, first = facts.get("process", (0, []))
+    of: dict[int, list[Fact]] = {}
+    known = {int(fact[0]) for fact in first}
+    for fact in first:
+        of.setdefault(int(fact[1]) if fact[1] in known else 1, []).append(fact)
+    lines: list[str] = []
+
+    def add(starter: int, depth: int) -> None:
+        for pid, _, age, command, kind in of.get(starter, []):
+            what = {GUEST: "the test: ", HELPER: "helper of Python: "}.get(
+                str(kind), ""
+            )
+            lines.append(f"{'  ' * depth}{pid} {what}{command} ({_age(age)})")
+            add(int(pid), depth + 1)
+
+    add(1, 1)
+    if number > len(first):
+        lines.append(f"  and {number - len(first)} more")
+    return lines

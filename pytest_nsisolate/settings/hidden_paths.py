@@ -1,0 +1,105 @@
+"""
+Whether the fresh directories of a test would hide what pytest itself needs.
+
+They are mounted where no one looks at what is below. What is needed is read from this
+process, so that a test is refused and does not break halfway.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_nsisolate.model.errors import Hidden
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.model.tmpfs_env import is_within, overlap
+
+#: The fixtures by which a test has a directory below that of the session.
+_TEMPORARY = frozenset({"tmp_path", "tmp_path_factory", "tmpdir", "tmpdir_factory"})
+
+_LEAVE = "leave it out of tmpfs=, or name a directory further down"
+_ELSEWHERE = "pytest --basetemp=DIRECTORY, one elsewhere that may be emptied"
+
+
+def check(spec: Spec, item: pytest.Item | pytest.Collector) -> None:
+    """
+    Raise if *spec* hides from the test *item*, or all in it, what it is run from.
+
+    Raises:
+        Hidden: It does.
+    """
+    for path in spec.tmpfs or ():
+        real = os.path.realpath(path)
+        own = overlap(real)
+        if own is not None:
+            what = f'no fresh directory can be at "{path}"'
+            why = f"it leads to {real}, and each sandbox has {own} of its own"
+            raise Hidden(what, why, _LEAVE)
+        for name, needed, fix in _needed_by(item):
+            if is_within(os.path.realpath(needed), real):
+                leads = "" if real == path else f", to which {path} leads,"
+                raise Hidden(
+                    f'a fresh directory at "{path}" would hide {name}',
+                    f"{needed} is in {real}{leads} and the test needs it"
+                    if needed != real
+                    else f"{needed} itself{leads} is needed by the test",
+                    fix,
+                )
+
+
+def _needed_by(item: pytest.Item | pytest.Collector) -> Iterator[tuple[str, str, str]]:
+    """
+    Yield what is needed: what it is, where it is, and what to do.
+    """
+    yield "the working directory", _working_directory(), _LEAVE
+    yield "the rootdir of pytest", str(item.config.rootpath), _LEAVE
+    yield "the file of the test", str(item.path), _LEAVE
+    for path in _interpreter():
+        yield "the Python that runs pytest", path, _LEAVE
+    for path in _libraries():
+        yield "a library that this process has loaded", path, _LEAVE
+    if not _TEMPORARY.isdisjoint(getattr(item, "fixturenames", ())):
+        yield "the directory of tmp_path", _base(item.config), _ELSEWHERE
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        # Removed, and nothing can hide it.
+        return os.devnull
+
+
+def _interpreter() -> Iterable[str]:
+    paths = [sys.executable, sys.prefix, sys.base_prefix, *sys.path]
+    paths += [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+    # What is imported from a directory that there is not cannot be hidden.
+    return [path for path in dict.fromkeys(paths) if path and os.path.exists(path)]
+
+
+def _libraries() -> Iterable[str]:
+    """
+    Return the files of which code is mapped. Source: proc_pid_maps(5).
+    """
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except (OSError, ValueError):
+        return []
+    rows = [line.split(maxsplit=5) for line in lines]
+    found = [row[5] for row in rows if "x" in row[1] and row[5:]]
+    return [path for path in dict.fromkeys(found) if path.startswith("/")]
+
+
+def _base(config: pytest.Config) -> str:
+    """
+    Return where `tmp_path` is or will be, without making it.
+    """
+    given = config.getoption("basetemp", None)
+    root = os.environ.get("PYTEST_DEBUG_TEMPROOT") or tempfile.gettempdir()
+    return os.path.abspath(given) if given else os.path.join(root, "pytest-of-")

@@ -1,0 +1,79 @@
+"""
+The fixture `isolation` and the facts that it yields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_nsisolate.linux.namespaces import Namespace
+from pytest_nsisolate.model.errors import Explanation
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """
+    What a test with the fixture `isolation` is isolated by.
+
+    .. versionadded:: 0.1.0
+    """
+
+    namespaces: tuple[str, ...]
+    """Namespaces of its own, by their names in ``/proc/PID/ns``; empty on the host."""
+    hostname: str
+    """The hostname that the test sees."""
+    domainname: str
+    """The NIS domain name that the test sees; ``(none)`` where none is set."""
+    pid_on_host: int
+    """Process id of the test outside of its PID namespace."""
+    proc: bool
+    """Whether ``/proc`` shows the ids of the test's processes; see ``proc=False``."""
+
+
+def came_too_late(test: str) -> Explanation:
+    """
+    Say why the fixture `isolation` cannot be had by *test*, which runs on the host.
+    """
+    return Explanation(
+        what=f"cannot isolate {test}: it asked for the fixture isolation too late",
+        why="request.getfixturevalue() runs when the test has begun, on the host",
+        fix="mark the test with @pytest.mark.isolated, or name isolation among its "
+        "arguments",
+    )
+
+
+def facts(namespaces: Sequence[Namespace], pid_on_host: int) -> Isolation:
+    """
+    Return the facts of this process.
+
+    Args:
+        namespaces: Those of the sandbox; empty on the host.
+        pid_on_host: Process id outside.
+    """
+    return Isolation(
+        namespaces=tuple(one.name for one in namespaces),
+        hostname=socket.gethostname(),
+        domainname=_domainname(),
+        pid_on_host=pid_on_host,
+        proc=_is_proc_true(),
+    )
+
+
+def _is_proc_true() -> bool:
+    # A /proc from outside gives the number outside. Source: proc_pid(5), /proc/self.
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+def _domainname() -> str:
+    # Source: proc_sys_kernel(5), /proc/sys/kernel/domainname.
+    try:
+        return Path("/proc/sys/kernel/domainname").read_text().strip()
+    except OSError:
+        return os.uname().nodename.partition(".")[2]

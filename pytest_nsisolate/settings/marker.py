@@ -1,0 +1,119 @@
+"""
+The marker `isolated`, and what the markers of one test come to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_nsisolate.model.errors import Explanation, SpecError, safe_repr
+from pytest_nsisolate.model.keywords import describe
+from pytest_nsisolate.model.spec import KEYWORDS, Spec
+
+#: The marker and its exact synonym, for where pytest-isolated owns the first.
+NAMES = ("isolated", "nsisolated")
+
+
+def isolated(**_keywords: object) -> None:
+    """
+    Run the test in IPC, UTS and PID namespaces of its own.
+
+    The arguments of a marker are bound to the signature of this, which is its grammar.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+describe(isolated, KEYWORDS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BadMarker:
+    """
+    A marker, or what a hook makes of it, that says nothing that can be done.
+    """
+
+    explanation: Explanation
+
+
+def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
+    """
+    Return what the markers of *item* ask for, the closest winning by keyword.
+
+    Returns:
+        None where there is no marker.
+    """
+    keywords: dict[str, object] = {}
+    marked = False
+    for mark in _marks(item):
+        marked = True
+        try:
+            inspect.signature(isolated).bind(*mark.args, **mark.kwargs)
+            # Each marker for itself: a bad value is bad also where a closer one wins.
+            Spec(**mark.kwargs)
+        except SpecError as error:
+            return BadMarker(_explain(item, mark, error.why, error.fix))
+        except TypeError as error:
+            return BadMarker(_explain_grammar(item, mark, error))
+        keywords = {**mark.kwargs, **keywords}
+    return Spec(**keywords) if marked else None  # type: ignore[arg-type]
+
+
+def _marks(item: pytest.Item) -> Iterator[pytest.Mark]:
+    # pytest lists those of a parameter behind those of its function.
+    callspec = getattr(item, "callspec", None)
+    closest = list(callspec.marks) if callspec is not None else []
+    seen = [id(mark) for mark in closest]
+    closest += [mark for mark in item.iter_markers() if id(mark) not in seen]
+    return (mark for mark in closest if mark.name in NAMES)
+
+
+def _explain_grammar(
+    item: pytest.Item, mark: pytest.Mark, error: TypeError
+) -> Explanation:
+    known = list(inspect.signature(isolated).parameters)
+    grammar = f"{mark.name} takes the keywords {', '.join(known)}"
+    if mark.args:
+        given = ", ".join(safe_repr(value) for value in mark.args)
+        keyword = f"{known[0]}={given}" if len(mark.args) == 1 else f"{known[0]}=…"
+        return _explain(
+            item,
+            mark,
+            f"{grammar} and nothing by position, but got {given}",
+            f"write @pytest.mark.{mark.name}({keyword})",
+        )
+    unknown = [name for name in mark.kwargs if name not in known]
+    fixes = [
+        f"write {near[0]}= for {name}="
+        if (near := difflib.get_close_matches(name, known, n=1))
+        else f"leave {name}= out"
+        for name in unknown
+    ]
+    return _explain(
+        item,
+        mark,
+        f"{grammar}, not {', '.join(unknown) or error}",
+        "; ".join(fixes),
+    )
+
+
+def place_of(item: pytest.Item) -> str:
+    """
+    Return where *item* is defined, as ``file:line``.
+    """
+    path, line, _ = item.location
+    return path if line is None else f"{path}:{line + 1}"
+
+
+def _explain(item: pytest.Item, mark: pytest.Mark, why: str, fix: str) -> Explanation:
+    return Explanation(
+        what=f"{place_of(item)}: cannot isolate {item.name}: "
+        f"bad marker @pytest.mark.{mark.name}",
+        why=why,
+        fix=fix,
+    )

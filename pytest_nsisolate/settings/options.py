@@ -1,0 +1,230 @@
+"""
+Command line and ini options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
+
+import pytest
+
+from pytest_nsisolate.model.checks import Choice, Duration
+from pytest_nsisolate.model.errors import Explanation
+from pytest_nsisolate.model.keywords import Check, Unfit
+from pytest_nsisolate.model.spec import KEYWORDS, Spec
+
+#: Where a session keeps its `Options`.
+key = pytest.StashKey["Options"]()
+
+#: What becomes of a test whose sandbox cannot be had.
+Unavailable: TypeAlias = Literal["fail", "skip"]
+
+_UNAVAILABLE = Choice(get_args(Unavailable))
+
+#: What a test that asks for isolation is run as.
+Flavour: TypeAlias = Literal["host", "isolated"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """
+    What the command line and, behind it, the ini file say.
+    """
+
+    every: bool
+    """Isolate every test."""
+    off: bool
+    """Isolate none."""
+    unavailable: Unavailable
+    """What becomes of a test whose sandbox cannot be had."""
+    defaults: Spec
+    """What holds for a keyword of which a test says nothing."""
+    grace: float
+    """Seconds that processes have to end when their test is over."""
+    leaks_asked: bool
+    """Whether the command line says ``leaks``."""
+    flavours: tuple[Flavour, ...]
+    """What each isolated test is run as; none: once, and isolated."""
+    usage: int | None
+    """How many of the heaviest tests are shown; 0: all; None: no one asks."""
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Options:
+        """
+        Return the options in *config*.
+
+        Raises:
+            pytest.UsageError: There is no such value.
+        """
+        given: bool | None = config.getoption("nsisolate")
+        return cls(
+            every=bool(config.getini("nsisolate")) if given is None else given,
+            off=given is False,
+            unavailable=_read(config, "unavailable", _UNAVAILABLE, "fail"),
+            defaults=Spec(
+                **{
+                    one.name: _read(
+                        config,
+                        one.name,
+                        one.check,
+                        one.option.default,
+                        one.option.example,
+                    )
+                    for one in KEYWORDS
+                    if one.option is not None
+                }
+            ),
+            grace=_read(config, "leak_grace", Duration(), DEFAULT_GRACE, "0.5"),
+            leaks_asked=config.getoption("nsisolate_leaks") is not None,
+            flavours=_flavours(config, off=given is False),
+            usage=_number(config, "usage", "10"),
+        )
+
+
+#: What `Options.grace` is where no one says it, in seconds.
+DEFAULT_GRACE = 0.2
+
+
+def _read(
+    config: pytest.Config,
+    name: str,
+    check: Check,
+    default: object,
+    example: str | None = None,
+) -> Any:  # noqa: ANN401 - what the check knows
+    """
+    Return the value of the option *name*.
+
+    Args:
+        config: Where it is.
+        name: What it is called.
+        check: What it may be.
+        default: What it is where no one says it.
+        example: What to write instead of a bad value; None: the default.
+    """
+    value, source = _value(config, name)
+    if value is None:
+        return default
+    try:
+        return check.read(value)
+    except Unfit as unfit:
+        _refuse(source, value, unfit.why, example or str(default))
+
+
+def _flavours(config: pytest.Config, *, off: bool) -> tuple[Flavour, ...]:
+    value, source = _value(config, "flavours")
+    if value is None:
+        return ()
+    names = [name.strip() for name in value.split(",")]
+    if len({*names}) < len(names) or not {*names} <= {*get_args(Flavour)}:
+        takes = "takes host, isolated, or both with a comma between"
+        _refuse(source, value, takes, "host,isolated")
+    if not off:
+        return cast("tuple[Flavour, ...]", tuple(names))
+    if source.startswith("-"):
+        raise pytest.UsageError(
+            Explanation(
+                what=f"cannot use {source}{value}",
+                why="--no-nsisolate is given too, by which no test is isolated",
+                fix="leave one of the two out",
+            )
+        )
+    return ()
+
+
+def _number(config: pytest.Config, name: str, example: str) -> int | None:
+    value, source = _value(config, name)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdecimal()):
+        _refuse(source, value, "takes a number of tests from 0 up", example)
+    return int(value)
+
+
+def _value(config: pytest.Config, name: str) -> tuple[str | None, str]:
+    """
+    Return what is said of the option *name*, if anything is, and where.
+    """
+    given = config.getoption(f"nsisolate_{name}")
+    if given is not None:
+        return given, f"--nsisolate-{name.replace('_', '-')}="
+    return config.getini(f"nsisolate_{name}") or None, f"nsisolate_{name} = "
+
+
+def _refuse(source: str, value: str, takes: str, example: str) -> NoReturn:
+    where = "on the command line" if source.startswith("-") else "in the ini file"
+    kind = "" if source.startswith("-") else "ini "
+    raise pytest.UsageError(
+        Explanation(
+            what=f"cannot use {source}{value}",
+            why=f"the {kind}option {source.rstrip('= ')} {takes}",
+            fix=f"write {source}{example} {where}",
+        )
+    )
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """
+    Declare the options to pytest.
+    """
+    # Help texts: capital letter first; a single phrase has no full stop.
+    group = parser.getgroup("nsisolate", "isolation in Linux namespaces")
+    group.addoption(
+        "--nsisolate",
+        action="store_true",
+        default=None,
+        help="Isolate every test, marked or not",
+    )
+    parser.addini(
+        "nsisolate", "Isolate every test, marked or not", type="bool", default=False
+    )
+    group.addoption(
+        "--no-nsisolate",
+        action="store_false",
+        dest="nsisolate",
+        help="Isolate no test: all run on the host",
+    )
+    of_keywords = {
+        one.name: (one.check.metavar, one.option.help)
+        for one in KEYWORDS
+        if one.option is not None
+    }
+    for name, (metavar, text) in {**of_keywords, **_WITH_VALUE}.items():
+        option = f"--nsisolate-{name.replace('_', '-')}"
+        group.addoption(option, metavar=metavar, default=None, help=text)
+        parser.addini(f"nsisolate_{name}", text, default="")
+    for name, (form, what) in _DOCTORS.items():
+        group.addoption(
+            name,
+            action="store_const",
+            const=form,
+            dest="nsisolate_doctor",
+            help=f"Say whether tests can be isolated here, as {what}, and exit",
+        )
+
+
+_DOCTORS = {
+    "--nsisolate-doctor": ("table", "table"),
+    "--nsisolate-doctor-json": ("json", "JSON"),
+}
+
+
+_WITH_VALUE = {
+    "unavailable": (
+        _UNAVAILABLE.metavar,
+        "What becomes of a test whose sandbox cannot be had (default: fail)",
+    ),
+    "leak_grace": (
+        "SECONDS",
+        f"How long its processes may take to end after it (default: {DEFAULT_GRACE})",
+    ),
+    "flavours": (
+        "FLAVOURS",
+        "Run each isolated test as host, isolated, or host,isolated: as both",
+    ),
+    "usage": (
+        "N",
+        "Show the N isolated tests that used most processor time and memory (0: all)",
+    ),
+}

@@ -130,7 +130,9 @@ def close_all_but(kept: Collection[int]) -> None:
         # With proc=False there need not be one.
         first = 0
         for fd in sorted(kept):
-            os.closerange(first, fd)
+            # An empty range that begins at 0 would be taken for all there are.
+            if fd > first:
+                os.closerange(first, fd)
             first = fd + 1
         os.closerange(first, os.sysconf("SC_OPEN_MAX"))
         return

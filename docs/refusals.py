@@ -9,8 +9,7 @@ Run this to write the page again:
 import sys
 from collections.abc import Iterator
 
-from pytest_nsisolate.diagnosis.cause import Cause
-from pytest_nsisolate.diagnosis.causes import CAUSES
+from pytest_nsisolate.diagnosis.causes import CAUSES, Cause
 
 HEAD = """\
 # Refusals: causes and fixes

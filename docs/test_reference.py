@@ -43,7 +43,6 @@ SPEAKING = (
     "reporting/leak_policy",
     "reporting/limits",
     "runner/sandbox_factory",
-    "settings/clash",
     "settings/isolation",
     "settings/marker",
     "settings/options",

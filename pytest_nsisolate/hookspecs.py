@@ -18,9 +18,8 @@ from collections.abc import Callable
 import pytest
 
 from pytest_nsisolate.guest.messages import Payload
-from pytest_nsisolate.model.ending import Ending
+from pytest_nsisolate.model.ending import Ending, Usage
 from pytest_nsisolate.model.spec import Spec
-from pytest_nsisolate.model.usage import Usage
 from pytest_nsisolate.sandbox.leaks import Leaks
 
 

@@ -17,7 +17,7 @@ from pytest_nsisolate.reporting import leak_policy
 from pytest_nsisolate.reporting import usage as account
 from pytest_nsisolate.runner import guest_side, sandbox_factory
 from pytest_nsisolate.runner.supervisor import Supervisor
-from pytest_nsisolate.settings import clash, flavours, header, options
+from pytest_nsisolate.settings import flavours, header, marker, options
 from pytest_nsisolate.settings.isolation import Isolation, came_too_late, facts
 from pytest_nsisolate.settings.marker import isolated
 from pytest_nsisolate.settings.options import Options
@@ -80,7 +80,7 @@ def pytest_make_collect_report(
 def pytest_collection_modifyitems(
     config: pytest.Config, items: Iterable[pytest.Item]
 ) -> None:
-    clash.check(config, items)
+    marker.check(config, items)
 
 
 @pytest.hookimpl(tryfirst=True)

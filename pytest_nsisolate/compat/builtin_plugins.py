@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import pytest
 
+from pytest_nsisolate.guest import inherited
+
 #: A record that cannot be formatted, which shows as its heading.
 _NO_TEXT: dict[str, object] = {"msg": "%d", "args": ("",)}
 
@@ -249,3 +251,12 @@ def _text(captured: str | bytes) -> str:
     if isinstance(captured, bytes):
         return captured.decode("utf-8", "replace")
     return captured
+
+
+def flush(config: pytest.Config) -> None:
+    """
+    Write out what is buffered, so that a fork does not write it once more.
+    """
+    inherited.flush_streams()
+    if config.pluginmanager.has_plugin("terminalreporter"):
+        inherited.flush(config.get_terminal_writer())

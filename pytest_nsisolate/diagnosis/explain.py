@@ -13,8 +13,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from pytest_nsisolate.diagnosis import machine
-from pytest_nsisolate.diagnosis.cause import ANY, Cause
-from pytest_nsisolate.diagnosis.causes import CAUSES
+from pytest_nsisolate.diagnosis.causes import ANY, CAUSES, Cause
 from pytest_nsisolate.linux import namespaces
 from pytest_nsisolate.model.errors import Explanation, Known, Refused, errno_name
 

@@ -29,8 +29,8 @@ from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os
+from pytest_nsisolate.model.ending import Usage
 from pytest_nsisolate.model.errors import Refused
-from pytest_nsisolate.model.usage import Usage
 from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 

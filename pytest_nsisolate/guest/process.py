@@ -14,9 +14,8 @@ from pytest_nsisolate.guest.entry import NUMBER
 from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.linux.descriptors import readable
 from pytest_nsisolate.linux.stdlib import os
-from pytest_nsisolate.model import ending, usage
-from pytest_nsisolate.model.ending import Exited, Killed
-from pytest_nsisolate.model.usage import Usage
+from pytest_nsisolate.model import ending
+from pytest_nsisolate.model.ending import Exited, Killed, Usage
 
 _M = TypeVar("_M")
 
@@ -126,7 +125,7 @@ class GuestProcess(Generic[_M]):
             told = self._tell(1)
             status = status if told is None else told
             # That of the process between is not of the one inside.
-            self.usage = usage.unpack(os.read(self.status, usage.SIZE))
+            self.usage = ending.unpack(os.read(self.status, ending.SIZE))
         return ending.from_wait_status(status)
 
     def _tell(self, index: int) -> int | None:

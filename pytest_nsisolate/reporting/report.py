@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 import pytest
 
-from pytest_nsisolate.compat import private
+from pytest_nsisolate.compat import items
 from pytest_nsisolate.guest.messages import Garbled, Report
 from pytest_nsisolate.reporting.report_schema import check_report
 
@@ -85,7 +85,7 @@ def share(item: pytest.Item, report: pytest.TestReport) -> None:
     """
     Have *report*, which pytest keeps, share what is the same in all reports of a test.
     """
-    private.share_id(item, report)
+    items.share_id(item, report)
     if report.location == item.location:
         report.location = item.location
     of_it = vars(report)

@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from pytest_nsisolate.compat import builtin_plugins, private
-from pytest_nsisolate.compat.output import flush
+from pytest_nsisolate.compat import builtin_plugins, items
+from pytest_nsisolate.compat.builtin_plugins import flush
 from pytest_nsisolate.guest.deadline import Deadline
 from pytest_nsisolate.guest.handle import Guest
 from pytest_nsisolate.guest.messages import (
@@ -95,7 +95,7 @@ class TestRun:
         #: What the test left in its sandbox.
         self._leaks: Leaks = ()
         #: Number of sections with captured output from earlier runs of the test.
-        self._earlier = private.number_of_sections(item)
+        self._earlier = items.number_of_sections(item)
         #: Whether the guest was forked before the supervisor's part of setup.
         self._forked_before = False
         self._logged: pytest.TestReport | None = None
@@ -362,7 +362,7 @@ class TestRun:
             number = len(self.borrowed.sections) - self._earlier
             if self._forked_before:
                 # Its copy of the test has none of what was captured here.
-                outside = private.captured_sections(self.item)[self._earlier :]
+                outside = items.captured_sections(self.item)[self._earlier :]
                 number, new = len(outside), outside + new
             report.sections = old + join_sections(new, number)
         self.last, self._since = report, time.time()

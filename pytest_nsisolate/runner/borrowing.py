@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 
 import pytest
 
-from pytest_nsisolate.compat import builtin_plugins, private
+from pytest_nsisolate.compat import builtin_plugins, fixtures, setup_state
 from pytest_nsisolate.settings.scopes import Node, node_of
 
 
@@ -55,7 +55,7 @@ class Borrowing:
         self._passed_over.clear()
         properties = item.user_properties[:]
         node = node_of(item)
-        before = private.finalizers_within(node)
+        before = setup_state.finalizers_within(node)
         with contextlib.ExitStack() as stack:
             for one in item.listchain()[:-1]:
                 if node in one.listchain():
@@ -63,13 +63,13 @@ class Borrowing:
             fill = lambda: self._fill(item, error, others)  # noqa: E731 - a closure
             stack.enter_context(_replaced(item, fill))
             stack.enter_context(self.telling(log))
-            report = private.run_phase(item, "setup")
+            report = setup_state.run_phase(item, "setup")
         if report.passed:
             # The hooks that came before the fixtures are called again, inside.
             item.user_properties[:] = properties
         if report.passed or node is not item:
-            private.unwind_within(node, before)
-            private.forget_passed_over(self._passed_over)
+            setup_state.unwind_within(node, before)
+            fixtures.forget_passed_over(self._passed_over)
         return report
 
     def set_up_within(self, node: Node) -> list[pytest.FixtureDef[object]]:
@@ -114,7 +114,7 @@ class Borrowing:
         Have pytest take *fixturedef* for set up.
         """
         self._passed_over.append(fixturedef)
-        return private.pass_over(fixturedef, request)
+        return fixtures.pass_over(fixturedef, request)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
@@ -138,7 +138,7 @@ class Borrowing:
         builtin_plugins.forget_captured(item.config)
         self._within = node_of(item)
         try:
-            private.fill_wide_fixtures(item)
+            fixtures.fill_wide_fixtures(item)
             for one in others:
                 self._fill_later(one)
         finally:
@@ -153,7 +153,7 @@ class Borrowing:
         if builtin_plugins.is_skipped(item):
             return
         try:
-            private.walk_through(item)
+            fixtures.walk_through(item)
         except pytest.exit.Exception:
             raise
         except (Exception, pytest.skip.Exception, pytest.fail.Exception):  # noqa: BLE001

@@ -12,8 +12,8 @@ import warnings
 
 import pytest
 
-from pytest_nsisolate.compat import private
-from pytest_nsisolate.compat.output import flush
+from pytest_nsisolate.compat import fixtures, setup_state
+from pytest_nsisolate.compat.builtin_plugins import flush
 from pytest_nsisolate.guest import inherited, terminal
 from pytest_nsisolate.guest.channel import GuestChannel
 from pytest_nsisolate.guest.messages import Paused
@@ -25,7 +25,7 @@ from pytest_nsisolate.runner.relay import Relay, properties
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 from pytest_nsisolate.settings.isolation import Isolation, facts
 from pytest_nsisolate.settings.resolve import wish_of
-from pytest_nsisolate.settings.turns import END, item_of
+from pytest_nsisolate.settings.scopes import END, item_of
 
 
 class GuestSide:
@@ -73,7 +73,7 @@ class GuestSide:
         """
         inherited.forget_multiprocessing()
         inherited.forget_exit_handlers()
-        private.forget_borrowed(self._item.session)
+        setup_state.forget_borrowed(self._item.session)
         if self._is_shared:
             self._run_tests(word)
         else:
@@ -111,7 +111,7 @@ class GuestSide:
             self.channel.send(Paused())
             word = self.channel.wait()
         try:
-            private.tear_down_rest(session)
+            setup_state.tear_down_rest(session)
         finally:
             self._leave(item)
 
@@ -133,7 +133,7 @@ class GuestSide:
         """
         Get ready for *item*, and say whether it can run.
         """
-        private.refresh_request(item)
+        fixtures.refresh_request(item)
         # What wraps the protocol has begun outside, and begins again inside.
         added = item.user_properties
         del added[item.stash.get(properties, len(added)) :]
@@ -166,7 +166,7 @@ class GuestSide:
         interrupted = False
         try:
             self.channel.unblock_signals()
-            with private.keeping(nextitem, kept):
+            with setup_state.keeping(nextitem, kept):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             interrupted = True
@@ -187,6 +187,6 @@ key = pytest.StashKey[GuestSide]()
 
 def _end_session(session: pytest.Session) -> None:
     try:
-        private.tear_down_rest(session)
+        setup_state.tear_down_rest(session)
     except BaseException:  # noqa: BLE001 - printed, as pytest ends with it either way
         traceback.print_exc()

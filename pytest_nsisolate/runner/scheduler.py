@@ -15,8 +15,8 @@ import threading
 
 import pytest
 
-from pytest_nsisolate.compat import private
-from pytest_nsisolate.compat.output import flush
+from pytest_nsisolate.compat import fixtures
+from pytest_nsisolate.compat.builtin_plugins import flush
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.guest.crash_output import Remains
 from pytest_nsisolate.guest.fork import fork_guest
@@ -27,8 +27,7 @@ from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.runner.relay import Relay, is_watched
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 from pytest_nsisolate.settings import scopes
-from pytest_nsisolate.settings.scopes import Share, share_of
-from pytest_nsisolate.settings.turns import number_of, turn
+from pytest_nsisolate.settings.scopes import Share, number_of, share_of, turn
 
 
 class Lane:
@@ -408,7 +407,7 @@ def is_fork_ahead_safe(item: pytest.Item, nextitem: pytest.Item) -> bool:
         # A thread, as of a server in a session fixture, goes on changing things.
         threading.active_count() == 1
         and not is_skippable(nextitem)
-        and private.is_all_set_up(nextitem)
+        and fixtures.is_all_set_up(nextitem)
         and _filters(item) == _filters(nextitem)
         and not is_watched(item)
         and not is_watched(nextitem)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_nsisolate.compat import builtin_plugins, private
+from pytest_nsisolate.compat import builtin_plugins, fixtures, items, setup_state
 from pytest_nsisolate.guest import terminal
 from pytest_nsisolate.guest.channel import GuestChannel
 from pytest_nsisolate.guest.deadline import Deadline
@@ -41,8 +41,7 @@ from pytest_nsisolate.settings import hidden_paths
 from pytest_nsisolate.settings.marker import BadMarker
 from pytest_nsisolate.settings.options import Options
 from pytest_nsisolate.settings.resolve import wish_of
-from pytest_nsisolate.settings.scopes import node_of, others, share_of
-from pytest_nsisolate.settings.turns import END
+from pytest_nsisolate.settings.scopes import END, node_of, others, share_of
 
 
 class Supervisor:
@@ -120,7 +119,7 @@ class Supervisor:
         Returns:
             Its reports, if *stays* is given; they have not been logged.
         """
-        private.renew_request(item)
+        fixtures.renew_request(item)
         usage.forget(item)
         run = TestRun(item, stays=stays)
         self._borrow(run, nextitem)
@@ -133,7 +132,7 @@ class Supervisor:
                 self._account.tell(run, NeverStarted(refused), None)
         self._tear_down(run, nextitem)
         if stays is not None:
-            private.keep_sections(item, run.reports)
+            items.keep_sections(item, run.reports)
         return run.reports
 
     def _borrow(self, run: TestRun, nextitem: pytest.Item | None) -> None:
@@ -144,7 +143,7 @@ class Supervisor:
         may be skipped has them called, to be skipped without a fork.
         """
         item = run.item
-        stays = private.stays_set_up(item, nextitem)
+        stays = setup_state.stays_set_up(item, nextitem)
         if self.scheduler.has_guest(item):
             if not stays:
                 self.scheduler.settle()
@@ -156,7 +155,7 @@ class Supervisor:
             stays
             and node_of(item) is item
             and not is_skippable(item)
-            and private.is_all_set_up(item)
+            and fixtures.is_all_set_up(item)
         ):
             self.scheduler.settle()
             later = others(item, nextitem)
@@ -296,12 +295,12 @@ class Supervisor:
         if not run.is_ready and run.borrowed is not None:
             run.log(run.borrowed)
         run.raise_interruption()
-        if private.tears_down_all(item.session):
+        if setup_state.tears_down_all(item.session):
             nextitem = None
         if run.runs_again:
             nextitem = item
-        if run.holds_report and private.stays_set_up(item, nextitem):
-            private.end_current_test_variable()
+        if run.holds_report and setup_state.stays_set_up(item, nextitem):
+            setup_state.end_current_test_variable()
             run.log_held()
         else:
             self.scheduler.settle()
@@ -309,10 +308,10 @@ class Supervisor:
                 # A failure has just decided that this test is the last: -x.
                 self.borrowing.set_up(item)
             with self.borrowing.telling(run.complete_teardown):
-                report = private.run_phase(item, "teardown", nextitem=nextitem)
+                report = setup_state.run_phase(item, "teardown", nextitem=nextitem)
             run.complete_teardown(report)
         run.stop_session()
-        private.refresh_request(item)
+        fixtures.refresh_request(item)
 
     def _refuse(
         self,
@@ -405,7 +404,7 @@ class Supervisor:
         is_shared = node is not item
         self._relay.take_over(item, channel, crash_output, is_shared=is_shared)
         if is_shared:
-            private.forget_within(node, self.borrowing.set_up_within(node))
+            setup_state.forget_within(node, self.borrowing.set_up_within(node))
         return GuestSide(
             item,
             channel,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_nsisolate.compat import private
+from pytest_nsisolate.compat import items
 from pytest_nsisolate.settings import options
 from pytest_nsisolate.settings.options import Flavour
 from pytest_nsisolate.settings.resolve import asks, flavour_key
@@ -38,7 +38,7 @@ def _in_flavours(
         yield node
         return
     for flavour in flavours:
-        one = private.copy_of(node, suffixed(node.name, flavour))
+        one = items.copy_of(node, suffixed(node.name, flavour))
         one.stash[flavour_key] = flavour
         # A method of a `unittest.TestCase` is found by its name, which it keeps.
         one.extra_keyword_matches.add(f"[{flavour}]")

@@ -10,10 +10,9 @@ from typing import TypeAlias, get_args
 
 import pytest
 
-from pytest_nsisolate.compat import private
+from pytest_nsisolate.compat import fixtures
 from pytest_nsisolate.model.spec import Scope, Spec
 from pytest_nsisolate.settings.resolve import wish_of
-from pytest_nsisolate.settings.turns import number_of
 
 #: What fixtures hang on, and scopes are of.
 Node: TypeAlias = "pytest.Item | pytest.Collector"
@@ -74,12 +73,12 @@ def following(item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | 
     if share is None:
         return None
     inside = _scopes_within(share)
-    own = private.wide_parameters(item, inside)
+    own = fixtures.wide_parameters(item, inside)
     for one in _from(nextitem):
         if share.node not in one.listchain():
             return None
         # What is borrowed is then set up anew, and a guest would have the old one.
-        theirs = private.wide_parameters(one, inside)
+        theirs = fixtures.wide_parameters(one, inside)
         if any(own[name] != theirs[name] for name in own.keys() & theirs.keys()):
             return None
         if share_of(one) == share:
@@ -142,3 +141,46 @@ def _after(item: pytest.Item) -> Iterator[pytest.Item]:
         items = item.session.items
         for index in range(int(number) + 1, len(items)):
             yield items[index]
+
+
+#: In place of the number of a test: there is none.
+NONE = "-"
+
+#: What a guest that waits between two tests is told where none comes.
+END = "end"
+
+_number = pytest.StashKey[str]()
+
+
+def number_of(item: pytest.Item | None) -> str:
+    """
+    Return which of the tests of its session *item* is, as a guest is told it.
+    """
+    if item is None:
+        return NONE
+    if _number not in item.stash:
+        for number, one in enumerate(item.session.items):
+            one.stash[_number] = str(number)
+    return item.stash.get(_number, NONE)
+
+
+def item_of(session: pytest.Session, number: str) -> pytest.Item | None:
+    """
+    Return the test of which `number_of` returns *number*.
+    """
+    return session.items[int(number)] if number != NONE else None
+
+
+def turn(
+    item: pytest.Item, nextitem: pytest.Item | None, kept: pytest.Item | None
+) -> str:
+    """
+    Return what a guest is told that is to run *item*.
+
+    Args:
+        item: The test.
+        nextitem: What pytest runs next.
+        kept: The next test in that guest.
+    """
+    numbers = [number_of(one) for one in (item, nextitem, kept)]
+    return " ".join([*numbers, str(item.session.testsfailed)])

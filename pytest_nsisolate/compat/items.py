@@ -1,0 +1,115 @@
+"""
+Items inside pytest: their sections of captured output, their ids, and copies of them.
+
+Each use of a private part says since which version it has been as it is used here, and
+what public API would take its place.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+#: Title of a section that pytest has captured.
+_CAPTURED = re.compile("Captured (?P<kind>[^ ]+) (?P<when>[^ ]+)")
+
+
+def number_of_sections(item: pytest.Item) -> int:
+    """
+    Return how many sections of captured output *item* has.
+    """
+    return len(item._report_sections)
+
+
+def captured_sections(item: pytest.Item) -> list[tuple[str, str]]:
+    """
+    Return the sections of captured output that *item* has, as reports have them.
+    """
+    return [
+        (f"Captured {kind} {when}", content)
+        for when, kind, content in item._report_sections
+    ]
+
+
+def keep_sections(item: pytest.Item, reports: Sequence[pytest.TestReport]) -> None:
+    """
+    Give *item* the sections of its *reports*, as it has them where it runs itself.
+    """
+    # Since 2.9. Public would be: item.add_report_section(), and a way to clear them.
+    item._report_sections[:] = [
+        (match["when"], match["kind"], content)
+        for title, content in reports[-1].sections
+        if (match := _CAPTURED.fullmatch(title))
+    ]
+
+
+def copy_of(item: pytest.Item, name: str) -> pytest.Item:
+    """
+    Return a copy of *item*, which has not run, that is a test of its own.
+
+    Args:
+        item: Of any kind.
+        name: What the copy is called. A method of a `unittest.TestCase` is looked up by
+            its name, and keeps it: the new one is in its id only.
+    """
+    one = copy.copy(item)
+    # Since 3.5, kept in the stash since 7.0. Public would be: Item.copy(name).
+    stash = pytest.Stash()
+    stash._storage.update(item.stash._storage)
+    one.stash = one._store = stash
+    one.own_markers = item.own_markers[:]
+    one.extra_keyword_matches = {*item.extra_keyword_matches}
+    one.user_properties = item.user_properties[:]
+    one._report_sections = item._report_sections[:]
+    state: dict[str, Any] = vars(one)
+    # Made anew where they are asked for: an instance of the class, and a place.
+    for cached in ("_instance", "_obj", "location"):
+        state.pop(cached, None)
+    _give_id(one, item, name)
+    if "dtest" in state:
+        # A doctest clears its globals when it has run.
+        state["dtest"] = copy.copy(state["dtest"])
+        if state["dtest"] is not None:
+            state["dtest"].globs = state["dtest"].globs.copy()
+    if hasattr(one, "_request"):
+        one._initrequest()  # type: ignore[attr-defined]
+    return one
+
+
+def _give_id(one: pytest.Item, item: pytest.Item, name: str) -> None:
+    """
+    Call *one*, a copy of *item*, *name*, in its id and where it is looked up by it.
+    """
+    nodeid = item.nodeid.removesuffix(item.name) + name
+    loose: Any = one
+    if hasattr(item, "_id"):
+        # Since 9.2.
+        loose._id = type(loose._id).parse(nodeid)
+    else:
+        loose._nodeid = nodeid
+    if all(kind.__module__ != "_pytest.unittest" for kind in type(item).__mro__):
+        one.name = name
+    # Since 2.2.
+    loose.keywords = type(item.keywords)(one)  # type: ignore[call-arg]
+    old: Any = item.keywords
+    loose.keywords.update(
+        {key: value for key, value in old._markers.items() if key != item.name}
+    )
+    loose.keywords.update({name: True})
+
+
+def share_id(item: pytest.Item, report: pytest.TestReport) -> None:
+    """
+    Have *report* keep the id of *item*, and no copy of it, where they are the same.
+    """
+    if report.nodeid != item.nodeid:
+        return
+    # Since 9.2 an id is an object. Public would be: report.id, if it could be set.
+    if "_id" in vars(report):
+        vars(report)["_id"] = item._id
+    else:
+        report.nodeid = item.nodeid

@@ -227,6 +227,9 @@ class Listener:
         run = TestRun(self._item, stays=lambda: False)
         read, write = os.pipe()
         gate_read, gate = os.pipe()
+        # As the supervisor's own ends are; and of no frames there is nothing to read.
+        for fd in (read, gate):
+            os.set_blocking(fd, False)
         sandbox = Sandbox(init=-1, root=-1, asker=-1, user_namespace=UserNamespace.NONE)
         guest = Guest(
             sandbox=sandbox,

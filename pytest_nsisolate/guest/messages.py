@@ -295,7 +295,7 @@ class Envelope(Generic[_M]):
 
     __slots__ = ("message", "synchronous")
 
-    def __init__(self, message: _M, *, synchronous: bool) -> None:
+    def __init__(self, message: _M, synchronous: bool) -> None:  # noqa: FBT001 - fast
         self.message = message
         #: Whether the sender waits for an answer.
         self.synchronous = synchronous
@@ -314,7 +314,12 @@ def encode(message: Message, *, synchronous: bool = False) -> bytes:
         fields["synchronous"] = True
     for name in _CHECKS[type(message)]:
         fields[name] = getattr(message, name)
-    return _to_json(fields)
+    try:
+        text = _ENCODER.encode(fields)
+    except (TypeError, ValueError, RecursionError):
+        # A key that is no string, or something that contains itself.
+        text = _ENCODER.encode(_plain(fields))
+    return text.encode("utf-8", "surrogatepass")
 
 
 class Grammar(Generic[_M]):
@@ -353,7 +358,7 @@ class Grammar(Generic[_M]):
         if len(fields) != len(checks):
             unknown = next(name for name in fields if name not in checks)
             raise Garbled(f"a message {kind!r} with an unknown field {short(unknown)}")
-        return Envelope(found(**fields), synchronous=synchronous)
+        return Envelope(found(**fields), synchronous)
 
 
 def short(value: object) -> str:
@@ -411,15 +416,6 @@ OF_CALL: Grammar[CallMessage] = Grammar(get_args(CallMessage))
 # Made here, as a fixture may put something else in the place of json.loads().
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=safe_repr)
 _DECODER = json.JSONDecoder()
-
-
-def _to_json(fields: dict[str, object]) -> bytes:
-    try:
-        text = _ENCODER.encode(fields)
-    except (TypeError, ValueError, RecursionError):
-        # A key that is no string, or something that contains itself.
-        text = _ENCODER.encode(_plain(fields))
-    return text.encode("utf-8", "surrogatepass")
 
 
 def _from_json(body: bytes) -> dict[str, object]:

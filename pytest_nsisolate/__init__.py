@@ -1,8 +1,111 @@
 """
 Run marked tests in IPC, UTS and PID namespaces of their own.
 
-The pytest plugin is `pytest_nsisolate.plugin`, entry point ``nsisolate``. This package
-file imports nothing: the launcher, a bare interpreter, imports it too.
+The pytest plugin is `pytest_nsisolate.plugin`, entry point ``nsisolate``. What users
+import is here, and is loaded when they ask for it: this file imports nothing, because
+the launcher, a bare interpreter, imports it too. Source: PEP 562.
 """
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pytest_nsisolate.box.box import Box
+    from pytest_nsisolate.box.explanations import DidNotFinish
+    from pytest_nsisolate.box.link import Link
+    from pytest_nsisolate.box.pickled import CannotCarry, RemoteTraceback
+    from pytest_nsisolate.model.ending import (
+        Ending,
+        Exited,
+        Finished,
+        Killed,
+        NeverStarted,
+        TimedOut,
+        Usage,
+    )
+    from pytest_nsisolate.model.errors import (
+        BoxError,
+        Explanation,
+        LeakWarning,
+        NsIsolateError,
+        Refused,
+        SpecError,
+    )
+    from pytest_nsisolate.model.spec import Spec
+    from pytest_nsisolate.runner.sandbox_factory import SandboxFactory
+    from pytest_nsisolate.sandbox.ipc import Ipc
+    from pytest_nsisolate.sandbox.leaks import Leak
+    from pytest_nsisolate.settings.isolation import Isolation
+
+__all__ = [
+    "Box",
+    "BoxError",
+    "CannotCarry",
+    "DidNotFinish",
+    "Ending",
+    "Exited",
+    "Explanation",
+    "Finished",
+    "Ipc",
+    "Isolation",
+    "Killed",
+    "Leak",
+    "LeakWarning",
+    "Link",
+    "NeverStarted",
+    "NsIsolateError",
+    "Refused",
+    "RemoteTraceback",
+    "SandboxFactory",
+    "Spec",
+    "SpecError",
+    "TimedOut",
+    "Usage",
+]
+
+#: Where each is defined.
+_HOMES = {
+    "Box": "box.box",
+    "BoxError": "model.errors",
+    "CannotCarry": "box.pickled",
+    "DidNotFinish": "box.explanations",
+    "Ending": "model.ending",
+    "Exited": "model.ending",
+    "Explanation": "model.errors",
+    "Finished": "model.ending",
+    "Ipc": "sandbox.ipc",
+    "Isolation": "settings.isolation",
+    "Killed": "model.ending",
+    "Leak": "sandbox.leaks",
+    "LeakWarning": "model.errors",
+    "Link": "box.link",
+    "NeverStarted": "model.ending",
+    "NsIsolateError": "model.errors",
+    "Refused": "model.errors",
+    "RemoteTraceback": "box.pickled",
+    "SandboxFactory": "runner.sandbox_factory",
+    "Spec": "model.spec",
+    "SpecError": "model.errors",
+    "TimedOut": "model.ending",
+    "Usage": "model.ending",
+}
+
+
+def __getattr__(name: str) -> object:
+    """
+    Load *name*, which is one of `__all__`, from where it is defined.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
+    if name not in _HOMES:
+        # As Python itself words it.
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg, name=name)
+    module = __import__(f"{__name__}.{_HOMES[name]}", fromlist=[name])
+    globals()[name] = found = getattr(module, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,13 +12,13 @@ import pytest
 
 from pytest_nsisolate import hookspecs, integrations
 from pytest_nsisolate.diagnosis import doctor
-from pytest_nsisolate.guest.entry import Entered
+from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.reporting import leak_policy
 from pytest_nsisolate.reporting import usage as account
 from pytest_nsisolate.runner import guest_side, sandbox_factory
 from pytest_nsisolate.runner.supervisor import Supervisor
 from pytest_nsisolate.settings import flavours, header, marker, options
-from pytest_nsisolate.settings.isolation import Isolation, came_too_late, facts
+from pytest_nsisolate.settings.isolation import Isolation, came_too_late, isolation_by
 from pytest_nsisolate.settings.marker import isolated
 from pytest_nsisolate.settings.options import Options
 from pytest_nsisolate.settings.resolve import is_host_flavour
@@ -91,7 +91,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return None
     try:
         return supervisor.run(item, nextitem) or None
-    except Entered as entered:
+    except InGuest as entered:
         inside = entered.with_traceback(None)
     guest = supervisor.become_guest(inside.channel)
     item.config.stash[guest_side.key] = guest
@@ -119,7 +119,7 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
         return guest.isolation()
     if not request.config.stash[options.key].off and not is_host_flavour(request.node):
         pytest.fail(str(came_too_late(request.node.name)), pytrace=False)
-    return facts((), os.getpid())
+    return isolation_by((), os.getpid())
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -51,7 +51,7 @@ class Box:
         pool: Where it comes from.
         spec: What it is to be like.
         name: What it is called in errors.
-        judge: Called at its end with what is in it; None if that is not known.
+        on_close: Called at its end with what is in it; None if that is not known.
         grace: How long processes in it may take to end by themselves, in seconds.
         entered: Called inside, in each fork that runs a function.
 
@@ -67,13 +67,13 @@ class Box:
         spec: Spec,
         *,
         name: str,
-        judge: Callable[[Box, Facts | None], None] = lambda *_: None,
+        on_close: Callable[[Box, Facts | None], None] = lambda *_: None,
         grace: float = 0.0,
         entered: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._spec = spec
-        self._judge = judge
+        self._on_close = on_close
         self._grace = grace
         self._entered = entered
         self._sandbox: Sandbox | None = persist(lambda: pool.take(spec))
@@ -103,7 +103,7 @@ class Box:
     ) -> None:
         if error is not None:
             # What went wrong is not to be hidden by what that has left.
-            self._judge = lambda *_: None
+            self._on_close = lambda *_: None
         self.close()
 
     @property
@@ -207,16 +207,16 @@ class Box:
         sandbox, self._sandbox = self._sandbox, None
         if sandbox is None:
             return
-        is_judged = self._spec.leaks != "ignore"
-        facts = sandbox.audit(self._grace) if is_judged else None
+        is_audited = self._spec.leaks != "ignore"
+        facts = sandbox.audit(self._grace) if is_audited else None
         sandbox.kill()
         for process in self._started:
             # The end of an init waits until all inside have been reaped.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_REAP_TIMEOUT)
         sandbox.close()
-        if is_judged:
-            self._judge(self, None if facts is None else without_guest(facts))
+        if is_audited:
+            self._on_close(self, None if facts is None else without_guest(facts))
 
     def _environment(self) -> dict[str, str]:
         given: dict[str, str | None] = {} if self._spec.clear_env else dict(os.environ)

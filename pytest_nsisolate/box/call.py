@@ -13,7 +13,7 @@ from pytest_nsisolate.box.pickled import perform
 from pytest_nsisolate.box.stdio import Streams
 from pytest_nsisolate.guest import inherited
 from pytest_nsisolate.guest.deadline import Deadline
-from pytest_nsisolate.guest.entry import Entered
+from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.guest.fork import fork_into
 from pytest_nsisolate.guest.messages import OF_CALL, CallMessage, EntryRefused, Outcome
 from pytest_nsisolate.guest.process import GuestProcess
@@ -44,10 +44,10 @@ class Call:
             Refused: The fork, or its way in, was refused.
         """
         before = Streams()
-        entered: Entered | None = None
+        entered: InGuest | None = None
         try:
             process = fork_into(self.sandbox, OF_CALL)
-        except Entered as error:
+        except InGuest as error:
             entered = error.with_traceback(None)
         if entered is not None:
             self._live(entered, before)
@@ -105,7 +105,7 @@ class Call:
             before.write(said.output)
         return said
 
-    def _live(self, entered: Entered, before: Streams) -> NoReturn:
+    def _live(self, entered: InGuest, before: Streams) -> NoReturn:
         """
         In the fork: call the function, say what became of it, and end.
         """

@@ -18,6 +18,8 @@ class DidNotFinish(BoxError):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "pytest_nsisolate"
+
     def __init__(
         self, explanation: Explanation, ending: Exited | Killed | TimedOut
     ) -> None:

@@ -54,7 +54,7 @@ class Link:
         if why is not None:
             raise BoxError(explanations.no_wire(action, why))
         _import(action)
-        self._judge(action, veth.make(*self._ends(action)))
+        self._check(action, veth.make(*self._ends(action)))
         self._is_open = True
 
     def __repr__(self) -> str:
@@ -131,7 +131,7 @@ class Link:
         found = [box for box in self.boxes if box.is_open]
         if was_open and found:
             name = self._name("close")
-            self._judge(name, veth.remove(self._end(name, found[0])))
+            self._check(name, veth.remove(self._end(name, found[0])))
 
     def _shape_as(self, action: str, delay: float, loss: float) -> None:
         if delay or loss:
@@ -146,7 +146,7 @@ class Link:
         if not self._is_open:
             raise BoxError(explanations.closed(name, "sandbox_factory.link()"))
         one, other = self._ends(name)
-        self._judge(name, veth.queue(one, other, kind, **options))
+        self._check(name, veth.queue(one, other, kind, **options))
 
     def _name(self, action: str) -> str:
         one, other = self.boxes
@@ -166,7 +166,7 @@ class Link:
             addresses={version: self.address(box, version) for version in (4, 6)},
         )
 
-    def _judge(self, name: str, refused: Refused | None) -> None:
+    def _check(self, name: str, refused: Refused | None) -> None:
         if refused is None:
             return
         if refused.number == errno.EPERM and refused.call.startswith("setns("):

@@ -33,6 +33,8 @@ class CannotCarry(BoxError):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "pytest_nsisolate"
+
 
 class RemoteTraceback(Exception):
     """
@@ -40,6 +42,8 @@ class RemoteTraceback(Exception):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "pytest_nsisolate"
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'

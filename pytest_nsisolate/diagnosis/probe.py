@@ -9,7 +9,7 @@ import errno
 import sys
 
 from pytest_nsisolate.guest.deadline import Deadline
-from pytest_nsisolate.guest.entry import Entered
+from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.guest.fork import fork_guest
 from pytest_nsisolate.guest.interrupt import Interrupts
 from pytest_nsisolate.guest.messages import TestMessage
@@ -76,12 +76,12 @@ class ProbedPool(Pool):
             with interrupts:
                 guest = fork_guest(super().take(spec))
                 guest.release()
-                ended = guest.talk(_ignore, interrupts, Deadline(ANSWER_TIMEOUT))
+                ended = guest.listen(_ignore, interrupts, Deadline(ANSWER_TIMEOUT))
         except LauncherGone:
             raise
         except Refused as error:
             return error
-        except Entered as entered:
+        except InGuest as entered:
             entered.live(lambda *_: None)
         finally:
             interrupts.close()

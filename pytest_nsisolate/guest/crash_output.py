@@ -16,7 +16,7 @@ from pytest_nsisolate.linux.stdlib import os
 STACK_SIGNAL = int(getattr(signal, "SIGRTMAX", 0)) - 1
 
 
-class Remains:
+class CrashOutput:
     """
     The stack that `faulthandler` writes, and output that only Python had captured.
 

@@ -42,7 +42,7 @@ NUMBER = struct.Struct("=i")
 Body: TypeAlias = Callable[[GuestChannel, str], None]
 
 
-class Entered(BaseException):
+class InGuest(BaseException):
     """
     Raised in a guest when it is inside, and caught where its test is to run from.
 
@@ -94,7 +94,7 @@ class Entry:
             tells those two numbers.
 
         Raises:
-            Entered: In the guest.
+            InGuest: In the guest.
         """
         if self.sandbox.user_namespace is UserNamespace.NONE:
             return self._fork_once(), None
@@ -161,7 +161,7 @@ class Entry:
         self.channel.take_write()
         self.gate.take_read()
         self.signals.keep()
-        raise Entered(channel)
+        raise InGuest(channel)
 
     def _refuse(self, error: OSError, call: str) -> NoReturn:
         refused = Refused.from_os_error(error, call)

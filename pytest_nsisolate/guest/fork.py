@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from pytest_nsisolate.guest.channel import Reader
-from pytest_nsisolate.guest.entry import Entered, Entry
+from pytest_nsisolate.guest.entry import Entry, InGuest
 from pytest_nsisolate.guest.handle import Guest
 from pytest_nsisolate.guest.messages import OF_GUEST, Grammar
 from pytest_nsisolate.guest.process import GuestProcess
@@ -28,13 +28,13 @@ def fork_guest(sandbox: Sandbox) -> Guest:
         sandbox: Where to. It is the guest's from here on.
 
     Raises:
-        Entered: In the guest.
+        InGuest: In the guest.
         Refused: The supervisor could not fork.
         LauncherGone: The sandbox is dead.
     """
     try:
         process = fork_into(sandbox, OF_GUEST)
-    except Entered:
+    except InGuest:
         # What is the supervisor's to end; only its descriptors are to be closed.
         sandbox.close_inherited()
         raise
@@ -49,7 +49,7 @@ def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:
     Fork a process into *sandbox*, which says there what *grammar* knows.
 
     Raises:
-        Entered: In that process, where all signals are blocked.
+        InGuest: In that process, where all signals are blocked.
         Refused: This process could not fork.
         LauncherGone: The sandbox is dead.
     """

@@ -110,7 +110,7 @@ class Guest:
         self.is_reused = True
         self.release(word)
 
-    def talk(
+    def listen(
         self,
         hear: Hear,
         interrupts: Interrupts,
@@ -134,7 +134,7 @@ class Guest:
         lent, if the guest has finished.
         """
         try:
-            said = self._listen(hear, interrupts, deadline or Deadline(None))
+            said = self._hear_until_end(hear, interrupts, deadline or Deadline(None))
         except BaseException:
             self.settle()
             self.reap()
@@ -233,7 +233,7 @@ class Guest:
         self.interrupted = True
         self.process.send(signal.SIGINT)
 
-    def _listen(
+    def _hear_until_end(
         self,
         hear: Hear,
         interrupts: Interrupts,

@@ -24,7 +24,7 @@ import pytest
 
 from pytest_nsisolate.linux.stdlib import time
 from pytest_nsisolate.settings.marker import BadMarker
-from pytest_nsisolate.settings.resolve import wish_of
+from pytest_nsisolate.settings.resolve import resolve_spec
 
 #: How long the guest's own timer may be overdue, in seconds.
 GRACE = 2.0
@@ -64,7 +64,7 @@ class Carrier:
             return None
         if self._inside:
             return self._set_inside(item, settings)
-        wish = wish_of(item)
+        wish = resolve_spec(item)
         if wish is None or isinstance(wish, BadMarker):
             return None
         if self._state is None:

@@ -34,6 +34,8 @@ class NsIsolateError(Exception):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "pytest_nsisolate"
+
 
 class SpecError(NsIsolateError, ValueError):
     """
@@ -41,6 +43,8 @@ class SpecError(NsIsolateError, ValueError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "pytest_nsisolate"
 
     def __init__(self, why: str, fix: str) -> None:
         super().__init__(why, fix)
@@ -55,6 +59,8 @@ class LeakWarning(UserWarning):
     .. versionadded:: 0.1.0
     """
 
+    __module__ = "pytest_nsisolate"
+
 
 class Refused(NsIsolateError):
     """
@@ -62,6 +68,8 @@ class Refused(NsIsolateError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "pytest_nsisolate"
 
     def __init__(self, call: str, number: int) -> None:
         super().__init__(call, number)
@@ -119,6 +127,8 @@ class BoxError(NsIsolateError):
 
     .. versionadded:: 0.1.0
     """
+
+    __module__ = "pytest_nsisolate"
 
     def __init__(self, explanation: Explanation) -> None:
         super().__init__(str(explanation))

@@ -23,7 +23,7 @@ from pytest_nsisolate.model.limits import (
 from pytest_nsisolate.model.tmpfs_env import Directories, Environment, Variables
 
 #: What becomes of a test that leaves something in its sandbox.
-Leaks: TypeAlias = Literal["ignore", "warn", "fail"]
+LeakPolicy: TypeAlias = Literal["ignore", "warn", "fail"]
 
 #: Whose tests share a sandbox; a fixture's scopes have these names, too.
 Scope: TypeAlias = Literal["function", "class", "module", "package", "session"]
@@ -92,10 +92,10 @@ class Spec:
             example="60",
         ),
     )
-    leaks: Leaks | None = keyword(
+    leaks: LeakPolicy | None = keyword(
         doc="what becomes of a test that leaves processes, IPC objects, files in "
         "`/dev/shm` or mounts; `None`: what the options say",
-        check=Choice(get_args(Leaks)),
+        check=Choice(get_args(LeakPolicy)),
         example="fail",
         box='`"ignore"`, `"warn"` or `"fail"`; else what [the options](options.md) say',
         option=Option(

@@ -13,7 +13,7 @@ import pytest
 
 import pytest_nsisolate
 from pytest_nsisolate.diagnosis import explain
-from pytest_nsisolate.guest.entry import Entered
+from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.model.ending import Ending, Exited, Killed, TimedOut
 from pytest_nsisolate.model.errors import Explanation, Refused
 from pytest_nsisolate.model.spec import Spec
@@ -25,7 +25,7 @@ from pytest_nsisolate.settings.options import Unavailable
 
 #: The frame in a guest's stack, as `faulthandler` writes it, that runs its test; and
 #: where those are from that come before what is the test's own.
-_FIRST_FRAME = f'  File "{inspect.getfile(Entered)}", line '
+_FIRST_FRAME = f'  File "{inspect.getfile(InGuest)}", line '
 _PYTEST = tuple(
     f'  File "{os.path.dirname(inspect.getfile(one))}{os.sep}'
     for one in (pytest.Item, pluggy.PluginManager, pytest_nsisolate)

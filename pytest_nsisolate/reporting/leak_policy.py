@@ -23,7 +23,7 @@ from pytest_nsisolate.sandbox.leaks import (
 )
 
 
-def judge(
+def apply(
     run: TestRun,
     facts: Facts | None,
     *,

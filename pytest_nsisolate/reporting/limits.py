@@ -17,7 +17,7 @@ from pytest_nsisolate.model.ending import Exited, Killed
 from pytest_nsisolate.model.errors import Unlimited
 from pytest_nsisolate.model.limits import CPU, MEMORY, NOFILE, NPROC, Limit
 from pytest_nsisolate.model.spec import Spec
-from pytest_nsisolate.settings.resolve import wish_of
+from pytest_nsisolate.settings.resolve import resolve_spec
 
 #: Title of the section in the report of a phase that failed at a limit.
 TITLE = "nsisolate limit"
@@ -190,5 +190,5 @@ def why_killed(item: pytest.Item, ended: Exited | Killed, used: float) -> str | 
 
 
 def _limits_of(item: pytest.Item) -> tuple[Limit, ...]:
-    spec = wish_of(item)
+    spec = resolve_spec(item)
     return spec.limits() if isinstance(spec, Spec) else ()

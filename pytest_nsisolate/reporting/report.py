@@ -81,7 +81,7 @@ def _report_from_message(config: pytest.Config, message: Report) -> pytest.TestR
     return report
 
 
-def share(item: pytest.Item, report: pytest.TestReport) -> None:
+def intern(item: pytest.Item, report: pytest.TestReport) -> None:
     """
     Have *report*, which pytest keeps, share what is the same in all reports of a test.
     """

@@ -35,11 +35,11 @@ from pytest_nsisolate.reporting.report import (
     Phase,
     append_section,
     failed_report,
+    intern,
     join_outcomes,
     join_sections,
     never_expected,
     report_from_message,
-    share,
 )
 from pytest_nsisolate.reporting.report_schema import Order
 from pytest_nsisolate.sandbox.leaks import ATTRIBUTE, Leaks
@@ -349,7 +349,7 @@ class TestRun:
     def _hear_report(self, report: pytest.TestReport) -> None:
         # More after a teardown: the test runs again.
         self.log_held()
-        share(self.item, report)
+        intern(self.item, report)
         if report.when == "setup":
             self._passed.clear()
         self._passed[report.when] = report.passed

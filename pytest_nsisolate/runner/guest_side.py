@@ -23,8 +23,8 @@ from pytest_nsisolate.reporting import limits
 from pytest_nsisolate.reporting.events import interruption_to_message
 from pytest_nsisolate.runner.relay import Relay, properties
 from pytest_nsisolate.sandbox.sandbox import Sandbox
-from pytest_nsisolate.settings.isolation import Isolation, facts
-from pytest_nsisolate.settings.resolve import wish_of
+from pytest_nsisolate.settings.isolation import Isolation, isolation_by
+from pytest_nsisolate.settings.resolve import resolve_spec
 from pytest_nsisolate.settings.scopes import END, item_of
 
 
@@ -60,7 +60,7 @@ class GuestSide:
         """
         Return what this process is isolated by.
         """
-        return facts(self._sandbox.namespaces, self.channel.pid_on_host)
+        return isolation_by(self._sandbox.namespaces, self.channel.pid_on_host)
 
     def run(self, _: GuestChannel, word: str) -> None:
         """
@@ -139,7 +139,7 @@ class GuestSide:
         del added[item.stash.get(properties, len(added)) :]
         if not is_first:
             return True
-        spec = wish_of(item)
+        spec = resolve_spec(item)
         if isinstance(spec, Spec):
             inherited.set_environment(spec)
         item.ihook.pytest_nsisolate_enter(

@@ -17,7 +17,7 @@ import pytest
 from pytest_nsisolate.compat import builtin_plugins
 from pytest_nsisolate.guest import terminal
 from pytest_nsisolate.guest.channel import GuestChannel
-from pytest_nsisolate.guest.crash_output import Remains
+from pytest_nsisolate.guest.crash_output import CrashOutput
 from pytest_nsisolate.guest.inherited import flush_streams
 from pytest_nsisolate.guest.messages import (
     BasetempRequest,
@@ -54,7 +54,7 @@ class Relay:
         #: Whether the test goes on only when its report has been passed on.
         self.synchronous = True
         self._channel: GuestChannel | None = None
-        self._remains: Remains | None = None
+        self._crash_output: CrashOutput | None = None
         self._others: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
         #: The filters of warnings around the protocol of a test.
@@ -82,7 +82,7 @@ class Relay:
         self,
         item: pytest.Item,
         channel: GuestChannel,
-        remains: Remains,
+        crash_output: CrashOutput,
         *,
         is_shared: bool,
     ) -> None:
@@ -92,10 +92,10 @@ class Relay:
         Args:
             item: The test, or the first of those that share the guest.
             channel: Where to send what they report.
-            remains: Where to note what a crash must not lose.
+            crash_output: Where to note what a crash must not lose.
             is_shared: Whether other tests follow in this guest.
         """
-        self.item, self._channel, self._remains = item, channel, remains
+        self.item, self._channel, self._crash_output = item, channel, crash_output
         self.synchronous = self.synchronous or is_shared
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of a caller in a relay of its own.
@@ -153,8 +153,8 @@ class Relay:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        if self._remains is not None:
-            self._remains.copy_output()
+        if self._crash_output is not None:
+            self._crash_output.copy_output()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(
@@ -202,13 +202,13 @@ class Relay:
             self.began = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self._channel is not None and self._remains is not None:
+        if self._channel is not None and self._crash_output is not None:
             # What the test has printed comes before what is printed on this report.
             flush_streams()
             self.send_payload(report)
             message = report_to_message(self._config, report)
             self._channel.send(message, synchronous=self.synchronous)
-            self._remains.clear()
+            self._crash_output.clear()
 
     def pytest_runtest_logfinish(self) -> None:
         """

@@ -79,7 +79,7 @@ class SandboxFactory:
             self._pool,
             spec,
             name=name,
-            judge=functools.partial(self._judge, place),
+            on_close=functools.partial(self._tell_leaks, place),
             grace=self._options.grace,
             entered=functools.partial(self._entered, spec),
         )
@@ -117,7 +117,9 @@ class SandboxFactory:
         if self._guest is not None:
             self._guest.channel.hand_on()
 
-    def _judge(self, place: tuple[str, int], box: Box, facts: Facts | None) -> None:
+    def _tell_leaks(
+        self, place: tuple[str, int], box: Box, facts: Facts | None
+    ) -> None:
         """
         Warn of what is left in *box*, or fail.
 

@@ -18,7 +18,7 @@ import pytest
 from pytest_nsisolate.compat import fixtures
 from pytest_nsisolate.compat.builtin_plugins import flush
 from pytest_nsisolate.diagnosis.probe import ProbedPool
-from pytest_nsisolate.guest.crash_output import Remains
+from pytest_nsisolate.guest.crash_output import CrashOutput
 from pytest_nsisolate.guest.fork import fork_guest
 from pytest_nsisolate.guest.handle import Guest
 from pytest_nsisolate.model.ending import Ending, Finished
@@ -38,7 +38,7 @@ class Lane:
         crash_output: What can still be read when a guest of this lane has crashed.
     """
 
-    def __init__(self, crash_output: Remains) -> None:
+    def __init__(self, crash_output: CrashOutput) -> None:
         self.crash_output = crash_output
         #: The guest that was released last: it runs, or it is dying.
         self._guest: Guest | None = None
@@ -170,7 +170,7 @@ class Scheduler:
         Raises:
             Refused: It cannot be had.
             LauncherGone: Its sandbox was killed; another one may do.
-            Entered: In the guest.
+            InGuest: In the guest.
         """
         for lane in self._lanes:
             lane.crash_output.clear()
@@ -329,7 +329,7 @@ class Scheduler:
         if not self._lanes:
             keep_output = self._config.getoption("capture", "no") in {"sys", "tee-sys"}
             try:
-                self._lanes.append(Lane(Remains(keep_output=keep_output)))
+                self._lanes.append(Lane(CrashOutput(keep_output=keep_output)))
             except OSError as error:
                 raise Refused.from_os_error(error, "memfd_create()") from None
         return self._lanes[0]

@@ -40,7 +40,7 @@ from pytest_nsisolate.sandbox.pool import persist
 from pytest_nsisolate.settings import hidden_paths
 from pytest_nsisolate.settings.marker import BadMarker
 from pytest_nsisolate.settings.options import Options
-from pytest_nsisolate.settings.resolve import wish_of
+from pytest_nsisolate.settings.resolve import resolve_spec
 from pytest_nsisolate.settings.scopes import END, node_of, others, share_of
 
 
@@ -76,10 +76,10 @@ class Supervisor:
             False if the test runs on the host, and nothing was done.
 
         Raises:
-            Entered: In a guest.
+            InGuest: In a guest.
         """
         self.leave(item)
-        spec = wish_of(item)
+        spec = resolve_spec(item)
         if spec is None:
             self.scheduler.quiesce()
             return False
@@ -88,7 +88,7 @@ class Supervisor:
             return True
         if nextitem is not None:
             # Plugins alter a spec before the test before it runs.
-            wish_of(nextitem)
+            resolve_spec(nextitem)
 
         def run_once(stays: Callable[[], bool]) -> list[pytest.TestReport]:
             return self._run_once(item, nextitem, spec, stays)
@@ -170,7 +170,7 @@ class Supervisor:
         Raises:
             Refused: The guest cannot be had, or never started.
             LauncherGone: Its sandbox was killed before the test began.
-            Entered: In the guest.
+            InGuest: In the guest.
         """
         guest = None
         try:
@@ -215,12 +215,12 @@ class Supervisor:
         """
         Listen to *guest* until it ends, and return how; prepare the next one meanwhile.
         """
-        following = None if nextitem is None else wish_of(nextitem)
+        following = None if nextitem is None else resolve_spec(nextitem)
         # What is started beside a test would count against its limit.
         if nextitem is not None and isinstance(following, Spec) and spec.nproc is None:
             self.scheduler.prepare_next(run.item, nextitem, following)
         grace = None if spec.leaks == "ignore" else self._options.grace
-        return guest.talk(run.hear, self._interrupts, run.deadline, grace)
+        return guest.listen(run.hear, self._interrupts, run.deadline, grace)
 
     def _conclude(
         self,
@@ -252,7 +252,7 @@ class Supervisor:
             or (guest.left is None and ended != Finished())
         ):
             share = share_of(item)
-            leak_policy.judge(
+            leak_policy.apply(
                 run,
                 guest.left,
                 fails=spec.leaks == "fail",
@@ -359,7 +359,7 @@ class Supervisor:
         End *group* between two tests, and report what goes wrong as of its last one.
         """
         item = group.last
-        spec = wish_of(item)
+        spec = resolve_spec(item)
         assert isinstance(spec, Spec)
         run = TestRun(item)
         ended: Ending = Finished()
@@ -369,7 +369,7 @@ class Supervisor:
                 guest = self.scheduler.resume(group, END)
                 deadline = Deadline(spec.timeout or None)
                 grace = self._options.grace
-                ended = guest.talk(run.hear, self._interrupts, deadline, grace)
+                ended = guest.listen(run.hear, self._interrupts, deadline, grace)
                 left = guest.left
             else:
                 left = group.kept.audit(self._options.grace)
@@ -380,7 +380,7 @@ class Supervisor:
             run.log(reports.failed_report(item, "teardown", error))
         elif spec.leaks != "ignore":
             fails = spec.leaks == "fail"
-            leak_policy.judge(run, left, fails=fails, sharers=group.share.name)
+            leak_policy.apply(run, left, fails=fails, sharers=group.share.name)
         if guest is not None and self._account.is_wanted(item):
             self.scheduler.settle()
             self._account.tell(run, ended, guest)

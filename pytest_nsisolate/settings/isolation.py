@@ -46,7 +46,7 @@ def came_too_late(test: str) -> Explanation:
     )
 
 
-def facts(namespaces: Sequence[Namespace], pid_on_host: int) -> Isolation:
+def isolation_by(namespaces: Sequence[Namespace], pid_on_host: int) -> Isolation:
     """
     Return the facts of this process.
 

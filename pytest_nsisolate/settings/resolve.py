@@ -21,24 +21,26 @@ from pytest_nsisolate.settings.options import Flavour, Options
 flavour_key = pytest.StashKey[Flavour]()
 
 #: What is to be done with a test: the spec of its sandbox; None: it runs on the host.
-Wish: TypeAlias = "Spec | BadMarker | None"
+Resolved: TypeAlias = "Spec | BadMarker | None"
 
-_wish = pytest.StashKey[Wish]()
+_resolved = pytest.StashKey[Resolved]()
 
 _specs = pytest.StashKey["dict[str, Spec]"]()
 
 
-def wish_of(item: pytest.Item) -> Wish:
+def resolve_spec(item: pytest.Item) -> Resolved:
     """
     Return the spec of *item*, or None where it runs on the host.
     """
-    if _wish not in item.stash:
+    if _resolved not in item.stash:
         found = _work_out(item)
-        item.stash[_wish] = _shared(item, found) if isinstance(found, Spec) else found
-    return item.stash[_wish]
+        item.stash[_resolved] = (
+            _shared(item, found) if isinstance(found, Spec) else found
+        )
+    return item.stash[_resolved]
 
 
-def _work_out(item: pytest.Item) -> Wish:
+def _work_out(item: pytest.Item) -> Resolved:
     chosen = item.config.stash[options.key]
     if is_host_flavour(item):
         return None
@@ -54,7 +56,7 @@ def _work_out(item: pytest.Item) -> Wish:
     return _complete(altered, chosen) if isinstance(altered, Spec) else altered
 
 
-def _alter(item: pytest.Item, spec: Spec | None) -> Wish:
+def _alter(item: pytest.Item, spec: Spec | None) -> Resolved:
     """
     Return what plugins make of *spec*, which their hook gets to see.
     """
@@ -116,8 +118,8 @@ def asks(item: pytest.Item) -> bool:
     """
     Say whether *item* asks, as it was collected, for a sandbox that can be.
 
-    What a hook may answer is left out, and so is what is not known yet: `wish_of` is
-    for when all markers are there.
+    What a hook may answer is left out, and so is what is not known yet: for when all
+    markers are there, there is `resolve_spec`.
     """
     chosen = item.config.stash[options.key]
     found = spec_of(item)

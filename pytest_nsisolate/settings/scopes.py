@@ -12,7 +12,7 @@ import pytest
 
 from pytest_nsisolate.compat import fixtures
 from pytest_nsisolate.model.spec import Scope, Spec
-from pytest_nsisolate.settings.resolve import wish_of
+from pytest_nsisolate.settings.resolve import resolve_spec
 
 #: What fixtures hang on, and scopes are of.
 Node: TypeAlias = "pytest.Item | pytest.Collector"
@@ -99,7 +99,7 @@ def others(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.I
 
 
 def _work_out(item: pytest.Item) -> Share | None:
-    spec = wish_of(item)
+    spec = resolve_spec(item)
     if not isinstance(spec, Spec) or spec.scope in {None, "function"}:
         return None
     node = _node(item, str(spec.scope))

@@ -47,7 +47,7 @@ def test_what_is_left_is_judged(pool: Pool) -> None:
     """
     told: list[Facts | None] = []
     spec = Spec(hostname="db")
-    box = Box(pool, spec, name="box db", judge=lambda _, facts: told.append(facts))
+    box = Box(pool, spec, name="box db", on_close=lambda _, facts: told.append(facts))
     process = box.popen(["sleep", "60"])
     number = box.pids()[0]
 
@@ -68,7 +68,7 @@ def test_a_failure_is_not_hidden_by_leaks(pool: Pool) -> None:
     Where a with block is left by an exception, that is what there is to say.
     """
     told: list[Facts | None] = []
-    box = Box(pool, Spec(), name="b", judge=lambda _, facts: told.append(facts))
+    box = Box(pool, Spec(), name="b", on_close=lambda _, facts: told.append(facts))
 
     def fail() -> None:
         """

@@ -80,7 +80,7 @@ OWN = {module for module in MODULES if module.startswith("launcher.")}
 
 IMPORT = (ast.Import, ast.ImportFrom)
 
-#: How a module is imported without a statement.
+#: How a module is imported without a statement; only the package itself does so.
 IMPORTERS = {"__import__", "import_module", "find_spec", "importlib"}
 
 #: What is no dependency, and is imported by who asks for it, where that happens.
@@ -120,7 +120,10 @@ def neighbours(module: str) -> set[str]:
     """
     Return the modules of the package that *module* imports.
     """
-    found = set()
+    found = set[str]()
+    if module == "__init__":
+        # It loads the public names when they are asked for, and imports nothing.
+        return found
     for name in imported(parse(module)):
         package, *rest = name.split(".")
         if package == NAME:
@@ -189,6 +192,28 @@ def test_the_picture_is_of_this_house() -> None:
     assert sorted(FLOORS) == sorted({floor(one) for one in MODULES} - {"__init__"})
 
 
+@pytest.mark.parametrize("name", pytest_nsisolate.__all__)
+def test_public_names(name: str) -> None:
+    """
+    What users import is there, is listed, and stays importable by the name it shows.
+    """
+    found = getattr(pytest_nsisolate, name)
+
+    assert name in dir(pytest_nsisolate)
+    if isinstance(found, type):
+        assert found.__name__ == name
+        assert getattr(sys.modules[found.__module__], name) is found
+
+
+def test_each_public_name_has_a_home() -> None:
+    """
+    The public names are listed once where they are loaded from; others raise.
+    """
+    assert sorted(pytest_nsisolate._HOMES) == pytest_nsisolate.__all__
+    with pytest.raises(AttributeError, match="has no attribute 'Bx'"):
+        _ = pytest_nsisolate.Bx
+
+
 def test_a_hidden_import_is_seen() -> None:
     """
     An import inside a function, or a relative one, counts as an import.
@@ -245,7 +270,9 @@ def test_imports_stand_at_the_top(module: str) -> None:
     every = [one for one in every if not {*imported(one)} <= EXTRAS]
 
     assert [one.lineno for one in every if one not in at_top] == []
-    assert words(tree) & IMPORTERS == set()
+    assert words(tree) & IMPORTERS <= (
+        {"__import__"} if module == "__init__" else set()
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, knows in FLOORS.items() if not knows])

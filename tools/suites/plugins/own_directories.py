@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_nsisolate.model.spec import Spec
+    from pytest_nsisolate import Spec
 
 
 def pytest_nsisolate_spec(spec: Spec | None) -> Spec | None:

@@ -78,9 +78,13 @@ def flush(stream: object) -> None:
     """
     Write out what is buffered in *stream*, if it can be.
     """
-    # Closed, or a broken pipe; not for this project to tell.
-    with contextlib.suppress(OSError, ValueError):
-        getattr(stream, "flush", lambda: None)()
+    write_out = getattr(stream, "flush", None)
+    if write_out is not None:
+        try:
+            write_out()
+        except (OSError, ValueError):
+            # Closed, or a broken pipe; not for this project to tell.
+            return
 
 
 def set_environment(spec: Spec) -> None:

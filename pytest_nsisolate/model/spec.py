@@ -176,8 +176,10 @@ class Spec:
 
     def __post_init__(self) -> None:
         for one in KEYWORDS:
-            # Values that are equal make specs that are equal, and that can be a key.
-            object.__setattr__(self, one.name, one.accept(getattr(self, one.name)))
+            value = getattr(self, one.name)
+            if value is not None:
+                # Values that are equal make specs that are equal, and can be a key.
+                object.__setattr__(self, one.name, one.accept(value))
 
     def limits(self) -> tuple[Limit, ...]:
         """

@@ -16,6 +16,7 @@ from pytest_nsisolate.linux.descriptors import readable
 from pytest_nsisolate.linux.stdlib import time
 from pytest_nsisolate.model import ending
 from pytest_nsisolate.model.ending import TimedOut
+from pytest_nsisolate.sandbox.activity import activities
 from pytest_nsisolate.sandbox.leaks import process_tree
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
@@ -104,7 +105,9 @@ def expire(
         limit: How long it was given, in seconds.
     """
     facts = sandbox.audit()
-    processes = () if facts is None else tuple(process_tree(facts))
+    processes: tuple[str, ...] = ()
+    if facts is not None:
+        processes = tuple(process_tree(facts, activities(sandbox)))
     # One that has been stopped acts on nothing but SIGCONT and SIGKILL.
     pid = fork.send(STACK_SIGNAL, signal.SIGCONT)
     if readable(fork.pidfd, STACK_TIMEOUT):

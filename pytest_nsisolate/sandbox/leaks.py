@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from pytest_nsisolate.launcher.audit import GUEST, HELPER, OTHER, Fact, Facts, mounts
@@ -183,9 +183,13 @@ def details(leaks: Leaks) -> list[str]:
     return [line for leak in leaks for line in leak.details()]
 
 
-def process_tree(facts: Facts) -> list[str]:
+def process_tree(facts: Facts, activities: Mapping[int, object]) -> list[str]:
     """
-    Return a line on each process in *facts*, indented below who started it.
+    Return a line on each process in *facts*, indented below the one that started it.
+
+    Args:
+        facts: What init has found.
+        activities: What processes do, by their process ids inside.
     """
     number, first = facts.get("process", (0, []))
     of: dict[int, list[Fact]] = {}
@@ -199,7 +203,9 @@ def process_tree(facts: Facts) -> list[str]:
             what = {GUEST: "the test: ", HELPER: "helper of Python: "}.get(
                 str(kind), ""
             )
-            lines.append(f"{'  ' * depth}{pid} {what}{command} ({_age(age)})")
+            does = activities.get(int(pid))
+            more = _age(age) if does is None else f"{_age(age)}, {does}"
+            lines.append(f"{'  ' * depth}{pid} {what}{command} ({more})")
             add(int(pid), depth + 1)
 
     add(1, 1)

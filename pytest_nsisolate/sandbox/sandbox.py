@@ -57,6 +57,18 @@ class Sandbox:
         """
         return not readable(self.init, 0)
 
+    def init_pid(self) -> int:
+        """
+        Return the process id of the init outside; not above zero if it is gone.
+
+        Source: proc_pid_fdinfo(5); the field Pid is there since Linux 5.3.
+        """
+        try:
+            text = Path(f"/proc/self/fdinfo/{self.init}").read_text()
+            return int(text.partition("\nPid:")[2].split("\n")[0])
+        except (OSError, ValueError):
+            return 0
+
     def audit(self, grace: float = 0.0) -> Facts | None:
         """
         Return what is inside; None if init does not say.
@@ -97,7 +109,10 @@ class Sandbox:
             return
         except OSError:
             # A seccomp filter may know kill() alone.
-            _kill_by_number(self.init)
+            pid = self.init_pid()
+            if pid > 0:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """
@@ -133,16 +148,3 @@ class Sandbox:
         """
         for fd in (self.init, self.root, self.asker):
             os.close(fd)
-
-
-def _kill_by_number(pidfd: int) -> None:
-    """
-    Kill the process behind *pidfd* by its number, which is below zero if it is gone.
-
-    Source: proc_pid_fdinfo(5); the field Pid is there since Linux 5.3.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
-        pid = int(text.partition("\nPid:")[2].split("\n")[0])
-        if pid > 0:
-            os.kill(pid, signal.SIGKILL)

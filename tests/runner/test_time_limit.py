@@ -125,7 +125,8 @@ def check_what_is_shown(hung: pytest.RunResult) -> None:
 
     assert "timed out after 1 s during call" in text
     tree = text.partition("processes in the sandbox:\n")[2].splitlines()
-    age = r"\(\d+\.\d s\)"
+    activity = r"[a-z-]+, \d+\.\d\d s of processor time, \d+ MiB"
+    age = rf"\(\d+\.\d s, {activity}\)"
     for line, pattern in zip(
         tree[:4],
         [

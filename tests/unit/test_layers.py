@@ -83,8 +83,9 @@ IMPORT = (ast.Import, ast.ImportFrom)
 #: How a module is imported without a statement; only the package itself does so.
 IMPORTERS = {"__import__", "import_module", "find_spec", "importlib"}
 
-#: What is no dependency, and is imported by who asks for it, where that happens.
-EXTRAS = {"pyroute2", "pyroute2.IPRoute", "pyroute2.NetlinkError"}
+#: What few sessions need, and is imported where they need it: an extra, and psutil,
+#: which takes a quarter of pytest's own start.
+EXTRAS = {"psutil", "pyroute2", "pyroute2.IPRoute", "pyroute2.NetlinkError"}
 
 
 def parse(module: str) -> ast.Module:

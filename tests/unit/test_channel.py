@@ -1,5 +1,5 @@
 """
-The channel: any message, in any pieces, in time linear in its bytes.
+The channel: messages of any content, cut anywhere, read in linear time.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from pytest_nsisolate.guest.channel import Reader, frame, write_all
 from pytest_nsisolate.guest.messages import OF_GUEST, Garbled, HandOver
 
-#: Machines differ; nothing here is a matter of milliseconds.
-#: The checkout may belong to another user: no examples are kept in it.
+#: No deadline, since machines differ and this is not about milliseconds, and no
+#: database of examples, since the checkout may belong to another user.
 QUICKLY = settings(max_examples=40, deadline=None, database=None)
 
-#: Strings with lone surrogates too, as pytest's captured output may have them.
+#: Text with lone surrogates too, since pytest's captured output may contain them.
 TEXT = st.text(st.characters())
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXT
@@ -36,7 +36,7 @@ VALUES: Any = st.recursive(
 )
 PAYLOADS: Any = st.dictionaries(TEXT, VALUES, max_size=6)
 
-#: Values that JSON has no words for, and keys that are no strings.
+#: Values that JSON cannot express, and keys that are not strings.
 ODD: Any = st.recursive(
     st.one_of(
         SCALARS,
@@ -58,7 +58,7 @@ ODD: Any = st.recursive(
 
 class BrokenRepr:
     """
-    A value that cannot even be shown.
+    A value whose repr() raises.
     """
 
     def __repr__(self) -> str:
@@ -70,14 +70,14 @@ class BrokenRepr:
 
 def _encode(payload: dict[str, object]) -> bytes:
     """
-    Return a message with *payload* as it travels.
+    Return the bytes that carry a message with *payload*.
     """
     return frame(HandOver(payload=payload))
 
 
 def _taken(reader: Reader[Any]) -> dict[str, object]:
     """
-    Return the payload of the message that is the first which *reader* has.
+    Remove the first message from *reader* and return its payload.
     """
     message = reader.ready.popleft().message
     assert isinstance(message, HandOver)
@@ -86,13 +86,13 @@ def _taken(reader: Reader[Any]) -> dict[str, object]:
 
 def _read(pieces: Iterator[bytes] | list[bytes]) -> list[dict[str, object]]:
     """
-    Return the payloads that come out when *pieces* go in one after another.
+    Write *pieces* one after another and return the payloads that come out.
     """
     read, write = os.pipe()
     try:
         reader = Reader(read, OF_GUEST)
         for piece in pieces:
-            # No more than a pipe holds.
+            # A pipe holds 64 KiB by default: pipe(7).
             for start in range(0, len(piece), 1 << 15):
                 write_all(write, piece[start : start + (1 << 15)])
                 reader.read()
@@ -106,7 +106,7 @@ def _read(pieces: Iterator[bytes] | list[bytes]) -> list[dict[str, object]]:
 @given(st.lists(PAYLOADS, max_size=5), st.lists(st.integers(1, 40), min_size=1))
 def test_round_trip(payloads: list[dict[str, object]], sizes: list[int]) -> None:
     """
-    Whatever JSON can say comes out as it went in, however the bytes are cut.
+    What JSON can express comes out as it went in, however the bytes are cut.
     """
     data = b"".join(map(_encode, payloads))
     pieces, start, turn = [], 0, 0
@@ -121,7 +121,7 @@ def test_round_trip(payloads: list[dict[str, object]], sizes: list[int]) -> None
 @given(ODD)
 def test_what_json_cannot_say(value: object) -> None:
     """
-    Any value arrives as something, and what stands next to it unharmed.
+    Any value arrives in some form and does not harm the values next to it.
     """
     (payload,) = _read([_encode({"outcome": "passed", "value": value})])
     assert payload["outcome"] == "passed"
@@ -147,7 +147,7 @@ def test_what_json_cannot_say(value: object) -> None:
 )
 def test_how_values_arrive(value: object, arrives: object) -> None:
     """
-    What JSON cannot say arrives as its repr.
+    A value that JSON cannot express arrives as its repr.
     """
     (payload,) = _read([_encode({"value": value})])
     if arrives is not None:
@@ -174,7 +174,7 @@ def test_list_in_itself() -> None:
 
 def test_deep_nesting() -> None:
     """
-    A value that is deeper than Python may recurse arrives cut off.
+    A value nested too deeply for Python's recursion limit arrives cut off.
     """
     deep: list[object] = []
     for _ in range(100_000):
@@ -182,13 +182,13 @@ def test_deep_nesting() -> None:
     (payload,) = _read([_encode({"outcome": "passed", "value": deep})])
     assert payload["outcome"] == "passed"
     while deep:
-        # Or Python 3.10 recurses in C when it frees them.
+        # Otherwise Python 3.10 recurses in C when it frees them.
         deep = deep.pop()  # type: ignore[assignment]
 
 
 def _seconds_for(size: int) -> float:
     """
-    Return how long it takes to read a message of *size* bytes in small pieces.
+    Return the processor time taken to read a message of *size* bytes.
     """
     data = _encode({"text": "x" * size})
     read, write = os.pipe()
@@ -208,23 +208,22 @@ def _seconds_for(size: int) -> float:
 
 def test_linear_in_bytes() -> None:
     """
-    Eight times the bytes take eight times as long, not sixty-four times.
-
-    A busy machine may spoil a measurement; what is quadratic fails each of them.
+    Eight times the bytes take about eight times as long, not sixty-four times.
     """
 
     def growth() -> float:
         """
-        Return how much longer eight times the bytes take.
+        Return how many times longer eight times the bytes take.
         """
         return _seconds_for(64 << 20) / _seconds_for(8 << 20)
 
+    # A busy machine may spoil one measurement, but quadratic code fails them all.
     assert any(growth() < 30 for _ in range(6))
 
 
 def test_linear_in_messages() -> None:
     """
-    Many messages in one read are taken apart without copying the rest each time.
+    Many messages sent at once arrive complete and are read in linear time.
     """
     data = _encode({"a": 1}) * 40_000
     read, write = os.pipe()
@@ -242,7 +241,7 @@ def test_linear_in_messages() -> None:
 
 def _behind_length(body: bytes) -> bytes:
     """
-    Return *body* behind its length.
+    Return *body* with its length in front.
     """
     return struct.pack(">Q", len(body)) + body
 
@@ -254,7 +253,7 @@ def _behind_length(body: bytes) -> bytes:
 )
 def test_garbled(body: bytes) -> None:
     """
-    What is no JSON object is garbled, and no other error.
+    A body that is not a JSON object is garbled and raises no other error.
     """
     with pytest.raises(Garbled):
         _read([_behind_length(body)])
@@ -264,7 +263,7 @@ def test_garbled(body: bytes) -> None:
 @given(st.binary(min_size=1, max_size=200))
 def test_any_bytes(data: bytes) -> None:
     """
-    Bytes that no guest has sent are an incomplete message or garbled.
+    Random bytes are an incomplete message or garbled.
     """
     with contextlib.suppress(Garbled):
         assert _read([data]) == []
@@ -272,7 +271,7 @@ def test_any_bytes(data: bytes) -> None:
 
 def test_nothing_yet() -> None:
     """
-    A reader that does not block says that there is nothing.
+    A non-blocking reader raises BlockingIOError until there is something to read.
     """
     read, write = os.pipe()
     os.set_blocking(read, False)
@@ -286,7 +285,7 @@ def test_nothing_yet() -> None:
 
 def test_no_one_reads() -> None:
     """
-    To write where no one reads is an error, and no endless wait.
+    Writing to a pipe without a reader raises an error and does not block.
     """
     read, write = os.pipe()
     os.close(read)

@@ -1,5 +1,5 @@
 """
-The three lines about a guest that did not finish.
+The three lines that describe a guest that did not finish.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pytest_nsisolate.reporting.test_run import TestRun
 
 def test_crash(request: pytest.FixtureRequest) -> None:
     """
-    What is said of a guest that did not finish names the end, the phase and a tool.
+    The lines name the ending, the phase and a tool that helps.
     """
     item = request.node
     run = TestRun(item)

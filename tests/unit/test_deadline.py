@@ -1,5 +1,5 @@
 """
-Deadlines: the moment from which they count.
+Deadlines and the moment from which they count.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pytest_nsisolate.guest.deadline import Deadline
 
 def test_since() -> None:
     """
-    A limit counts from when it is told to, and from now on otherwise.
+    A deadline counts from the given moment, or from now if none is given.
     """
     now = time.monotonic()
     assert Deadline(60, now - 61).is_over()

@@ -14,7 +14,7 @@ from pytest_nsisolate.model.ending import Exited, Killed, from_wait_status, sign
 
 def _status_of(signal_number: int | None, code: int = 0) -> int:
     """
-    Return the wait status of a process that ends so.
+    Return the wait status of a process that ends with this signal or code.
     """
     pid = os.fork()
     if not pid:
@@ -31,7 +31,7 @@ def _status_of(signal_number: int | None, code: int = 0) -> int:
 @pytest.mark.parametrize("code", [0, 1, 2, 5, 127, 128, 137, 139, 255])
 def test_exited(code: int) -> None:
     """
-    Every exit code is one, also those that a shell uses for signals.
+    Every exit code counts as an exit, even one that shells use for signals.
     """
     ended = from_wait_status(_status_of(None, code))
     assert ended == Exited(code)
@@ -52,7 +52,7 @@ def test_exited(code: int) -> None:
 )
 def test_killed(number: int, name: str) -> None:
     """
-    A signal is told by its name, a real-time one counted from the first.
+    A signal is shown by name, and a real-time signal by its distance from SIGRTMIN.
     """
     ended = from_wait_status(_status_of(number))
     assert ended == Killed(number)
@@ -61,7 +61,7 @@ def test_killed(number: int, name: str) -> None:
 
 def test_core_dump_does_not_hide_the_signal() -> None:
     """
-    The bit that tells of a core dump is not part of the signal's number.
+    The core dump bit is not taken for part of the signal number.
     """
     assert from_wait_status(signal.SIGSEGV | 0x80) == Killed(signal.SIGSEGV)
 
@@ -69,7 +69,7 @@ def test_core_dump_does_not_hide_the_signal() -> None:
 @pytest.mark.parametrize("number", sorted(signal.valid_signals()))
 def test_every_signal_has_a_name(number: int) -> None:
     """
-    No signal of this system is told by number.
+    No signal of this system is shown by number alone.
     """
     assert signal_name(number).startswith("SIG")
     if number > signal.SIGRTMIN and number < signal.SIGRTMAX:

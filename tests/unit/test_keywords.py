@@ -1,5 +1,5 @@
 """
-Keywords of the marker: each is declared once, and all else derives from that.
+Keywords of the marker: each is declared once, and the rest derives from that.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ NAMES = [one.name for one in KEYWORDS]
 
 def name_of(one: Keyword) -> str:
     """
-    Return what a test of *one* is called.
+    Return the parameter id for *one*.
     """
     return one.name
 
 
 def with_example(one: Keyword) -> Spec:
     """
-    Return a spec with nothing but *one*, as its example has it.
+    Return a spec that sets *one* alone, to its example.
     """
     return Spec(**{one.name: one.example})  # type: ignore[arg-type]
 
 
 def test_each_field_is_a_keyword() -> None:
     """
-    The fields of a spec are the keywords, in order, and None is their default.
+    The fields of a spec are the keywords in order, and each defaults to None.
     """
     fields = dataclasses.fields(Spec)
     assert [field.name for field in fields] == NAMES
@@ -47,7 +47,7 @@ def test_each_field_is_a_keyword() -> None:
 
 def test_marker() -> None:
     """
-    The marker takes all of them, by keyword only, and explains each.
+    The marker takes every keyword, by name only, and documents each.
     """
     parameters = inspect.signature(isolated).parameters
     assert list(parameters) == NAMES
@@ -60,7 +60,7 @@ def test_marker() -> None:
 
 def test_factory() -> None:
     """
-    A box takes those that are declared so, and the factory explains each.
+    A box takes the keywords declared for boxes, and the factory documents each.
     """
     call = SandboxFactory.__call__
     taken = [one.name for one in KEYWORDS if one.box]
@@ -72,7 +72,7 @@ def test_factory() -> None:
 @pytest.mark.parametrize("one", KEYWORDS, ids=name_of)
 def test_example(one: Keyword) -> None:
     """
-    The example is a value that can be, and is not what the default means.
+    The example is a valid value and differs from the default.
     """
     assert with_example(one) != Spec()
     assert one.written.startswith(f"{one.name}=")
@@ -81,7 +81,7 @@ def test_example(one: Keyword) -> None:
 @pytest.mark.parametrize("one", KEYWORDS, ids=name_of)
 def test_a_value_that_cannot_be(one: Keyword) -> None:
     """
-    An object of no known type is refused, and the fix shows the example.
+    A value of an unknown type is refused, and the fix shows the example.
     """
     with pytest.raises(ValueError, match=f"write {one.name}=") as caught:
         Spec(**{one.name: object()})  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ def test_a_value_that_cannot_be(one: Keyword) -> None:
 @pytest.mark.parametrize("one", KEYWORDS, ids=name_of)
 def test_calls(one: Keyword) -> None:
     """
-    The probe tells two specs apart by the keywords that are declared so.
+    Keywords declared with calls of their own are probed separately.
     """
     assert (with_example(one).calls() != Spec().calls()) is bool(one.calls)
     assert (one.written in doctor.SPECS) is bool(one.calls)
@@ -100,7 +100,7 @@ def test_calls(one: Keyword) -> None:
 
 def test_request() -> None:
     """
-    The launcher is told those that are declared so, and which namespaces to make.
+    The request holds the namespaces and the keywords declared for the launcher.
     """
     requested = [one.name for one in KEYWORDS if one.requested]
     assert list(_request(Spec())) == ["namespaces", *requested]
@@ -111,7 +111,7 @@ def test_request() -> None:
 )
 def test_option(pytester: pytest.Pytester, one: Keyword) -> None:
     """
-    An option has the keyword's name; what it reads is a value of the keyword.
+    An option is named after its keyword and reads values of that keyword.
     """
     assert one.option is not None
     text = str(one.option.example or one.option.default)
@@ -127,7 +127,7 @@ def test_option(pytester: pytest.Pytester, one: Keyword) -> None:
 
 def test_what_has_no_option() -> None:
     """
-    The options say nothing of the other keywords.
+    Only timeout, leaks and scope have options.
     """
     assert {one.name for one in KEYWORDS if one.option is not None} == {
         "timeout",
@@ -140,7 +140,7 @@ def test_a_box_takes_no_other(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    A keyword that is none, or that is for tests only, is a TypeError, as in Python.
+    An unknown keyword, or one that is for tests only, raises TypeError.
     """
     pytester.makepyfile(
         """

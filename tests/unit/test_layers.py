@@ -1,5 +1,5 @@
 """
-The house: packages on floors, imports that go down only, and its two doors.
+The house: packages on floors, imports that only go down, and two doors.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ NAME = PACKAGE.name
 #: The page with the picture of the house.
 CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
-#: A floor in that picture: its name, whether it knows pytest, and what it is.
+#: One floor of that picture: its name, whether it knows pytest, and a description.
 FLOOR = re.compile(r"(?P<name>[a-z_]+(?:/|\.py))  +(?P<pytest>pytest|no pytest)  +\S.*")
 
 
 def floors() -> dict[str, bool]:
     """
-    Return what is on each floor of the house, from the top, and if it knows pytest.
+    Return the floors of the house from the top, and whether each knows pytest.
     """
     picture = CONTRIBUTING.read_text().partition("```text\n")[2].partition("```")[0]
     found = [FLOOR.fullmatch(line) for line in picture.splitlines()]
@@ -41,7 +41,7 @@ def floors() -> dict[str, bool]:
 
 FLOORS = floors()
 
-#: By floor, how many are above it.
+#: The number of floors above each floor.
 DEPTH = {name: depth for depth, name in enumerate(FLOORS)}
 
 FILES = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
@@ -49,8 +49,8 @@ MODULES = sorted(
     ".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in FILES
 )
 
-#: What the bare interpreter of a launcher may import: all of it is in memory by then,
-#: or is an extension module.
+#: The modules that the launcher's bare interpreter may import: each is already in
+#: memory by then, or is an extension module.
 BARE = {
     "__future__",
     "_socket",
@@ -67,7 +67,7 @@ BARE = {
     "types",
 }
 
-#: What of this package a launcher imports, besides its own.
+#: The modules of this package that the launcher imports besides its own.
 LAUNCHER = {
     "linux.descriptors",
     "linux.namespaces",
@@ -80,11 +80,11 @@ OWN = {module for module in MODULES if module.startswith("launcher.")}
 
 IMPORT = (ast.Import, ast.ImportFrom)
 
-#: How a module is imported without a statement; only the package itself does so.
+#: The ways to import without an import statement; only the package itself uses one.
 IMPORTERS = {"__import__", "import_module", "find_spec", "importlib"}
 
-#: What few sessions need, and is imported where they need it: an extra, and psutil,
-#: which takes a quarter of pytest's own start.
+#: Imported only where they are used, as few sessions need them: an optional package,
+#: and psutil, which takes 23 ms.
 EXTRAS = {"psutil", "pyroute2", "pyroute2.IPRoute", "pyroute2.NetlinkError"}
 
 
@@ -99,20 +99,20 @@ def parse(module: str) -> ast.Module:
 
 def imported(tree: ast.AST) -> Iterator[str]:
     """
-    Yield what *tree* imports, anywhere in it, by full dotted names.
+    Yield the full dotted name of each import in *tree*, at any depth.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # No relative import leads anywhere but into the package itself.
+            # A relative import always stays inside the package.
             base = ".".join(filter(None, [NAME if node.level else "", node.module]))
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def roots(module: str) -> set[str]:
     """
-    Return the top-level names of all that *module* imports.
+    Return the top-level names of all imports in *module*.
     """
     return {name.partition(".")[0] for name in imported(parse(module))}
 
@@ -123,7 +123,7 @@ def neighbours(module: str) -> set[str]:
     """
     found = set[str]()
     if module == "__init__":
-        # It loads the public names when they are asked for, and imports nothing.
+        # It loads the public names on request and imports nothing up front.
         return found
     for name in imported(parse(module)):
         package, *rest = name.split(".")
@@ -142,7 +142,7 @@ def floor(module: str) -> str:
 
 def packages() -> dict[str, set[str]]:
     """
-    Return which other floors each imports from.
+    Return the other floors that each floor imports from.
     """
     graph: dict[str, set[str]] = {name: set() for name in FLOORS}
     for module in MODULES:
@@ -168,7 +168,7 @@ def words(tree: ast.AST) -> set[str]:
 
 def is_for_types(node: ast.AST) -> bool:
     """
-    Say whether *node* is ``if TYPE_CHECKING:``, which is never run.
+    Return whether *node* is ``if TYPE_CHECKING:``, which never runs.
     """
     return (
         isinstance(node, ast.If)
@@ -179,7 +179,7 @@ def is_for_types(node: ast.AST) -> bool:
 
 def is_for_what_may_be_missing(node: ast.AST) -> bool:
     """
-    Say whether *node* is ``with contextlib.suppress(ImportError):``.
+    Return whether *node* is ``with contextlib.suppress(ImportError):``.
     """
     return isinstance(node, ast.With) and [
         ast.unparse(item) for item in node.items
@@ -188,7 +188,7 @@ def is_for_what_may_be_missing(node: ast.AST) -> bool:
 
 def test_the_picture_is_of_this_house() -> None:
     """
-    The picture in CONTRIBUTING.md has each package and each module beside them once.
+    The picture in CONTRIBUTING.md shows every package and top-level module once.
     """
     assert sorted(FLOORS) == sorted({floor(one) for one in MODULES} - {"__init__"})
 
@@ -196,7 +196,7 @@ def test_the_picture_is_of_this_house() -> None:
 @pytest.mark.parametrize("name", pytest_nsisolate.__all__)
 def test_public_names(name: str) -> None:
     """
-    What users import is there, is listed, and stays importable by the name it shows.
+    Each public name exists, is listed, and can be imported from where it says.
     """
     found = getattr(pytest_nsisolate, name)
 
@@ -208,7 +208,7 @@ def test_public_names(name: str) -> None:
 
 def test_each_public_name_has_a_home() -> None:
     """
-    The public names are listed once where they are loaded from; others raise.
+    Each public name is listed once with its module, and unknown names raise.
     """
     assert sorted(pytest_nsisolate._HOMES) == pytest_nsisolate.__all__
     with pytest.raises(AttributeError, match="has no attribute 'Bx'"):
@@ -217,7 +217,7 @@ def test_each_public_name_has_a_home() -> None:
 
 def test_a_hidden_import_is_seen() -> None:
     """
-    An import inside a function, or a relative one, counts as an import.
+    A relative import, or one inside a function, is found.
     """
     hidden = "def function():\n import json\n from . import guest\n from .a import b"
 
@@ -229,7 +229,7 @@ def test_a_hidden_import_is_seen() -> None:
 @pytest.mark.parametrize("name", FLOORS)
 def test_imports_go_down(name: str) -> None:
     """
-    A floor of the house imports only from those below it.
+    A floor imports only from the floors below it.
     """
     upward = {one for one in packages()[name] if DEPTH[one] < DEPTH[name]}
 
@@ -238,7 +238,7 @@ def test_imports_go_down(name: str) -> None:
 
 def test_the_house_is_not_high() -> None:
     """
-    From the top to the ground it is ten floors at the most.
+    Imports lead through at most ten floors from top to bottom.
     """
     graph, height = packages(), dict[str, int]()
     for name in reversed(FLOORS):
@@ -249,7 +249,7 @@ def test_the_house_is_not_high() -> None:
 
 def test_there_is_no_cycle() -> None:
     """
-    The modules can be put in an order in which each imports only earlier ones.
+    The modules can be sorted so that each imports only earlier ones.
     """
     graph = {module: neighbours(module) for module in MODULES}
 
@@ -261,7 +261,7 @@ def test_there_is_no_cycle() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_stand_at_the_top(module: str) -> None:
     """
-    No import is in a function or a class, or made by a call, but those of extras.
+    Every import is a statement at the top of its module, except for extras.
     """
     tree = parse(module)
     top: list[ast.AST] = [tree, *filter(is_for_types, tree.body)]
@@ -279,7 +279,7 @@ def test_imports_stand_at_the_top(module: str) -> None:
 @pytest.mark.parametrize("name", [name for name, knows in FLOORS.items() if not knows])
 def test_core_knows_no_pytest(name: str) -> None:
     """
-    A floor that is said to know no pytest imports neither pytest nor pluggy.
+    A floor declared to know no pytest imports neither pytest nor pluggy.
     """
     found = {root for one in MODULES if floor(one) == name for root in roots(one)}
 
@@ -291,7 +291,7 @@ def test_core_knows_no_pytest(name: str) -> None:
 )
 def test_one_door(package: str, place: str) -> None:
     """
-    What is private in pytest, and the C library, come in by one door each.
+    pytest's private modules and ctypes are imported in one place each.
     """
     found = [one for one in MODULES if package in roots(one)]
 
@@ -302,7 +302,7 @@ def test_one_door(package: str, place: str) -> None:
 @pytest.mark.parametrize("module", sorted(OWN | LAUNCHER - {"linux.syscalls"}))
 def test_launcher_is_bare(module: str) -> None:
     """
-    What runs in the launcher imports what costs next to nothing.
+    The launcher's modules import only what is cheap to load.
     """
     names = set(imported(parse(module)))
     for node in filter(is_for_types, parse(module).body):
@@ -316,14 +316,14 @@ def test_launcher_is_bare(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_no_system_call_by_number(module: str) -> None:
     """
-    A number of a system call differs from machine to machine: none is used.
+    No system call is made by number, since numbers differ between architectures.
     """
     assert "syscall" not in words(parse(module))
 
 
-#: Imports each module that is named in a process of its own, forked before any of them
-#: was imported, and prints those that fail. The first argument must not come along, or
-#: it is there already.
+#: Imports each named module in a process of its own, forked before any of them was
+#: imported, and prints those that fail. The first argument says whether pytest must
+#: not be imported along with it, or is there already.
 ALONE = """
 import importlib
 import os
@@ -351,7 +351,7 @@ for name in names:
 @pytest.mark.parametrize("first", ["not pytest", "pytest"])
 def test_imports_alone(first: str) -> None:
     """
-    A module can be imported first, without a warning, and the core without pytest.
+    Each module can be imported first, without a warning, and the core without pytest.
     """
     core = first == "not pytest"
     names = [

@@ -1,5 +1,5 @@
 """
-Messages arrive as they were sent, and what is none of the set is garbled.
+Messages: they arrive as they were sent, and anything else is garbled.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ EXAMPLES: list[Message] = [
 
 def _decode(fields: dict[str, object]) -> GuestMessage | CallMessage:
     """
-    Return the message that *fields* are, of either set.
+    Return the message that *fields* describe, whichever set it belongs to.
     """
     kind = fields.get("kind")
     grammar: Any = OF_CALL if kind in {"returned", "raised"} else OF_GUEST
@@ -72,7 +72,7 @@ def _decode(fields: dict[str, object]) -> GuestMessage | CallMessage:
 
 def test_examples() -> None:
     """
-    There is an example of each type, and each has a kind of its own.
+    There is an example of each type, and each type has a kind of its own.
     """
     known = typing.get_args(Message)
     assert {type(one) for one in EXAMPLES} == set(known)
@@ -98,7 +98,7 @@ def test_round_trip(message: Message, *, synchronous: bool) -> None:
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda one: type(one).__name__)
 def test_fields(message: Message) -> None:
     """
-    A field that is missing, and one that is unknown, is garbled.
+    A message with a missing or an unknown field is garbled.
     """
     fields = fuzzing.fields_of(message)
     assert _decode(fields) == message
@@ -113,7 +113,7 @@ def test_fields(message: Message) -> None:
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda one: type(one).__name__)
 def test_frozen(message: Message) -> None:
     """
-    No field of a message can be set, and none added.
+    No field of a message can be set, and none can be added.
     """
     for name in [*fuzzing.fields_of(message), "extra"]:
         with pytest.raises((AttributeError, TypeError)):
@@ -153,7 +153,7 @@ NAN, HUGE = float("nan"), 1 << 4000
 )
 def test_wrong_values(message: Message, name: str, wrong: list[object]) -> None:
     """
-    A value that is of another type, or out of bounds, is garbled, in a line.
+    A value of the wrong type or out of bounds is garbled, and one line says so.
     """
     for value in wrong:
         fields = {**fuzzing.fields_of(message), name: value}
@@ -179,7 +179,7 @@ def test_wrong_values(message: Message, name: str, wrong: list[object]) -> None:
 )
 def test_right_values(message: Message, name: str, value: object) -> None:
     """
-    What is in the data of pytest and its plugins is theirs, and no text is too odd.
+    Data of pytest and its plugins is not restricted, and any text is accepted.
     """
     arrived = _decode({**fuzzing.fields_of(message), name: value})
     assert repr(getattr(arrived, name)) == repr(value)
@@ -187,14 +187,14 @@ def test_right_values(message: Message, name: str, value: object) -> None:
 
 def test_synchronous_is_optional() -> None:
     """
-    Who does not say that he waits does not wait.
+    A message without the field synchronous is not synchronous.
     """
     assert not OF_GUEST.decode(b'{"kind":"done"}').synchronous
 
 
 def test_sets_are_closed() -> None:
     """
-    What a guest says is not understood of a box, nor the other way round.
+    A box does not accept a guest's messages, nor a guest's reader those of a box.
     """
     for grammar, others in [(OF_CALL, GuestMessage), (OF_GUEST, CallMessage)]:
         for one in EXAMPLES:
@@ -206,12 +206,12 @@ def test_sets_are_closed() -> None:
 
 def test_no_other_message() -> None:
     """
-    What is not of the set cannot be sent.
+    An object that is not a message cannot be sent.
     """
 
     class Other:
         """
-        A message of no set.
+        A class that belongs to no set of messages.
         """
 
         kind = "done"
@@ -223,7 +223,7 @@ def test_no_other_message() -> None:
 @pytest.mark.parametrize("body", ['{"kind": "done"} ', ' {"kind": "done"}', "{}{}"])
 def test_nothing_around(body: str) -> None:
     """
-    A body is one JSON object, and nothing around it.
+    A body with anything around its one JSON object is garbled.
     """
     with pytest.raises(Garbled):
         OF_GUEST.decode(body.encode())
@@ -231,7 +231,7 @@ def test_nothing_around(body: str) -> None:
 
 def test_twice_the_same_key() -> None:
     """
-    Of a key that is there twice the last one counts, as ever in Python's JSON.
+    If a key is repeated the last one counts, as in Python's json module.
     """
     body = json.dumps({"kind": "done"}).replace("{", '{"kind": "over", ')
     assert OF_GUEST.decode(body.encode()).message == Done()

@@ -1,5 +1,5 @@
 """
-The table of namespaces, and what derives from it.
+The table of namespaces and what derives from it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PACKAGE = Path(pytest_nsisolate.__file__).parent
 
 def name_of(one: Namespace) -> str:
     """
-    Return what a test of *one* is called.
+    Return the parameter id for *one*.
     """
     return one.name
 
@@ -35,7 +35,7 @@ def name_of(one: Namespace) -> str:
 @pytest.mark.parametrize("one", TABLE, ids=name_of)
 def test_row(one: Namespace) -> None:
     """
-    A row has one bit, a keyword of a spec or none, and the kernel knows its name.
+    A row has one bit, a valid keyword or none, and a name that the kernel knows.
     """
     assert one.flag.bit_count() == 1
     assert one.clone_name.startswith("CLONE_NEW")
@@ -47,7 +47,7 @@ def test_row(one: Namespace) -> None:
 
 def test_rows_differ() -> None:
     """
-    No two rows have a name, a bit or a name of it in common.
+    No two rows share a name, a bit, the name of a bit or a man page.
     """
     for field in ("name", "flag", "clone_name", "man_page"):
         assert len({getattr(one, field) for one in TABLE}) == len(TABLE)
@@ -56,16 +56,16 @@ def test_rows_differ() -> None:
 @pytest.mark.parametrize("one", TABLE, ids=name_of)
 def test_bit(one: Namespace) -> None:
     """
-    The bits are those of Python, where it knows them.
+    The bits are the same as Python's, where Python has them.
     """
     if not hasattr(os, one.clone_name):
         pytest.skip("os has the bits since Python 3.12")
     assert getattr(os, one.clone_name) == one.flag
 
 
-def test_no_name_is_written_twice() -> None:
+def test_no_bit_is_written_twice() -> None:
     """
-    No other module of the package has the value of a bit, or the name of a setting.
+    No other module of the package contains the value of a bit.
     """
     for path in PACKAGE.rglob("*.py"):
         if path.stem != "namespaces":
@@ -87,7 +87,7 @@ def test_names_of_bits() -> None:
 @pytest.mark.parametrize("spec", [Spec(), Spec(net=True)], ids=["bare", "net"])
 def test_request(spec: Spec) -> None:
     """
-    The request to the launcher names those that the sandbox has, and no others.
+    The request to the launcher names exactly the sandbox's namespaces.
     """
     keywords = {name for name, value in dataclasses.asdict(spec).items() if value}
     assert _request(spec)["namespaces"] == [
@@ -99,7 +99,7 @@ def test_request(spec: Spec) -> None:
 
 def test_what_is_set_up_is_in_the_table() -> None:
     """
-    Init sets up namespaces that there are, and that it makes itself.
+    Init sets up only namespaces of the table that it creates itself.
     """
     made = {one.name for one in TABLE if one.entry == JOINED}
     assert {*init._SET_UP} <= made
@@ -107,7 +107,7 @@ def test_what_is_set_up_is_in_the_table() -> None:
 
 def test_steps_of_the_doctor() -> None:
     """
-    The doctor tries each, and shows how many of each there may be.
+    The doctor tries each namespace and shows the limit on each.
     """
     steps = [step.name for step in trial.STEPS if step.group == "namespaces"]
     assert steps == [one.name for one in TABLE]
@@ -116,7 +116,7 @@ def test_steps_of_the_doctor() -> None:
 
 def test_limits_of_a_call() -> None:
     """
-    A call is refused for want of one that all have, or of one that it names.
+    A call can fail at the limits of the usual namespaces and of those that it names.
     """
     bare = {one.limit for one in TABLE if one.keyword is None}
     assert {*explain.limits("fork()")} == bare
@@ -127,12 +127,12 @@ def test_limits_of_a_call() -> None:
 @pytest.mark.parametrize("net", [False, True])
 def test_sandbox(net: bool) -> None:
     """
-    A sandbox knows its namespaces, and a process inside is in new ones of these kinds.
+    A sandbox lists exactly the namespaces that are new to a process inside.
     """
 
     def links() -> dict[str, str]:
         """
-        Return which namespaces this process is in.
+        Return the namespaces that this process is in.
         """
         names = [one.name for one in TABLE]
         return {name: os.readlink(f"/proc/self/ns/{name}") for name in names}

@@ -1,5 +1,5 @@
 """
-The wheel and the source distribution: complete, and nothing else.
+The wheel and the source distribution: complete, with nothing superfluous.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VERSION = pytest_nsisolate.__version__
 
 def build(target: str, directory: Path) -> Path:
     """
-    Build the *target*, wheel or sdist, from this checkout, without network.
+    Build *target*, wheel or sdist, from this checkout without network access.
     """
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", directory],
@@ -39,7 +39,7 @@ def build(target: str, directory: Path) -> Path:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """
-    Give the files of the wheel: name and text.
+    Provide the names and texts of the files in the wheel.
     """
     with zipfile.ZipFile(build("wheel", tmp_path_factory.mktemp("wheel"))) as file:
         return {name: file.read(name).decode() for name in file.namelist()}
@@ -48,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """
-    Give the names of the files of the source distribution, without its directory.
+    Provide the names of the files in the sdist, without its top directory.
     """
     with tarfile.open(build("sdist", tmp_path_factory.mktemp("sdist"))) as file:
         return {name.partition("/")[2] for name in file.getnames()}
@@ -57,7 +57,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 @pytest.fixture
 def facts(wheel: dict[str, str]) -> Message:
     """
-    Give the metadata in the wheel.
+    Provide the metadata in the wheel.
     """
     return Parser().parsestr(wheel[f"pytest_nsisolate-{VERSION}.dist-info/METADATA"])
 
@@ -85,7 +85,7 @@ def package_files() -> list[Path]:
 
 def test_wheel_announces_the_plugin(wheel: dict[str, str]) -> None:
     """
-    pytest finds the plugin by the entry point nsisolate.
+    pytest finds the plugin through the entry point nsisolate.
     """
     points = wheel[f"pytest_nsisolate-{VERSION}.dist-info/entry_points.txt"]
 
@@ -97,7 +97,7 @@ def test_wheel_announces_the_plugin(wheel: dict[str, str]) -> None:
 
 def test_metadata_says_what_it_is(facts: Message) -> None:
     """
-    The metadata has version, licence, oldest Python and pytest's classifier.
+    The metadata has the name, version, licence, oldest Python and classifier.
     """
     assert facts["Name"] == "pytest-nsisolate"
     assert facts["Version"] == VERSION
@@ -108,7 +108,7 @@ def test_metadata_says_what_it_is(facts: Message) -> None:
 
 def test_runtime_dependencies_are_three(facts: Message) -> None:
     """
-    Whoever installs the plugin gets pytest, pluggy and psutil with it.
+    Installing the plugin installs pytest, pluggy and psutil too.
     """
     needed = [
         re.match(r"[\w-]+", one)
@@ -121,7 +121,7 @@ def test_runtime_dependencies_are_three(facts: Message) -> None:
 
 def test_sdist_can_be_tested(sdist: set[str]) -> None:
     """
-    The source distribution has all that was there to build and test it.
+    The source distribution has everything needed to build and test it.
     """
     wanted = {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO"}
     for directory in ("pytest_nsisolate", "tests", "docs"):
@@ -145,6 +145,6 @@ def test_sdist_has_nothing_of_this_machine(sdist: set[str]) -> None:
 
 def test_installed_version_is_the_package_s() -> None:
     """
-    The version of the distribution is the one that the package tells.
+    The version of the installed distribution is that of the package.
     """
     assert metadata.version("pytest-nsisolate") == VERSION

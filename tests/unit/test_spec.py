@@ -15,7 +15,7 @@ from pytest_nsisolate.model.spec import Spec
 
 def test_default() -> None:
     """
-    A spec asks for nothing beyond the namespaces.
+    A spec without arguments sets none of the keywords.
     """
     assert dataclasses.asdict(Spec()) == {
         "hostname": None,
@@ -39,7 +39,7 @@ def test_default() -> None:
 
 def test_frozen_and_equal() -> None:
     """
-    Specs are values: equal ones are one key, and none changes.
+    Equal specs are the same dictionary key, and none can be changed.
     """
     assert {Spec(hostname="a"), Spec(hostname="a")} == {Spec(hostname="a")}
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -48,7 +48,7 @@ def test_frozen_and_equal() -> None:
 
 def test_by_keyword_only() -> None:
     """
-    Nothing is given by position.
+    A spec takes no positional arguments.
     """
     with pytest.raises(TypeError):
         Spec("t1")  # type: ignore[call-arg]
@@ -58,7 +58,7 @@ def test_by_keyword_only() -> None:
 @pytest.mark.parametrize("name", ["a", "x" * 64, "é" * 32, "a b", "\udcff", "-."])
 def test_names_that_can_be(keyword: str, name: str) -> None:
     """
-    The kernel takes any 1 to 64 bytes, and so does a spec.
+    A name may be any 1 to 64 bytes, as the kernel allows.
     """
     assert getattr(Spec(**{keyword: name}), keyword) == name  # type: ignore[arg-type]
 
@@ -66,7 +66,7 @@ def test_names_that_can_be(keyword: str, name: str) -> None:
 @pytest.mark.parametrize("seconds", [0, 0.5, 5, 2_000_000])
 def test_time_limits_that_can_be(seconds: float) -> None:
     """
-    A time limit is any number of seconds that poll(2) can wait for.
+    A time limit is any number of seconds that poll(2) can wait.
     """
     assert Spec(timeout=seconds).timeout == seconds
 
@@ -84,7 +84,7 @@ def test_time_limits_that_can_be(seconds: float) -> None:
 )
 def test_time_limits_that_cannot_be(seconds: float, why: str) -> None:
     """
-    Anything else is refused, with the reason and a way out.
+    Any other time limit is refused, with the reason and a fix.
     """
     with pytest.raises(SpecError) as caught:
         Spec(timeout=seconds)
@@ -95,7 +95,7 @@ def test_time_limits_that_cannot_be(seconds: float, why: str) -> None:
 @pytest.mark.parametrize("policy", ["", "loud", 1, True])
 def test_leak_policies_that_cannot_be(policy: str) -> None:
     """
-    A leak policy that there is not is refused, with those that there are.
+    An unknown leak policy is refused, and the known ones are listed.
     """
     with pytest.raises(SpecError) as caught:
         Spec(leaks=policy)  # type: ignore[arg-type]
@@ -120,7 +120,7 @@ def test_leak_policies_that_cannot_be(policy: str) -> None:
 )
 def test_names_that_cannot_be(keyword: str, name: object, why: str) -> None:
     """
-    A name that the kernel would refuse is refused, with the reason and a way out.
+    A name that the kernel would refuse is refused, with the reason and a fix.
     """
     with pytest.raises(SpecError) as caught:
         Spec(**{keyword: name})  # type: ignore[arg-type]
@@ -131,7 +131,7 @@ def test_names_that_cannot_be(keyword: str, name: object, why: str) -> None:
 @pytest.mark.parametrize("user", ["bob", "", 0, True, b"root"])
 def test_users_that_cannot_be(user: object) -> None:
     """
-    The only user to become is root.
+    The only user accepted is root.
     """
     with pytest.raises(SpecError) as caught:
         Spec(user=user)  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ def test_users_that_cannot_be(user: object) -> None:
 @pytest.mark.parametrize("user", [[], {}, set()])
 def test_user_that_cannot_be_hashed(user: object) -> None:
     """
-    A value of any type is refused in the same words.
+    A value that cannot be hashed is refused in the same words.
     """
     with pytest.raises(SpecError, match="is neither"):
         Spec(user=user)  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ def test_user_that_cannot_be_hashed(user: object) -> None:
 @pytest.mark.parametrize("proc", [None, True, False])
 def test_proc_that_can_be(proc: bool | None) -> None:
     """
-    A fresh ``/proc`` is asked for, or not, or left to the default.
+    ``proc=`` accepts None, True and False.
     """
     assert Spec(proc=proc).proc is proc
 
@@ -159,7 +159,7 @@ def test_proc_that_can_be(proc: bool | None) -> None:
 @pytest.mark.parametrize("proc", [0, 1, "no", "", [], b"False"])
 def test_proc_that_cannot_be(proc: object) -> None:
     """
-    Nothing but a truth value says whether there is to be a fresh ``/proc``.
+    ``proc=`` accepts nothing but None, True and False.
     """
     with pytest.raises(SpecError) as caught:
         Spec(proc=proc)  # type: ignore[arg-type]
@@ -170,7 +170,7 @@ def test_proc_that_cannot_be(proc: object) -> None:
 @pytest.mark.parametrize("net", [0, 1, "yes", "", [], "lo"])
 def test_net_that_cannot_be(net: object) -> None:
     """
-    Nothing but a truth value says whether there is to be a network.
+    ``net=`` accepts nothing but None, True and False.
     """
     with pytest.raises(SpecError) as caught:
         Spec(net=net)  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ def test_net_that_cannot_be(net: object) -> None:
 
 def test_error_is_a_value_error() -> None:
     """
-    Who uses a spec outside of pytest may catch a ValueError.
+    Code that uses specs without pytest can catch a ValueError.
     """
     assert issubclass(SpecError, ValueError)
     assert UTS_NAME_MAX == 64
@@ -199,7 +199,7 @@ def test_error_is_a_value_error() -> None:
 )
 def test_memory_that_can_be(memory: str | int, size: int) -> None:
     """
-    A number with a binary suffix in either case, or bytes.
+    Memory is a number with a binary suffix in either case, or a number of bytes.
     """
     (limit,) = Spec(memory=memory).limits()
     assert (limit.name, limit.value) == ("RLIMIT_DATA", size)
@@ -208,7 +208,7 @@ def test_memory_that_can_be(memory: str | int, size: int) -> None:
 
 def test_limits_as_the_kernel_has_them() -> None:
     """
-    Seconds are whole ones, rounded up, and what is None is no limit.
+    Seconds are rounded up to whole ones, and None sets no limit.
     """
     limits = Spec(cpu=1.1, nofile=64, nproc=20).limits()
     assert {limit.name: limit.value for limit in limits} == {
@@ -250,7 +250,7 @@ FIXES = {
 )
 def test_limits_that_cannot_be(keyword: str, value: object, why: str) -> None:
     """
-    What is no amount is refused, with the reason and a way out.
+    A value that is not a valid amount is refused, with the reason and a fix.
     """
     with pytest.raises(SpecError) as caught:
         Spec(**{keyword: value})  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ ENV = 'write env={"NAME": "value"}, or leave env= out'
 
 def test_one_key() -> None:
     """
-    However they are written, equal ones make equal specs that can be a key.
+    Equal values make equal specs, however they are written.
     """
     specs = {
         Spec(tmpfs=["/run", Path("/mnt"), "//run/./"], env={"B": None, "A": "1"}),
@@ -66,7 +66,7 @@ def test_one_key() -> None:
 )
 def test_directories_that_cannot_be(tmpfs: list[str], why: str) -> None:
     """
-    What is no list of absolute paths is refused, and what a sandbox has already.
+    A bad list of paths is refused, and so is a path that every sandbox mounts itself.
     """
     with pytest.raises(SpecError) as caught:
         Spec(tmpfs=tmpfs)
@@ -92,7 +92,7 @@ def test_directories_that_cannot_be(tmpfs: list[str], why: str) -> None:
 )
 def test_variables_that_cannot_be(env: dict[str, str | None], why: str) -> None:
     """
-    A name or a value that setenv(3) would not take is refused.
+    A name or value that setenv(3) would not take is refused.
     """
     with pytest.raises(SpecError) as caught:
         Spec(env=env)
@@ -102,7 +102,7 @@ def test_variables_that_cannot_be(env: dict[str, str | None], why: str) -> None:
 @pytest.mark.parametrize("value", [0, 1, "yes", [], None])
 def test_clear_env(value: bool | None) -> None:
     """
-    Nothing but a truth value says whether the environment is to be cleared.
+    ``clear_env=`` accepts nothing but None, True and False.
     """
     if value is None:
         assert Spec(clear_env=value).clear_env is None

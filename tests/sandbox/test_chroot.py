@@ -1,5 +1,5 @@
 """
-pytest in a chroot, as package builds run it.
+A run of pytest in a chroot, as package builds do it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 import pytest
 from ways import PLAIN, WAYS
 
-#: A root directory that differs from the real one by a file, and pytest in it.
+#: Makes a root directory with one file more than the real one, and runs pytest in it.
 CHROOT = """
 set -e
 mount -t tmpfs tmpfs {box}
@@ -30,7 +30,7 @@ exec chroot {box} sh -c 'cd {suite} && exec {python} -m pytest -v'
 
 def test_chroot(pytester: pytest.Pytester) -> None:
     """
-    The guest is in the same root directory and the same working directory.
+    The guest has pytest's root directory and working directory.
     """
     box = pytester.mkdir("box")
     suite = pytester.mkdir("suite")

@@ -1,5 +1,5 @@
 """
-The environment of a test: its own variables, or only those.
+Environment variables that the marker sets, unsets and clears.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def test_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    They are those of the test, of its fixtures and of what it starts; no one else's.
+    The test, its own fixtures and its programs see its variables, and no one else does.
     """
     monkeypatch.setenv("OUTSIDE", "yes")
     monkeypatch.setenv("HOME", str(pytester.path))

@@ -53,7 +53,7 @@ def test_host(wide):
 @pytest.mark.usefixtures("temporary")
 def test_handlers(pytester: pytest.Pytester) -> None:
     """
-    A guest runs what its test has registered, and nothing of the supervisor's.
+    A guest runs the exit handlers of its test and none of the supervisor's.
     """
     pytester.makepyfile(TESTS)
 
@@ -66,7 +66,7 @@ def test_handlers(pytester: pytest.Pytester) -> None:
 
 def test_directories(pytester: pytest.Pytester, temporary: Path) -> None:
     """
-    No temporary directory is left, not even one that a test has not cleaned up.
+    No temporary directory remains, even if a test did not clean it up.
     """
     pytester.makepyfile(TESTS)
 

@@ -1,5 +1,5 @@
 """
-The identity of a guest: ids, capabilities and limits are those on the host.
+The identity of a guest: the ids, capabilities and limits that it has on the host.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 
 RunPytest = Callable[..., pytest.RunResult]
 
-#: What a process is, as far as it shows: written by the supervisor and by guests.
+#: What can be observed of a process; the supervisor and guests both record it.
 FACTS = """
 import os
 import resource
@@ -104,7 +104,7 @@ def test_user_namespace_by_capability(
     request: pytest.FixtureRequest,
 ) -> None:
     """
-    With CAP_SYS_ADMIN there is no user namespace, without it one is, whatever the uid.
+    A user namespace is used only without CAP_SYS_ADMIN, whatever the uid.
     """
     pytester.makepyfile(
         """
@@ -131,7 +131,7 @@ def test_user_namespace_by_capability(
 
 def test_privilege(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    Inside no more is allowed than outside, unless the marker says ``user="root"``.
+    A guest may do no more than pytest itself, unless the marker says ``user="root"``.
     """
     pytester.makepyfile(
         """
@@ -206,7 +206,7 @@ def test_supplementary_groups(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    The groups are the same, or at least what they give access to still is.
+    The groups are the same, except that unmapped ones show as the overflow group.
     """
     pytester.makepyfile(
         """
@@ -235,7 +235,7 @@ def test_access_by_unmapped_group(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A supplementary group that no map can name still opens its files.
+    A supplementary group that cannot be mapped still opens its files.
     """
     if os.geteuid() != 0:
         pytest.skip("only root can be given a group; the lane of root tests this")
@@ -272,7 +272,7 @@ def test_access_by_unmapped_group(
 
 def _python_for_anyone() -> str | None:
     """
-    Return this interpreter if a user without privilege can run it.
+    Return this interpreter if a user without privilege can run it, or None.
     """
     command = shlex.join(
         [sys.executable, "-c", "import pytest, pytest_nsisolate.plugin"]

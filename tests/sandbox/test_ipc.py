@@ -139,7 +139,7 @@ def test_same_key_does_not_clash(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    Two isolated tests and the host use one key or name and see only their own object.
+    Two isolated tests and the host use the same key or name without a clash.
     """
     pytester.makepyfile(objects=OBJECTS, test_clash=CLASH)
     run_both_ways("test_clash.py").assert_outcomes(passed=24)
@@ -198,7 +198,7 @@ def test_dev_shm_is_private(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    ``/dev/shm`` is empty at the start, as large as the host's, and not the host's.
+    ``/dev/shm`` is empty at the start, as large as the host's, and separate from it.
     """
     pytester.makepyfile(objects=OBJECTS, test_listings=LISTINGS)
     result = run_both_ways("test_listings.py", "-W", "error")
@@ -209,7 +209,7 @@ def test_message_queues_are_listed(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    A file system of message queues, ``/dev/mqueue`` where there is one, shows only own.
+    A mounted mqueue file system lists only the sandbox's own message queues.
     """
     pytester.makepyfile(
         objects=OBJECTS,
@@ -249,7 +249,7 @@ def test_the_host_is_as_before(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    What the tests leave inside is gone with them: nothing of it is on the host.
+    Objects that tests leave inside never show on the host.
     """
     pytester.makepyfile(
         objects=OBJECTS,

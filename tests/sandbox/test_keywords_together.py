@@ -1,5 +1,5 @@
 """
-Keywords of the marker combined: none takes away what another one gives.
+Keywords of the marker combined: none cancels another.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ways import RunPytest
 
-#: Two sandboxes, one after the other: the third test takes the first one with it.
+#: Two sandboxes in turn, since the third test ends the first one.
 TOGETHER = """
 import os
 import socket
@@ -49,7 +49,7 @@ def test_afresh(server, isolation):
 
 def test_shared_machine(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    What tests share has all that its keywords give, and so has the next sandbox.
+    The shared sandbox has all that its keywords ask for, and so has its successor.
     """
     fresh = pytester.mkdir("fresh")
     pytester.makepyfile(test_it=TOGETHER.replace("FRESH", repr(str(fresh))))

@@ -115,7 +115,7 @@ def test_mount(tmp_path):
 AGE = r"\d+\.\d s"
 PROCESS = rf"1 process \(sleep 1000, {AGE}\)"
 
-#: What each of them leaves, as a pattern.
+#: What each test leaves, as a pattern.
 LEFT = {
     "process": PROCESS,
     "processes": rf"4 processes \(sleep 1001, {AGE}; sleep 1002, {AGE}; "
@@ -137,7 +137,7 @@ LEFT = {
 
 def named(result: pytest.RunResult) -> dict[str, str]:
     """
-    Return what the tests of *result* have left, by the first lines on it.
+    Return what each test left, from the first lines of the leak texts in *result*.
     """
     lines = re.findall(
         r"(?:: LeakWarning: |^)test_(\w+) left (.*)", str(result.stdout), re.MULTILINE
@@ -147,7 +147,7 @@ def named(result: pytest.RunResult) -> dict[str, str]:
 
 def check(found: dict[str, str], patterns: dict[str, str]) -> None:
     """
-    Make sure that *found* has what *patterns* say, and nothing else.
+    Check that *found* matches *patterns* and has nothing else.
     """
     assert found.keys() == patterns.keys()
     for name, pattern in patterns.items():
@@ -158,7 +158,7 @@ def test_every_kind_is_named(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    By default a test that leaves something is warned of, with what and how much.
+    By default a leak is a warning that names the kind of object and how many there are.
     """
     pytester.makepyfile(test_leaves=LEAVES)
     result = run_both_ways(
@@ -172,7 +172,7 @@ def test_every_kind_is_named(
 
 def test_details_are_told(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    Who made what, and what to do about it, are told with it.
+    The warning also says who made the object and how to fix the leak.
     """
     pytester.makepyfile(test_leaves=LEAVES)
     result = run_both_ways("test_leaves.py", "-k", "test_process or sem or shm")
@@ -213,10 +213,10 @@ def test_it(directory, on_host):
 @pytest.mark.usefixtures("view_of_host")
 def test_mounts_of_the_host(pytester: pytest.Pytester) -> None:
     """
-    What the host mounts meanwhile shows in a sandbox, and no test has left it.
+    A mount of the host that propagates into a sandbox is not a leak of the test.
     """
     pytester.makepyfile(test_propagated=PROPAGATED)
-    # In a user namespace, if need be, where mounting is allowed to anyone.
+    # In a user namespace if necessary, since anyone may mount there.
     shared = [*WAYS[PLAIN], "unshare", "--mount", "--propagation", "shared"]
     command = [*shared, sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     result = pytester.run(*command, "test_propagated.py", timeout=60)
@@ -238,7 +238,7 @@ def test_queue():
 @pytest.mark.parametrize("way", list(WAYS))
 def test_posix_queues(pytester: pytest.Pytester, way: str) -> None:
     """
-    So is a POSIX message queue, where there is a /dev/mqueue to see it by.
+    A POSIX message queue is found where there is a /dev/mqueue that lists it.
     """
     if "mqueue" not in Path("/proc/filesystems").read_text():
         cannot("this kernel has no POSIX message queues")
@@ -271,7 +271,7 @@ def test_ends_soon():
 
 def test_proc_of_the_host(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    In the host's /proc those of the sandbox are found, and by their numbers inside.
+    With the host's /proc the audit finds only the sandbox's processes, by inside pid.
     """
     pytester.makepyfile(test_outer=OUTER_PROC)
     result = run_both_ways("test_outer.py", "--nsisolate-leak-grace=0.8")

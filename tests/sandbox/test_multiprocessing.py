@@ -86,7 +86,7 @@ def test_multiprocessing(
     pytester: pytest.Pytester, run_both_ways: RunPytest, started: bool, temporary: Path
 ) -> None:
     """
-    Every start method works inside, whether or not its helpers run on the host already.
+    Every start method works inside, whether or not its helpers already run outside.
     """
     pytester.makepyfile(test_methods=f"START = {started}\n{MULTIPROCESSING}")
     result = run_both_ways("test_methods.py", "-rfE")

@@ -1,5 +1,5 @@
 """
-``net=True``: a network of its own, in which every port is free.
+Network namespaces, which ``net=True`` gives to a test with every port free.
 """
 
 from __future__ import annotations
@@ -107,9 +107,7 @@ def test_inside(
     pytester: pytest.Pytester, run_both_ways: RunPytest, option: list[str]
 ) -> None:
     """
-    A test with ``net=True`` has a loopback interface to itself, and nothing else.
-
-    Each of the tests around it has what it asks for, whatever was made ahead.
+    Only a test with ``net=True`` has a network of its own, with nothing but loopback.
     """
     pytester.makepyfile(test_inside=TESTS)
 
@@ -122,7 +120,7 @@ def test_inside(
 @pytest.mark.parametrize(("ahead", "wanted"), [(None, True), (True, None)])
 def test_made_ahead(ahead: bool | None, wanted: bool | None) -> None:
     """
-    A sandbox that was made ahead is taken only where it is of the same networks.
+    A sandbox made ahead is used only if it has the network that the test asks for.
     """
     pool = Pool()
     pool.prepare(Spec(net=ahead))
@@ -139,7 +137,7 @@ def test_made_ahead(ahead: bool | None, wanted: bool | None) -> None:
 
 def test_false_is_none() -> None:
     """
-    What is made ahead without a network will do for ``net=False`` too.
+    A sandbox made ahead without a network is used for ``net=False`` too.
     """
     pool = Pool()
     pool.prepare(Spec())
@@ -166,7 +164,7 @@ COMMAND = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 
 def test_limit_of_networks(pytester: pytest.Pytester) -> None:
     """
-    Where there may be no network namespaces, only a test that asks for one is refused.
+    Where network namespaces are forbidden, only a test that asks for one is refused.
     """
     pytester.makepyfile(test_refused=REFUSED)
     zero = 'echo 0 > /proc/sys/user/max_net_namespaces; exec "$@"'
@@ -186,7 +184,7 @@ def test_limit_of_networks(pytester: pytest.Pytester) -> None:
 
 def test_limit_that_does_not_matter(files: dict[str, str]) -> None:
     """
-    A limit of networks is no reason for a refusal of other namespaces.
+    A limit on network namespaces is not the reason given for another namespace.
     """
     files["/proc/sys/user/max_net_namespaces"] = "0"
     files["/proc/self/uid_map"] = "0 0 4294967295"
@@ -199,7 +197,7 @@ def test_limit_that_does_not_matter(files: dict[str, str]) -> None:
     assert net[1] == {"setting": "user.max_net_namespaces"}
 
 
-#: Refuses `unshare` of the flags in its first argument, by a seccomp filter.
+#: Installs a seccomp filter that refuses `unshare` of the flags in its first argument.
 FILTER = """
 import ctypes, os, struct, sys
 ARCH, UNSHARE = {"x86_64": (0xC000003E, 272), "aarch64": (0xC00000B7, 97)}[
@@ -228,7 +226,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 @pytest.mark.parametrize("way", list(WAYS))
 def test_seccomp(pytester: pytest.Pytester, way: str) -> None:
     """
-    A real filter that refuses network namespaces alone is named; other tests run.
+    A seccomp filter is named if it refuses network namespaces; other tests run.
     """
     pytester.makepyfile(test_refused=REFUSED)
     script = str(pytester.makepyfile(refusing=FILTER))
@@ -251,7 +249,7 @@ def test_seccomp(pytester: pytest.Pytester, way: str) -> None:
 @pytest.mark.parametrize("way", [PLAIN, KEEP])
 def test_doctor(pytester: pytest.Pytester, way: str) -> None:
     """
-    The doctor tells the one namespace from the others, and that bare tests can run.
+    The doctor reports that network namespaces are refused and that bare tests can run.
     """
     zero = 'echo 0 > /proc/sys/user/max_net_namespaces; exec "$@"'
 
@@ -271,7 +269,7 @@ def test_doctor(pytester: pytest.Pytester, way: str) -> None:
 
 def test_a_link_that_is_not_there() -> None:
     """
-    The call that is refused is named, with the interface.
+    The error names the call that failed and the interface.
     """
     with socket.socket() as made, pytest.raises(OSError, match="No such dev") as caught:
         syscalls.set_link_up(made.fileno(), "nsisolate0")

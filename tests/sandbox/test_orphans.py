@@ -1,5 +1,5 @@
 """
-Orphans and daemons of a test: init reaps them, and they die with the sandbox.
+Orphans and daemons of a test, which init reaps and which die with the sandbox.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def test_daemons_are_gone():
 
 def test_orphans(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    The test never waits for an orphan, init always does, and no daemon stays.
+    The test never waits for an orphan, init always does, and no daemon survives.
     """
     pytester.makepyfile(ORPHANS)
     run_both_ways().assert_outcomes(passed=5, failed=1)

@@ -18,7 +18,7 @@ from pytest_nsisolate.sandbox.pool import Pool
 @pytest.fixture
 def pool() -> Iterator[Pool]:
     """
-    Give a pool and end its launchers.
+    Provide a pool and stop its launchers afterwards.
     """
     pool = ProbedPool()
     yield pool
@@ -28,7 +28,7 @@ def pool() -> Iterator[Pool]:
 @pytest.fixture
 def impossible() -> Spec:
     """
-    Give a spec that the kernel refuses: its hostname is a byte too long.
+    Provide a spec that the kernel refuses, since its hostname is a byte too long.
     """
     spec = Spec(hostname="t1")
     object.__setattr__(spec, "hostname", "x" * 65)
@@ -37,7 +37,7 @@ def impossible() -> Spec:
 
 def test_refusal_of_what_was_prepared(pool: Pool, impossible: Spec) -> None:
     """
-    What was asked for ahead and refused is not what another test is told.
+    The refusal of a sandbox made ahead is not reported for a test with another spec.
     """
     pool.prepare(impossible)
 
@@ -49,7 +49,7 @@ def test_refusal_of_what_was_prepared(pool: Pool, impossible: Spec) -> None:
 
 def test_refusal(pool: Pool, impossible: Spec) -> None:
     """
-    A refusal names the call; a spec that takes other calls is none of its business.
+    A refusal names the call and does not affect a spec that makes other calls.
     """
     with pytest.raises(Refused, match=r"sethostname\(\) failed: EINVAL"):
         pool.take(impossible)
@@ -78,7 +78,7 @@ def test_death_in_the_probe(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    If the sandbox that is tried first is killed, another one is tried; no test fails.
+    If the sandbox that is probed gets killed, another is probed and no test fails.
     """
     pytester.makeconftest(KILLS_THE_FIRST)
     pytester.makepyfile("def test_one(): pass\ndef test_two(): pass")

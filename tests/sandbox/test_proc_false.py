@@ -1,5 +1,5 @@
 """
-``proc=False``: a sandbox without a fresh ``/proc``, where none can be mounted.
+Sandboxes with ``proc=False``, for where no fresh ``/proc`` can be mounted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ways import PLAIN, WAYS
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.sandbox.pool import Pool
 
-#: What an init has open.
+#: The number of descriptors that an init has open.
 STREAMS_AND_SOCKET = 4
 
 RunPytest = Callable[..., pytest.RunResult]
@@ -56,7 +56,7 @@ REFUSED = "mount(proc, /proc) failed: EPERM"
 @pytest.fixture
 def pool() -> Iterator[Pool]:
     """
-    Give a pool and end its launchers.
+    Provide a pool and stop its launchers afterwards.
     """
     pool = Pool()
     yield pool
@@ -65,7 +65,7 @@ def pool() -> Iterator[Pool]:
 
 def test_proc_stays(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    The test sees the old ``/proc`` and is isolated in all else; others see a fresh one.
+    With ``proc=False`` a test sees the old ``/proc`` and is otherwise isolated.
     """
     pytester.makepyfile(SUITE)
 
@@ -75,7 +75,7 @@ def test_proc_stays(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None
 @pytest.mark.parametrize("way", list(WAYS))
 def test_masked(pytester: pytest.Pytester, way: str) -> None:
     """
-    Under a masked ``/proc`` only such a test runs, and the header says so.
+    Under a masked ``/proc`` only tests with ``proc=False`` run, as the header says.
     """
     pytester.makepyfile(SUITE)
     command = [*masked(way), sys.executable, "-m", "pytest"]
@@ -101,21 +101,21 @@ def test_masked(pytester: pytest.Pytester, way: str) -> None:
 
 def test_init_holds_nothing(pool: Pool) -> None:
     """
-    The init closes what it inherited, by whichever ``/proc`` there is.
+    Init closes all that it inherited, even where it has the old ``/proc``.
     """
     sandbox = pool.take(Spec(proc=False))
 
     facts = Path(f"/proc/self/fdinfo/{sandbox.init}").read_text()
     number = re.search(r"^Pid:\s+(\d+)$", facts, re.MULTILINE)
     assert number is not None
-    # It does so when it has answered.
+    # Init closes them only after it has answered.
     deadline = time.monotonic() + 20
     held: list[str] = []
     while len(held) != STREAMS_AND_SOCKET and time.monotonic() < deadline:
         held = sorted(os.listdir(f"/proc/{number[1]}/fd"))
     sandbox.close()
 
-    # The socket is the one on which it is asked for an audit.
+    # The socket is where the audit is requested.
     assert len(held) == STREAMS_AND_SOCKET
     assert held[:3] == ["0", "1", "2"]
 
@@ -124,9 +124,9 @@ def test_no_proc_at_all(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Where no ``/proc`` is mounted, as in a bare chroot, such a test runs too.
+    A test with ``proc=False`` runs even where no ``/proc`` is mounted.
     """
-    # A Python that is linked to find its library beside it needs /proc for that.
+    # A Python linked to a library beside it needs /proc to find that library.
     monkeypatch.setenv("LD_LIBRARY_PATH", str(sysconfig.get_config_var("LIBDIR")))
     pytester.makepyfile(
         """

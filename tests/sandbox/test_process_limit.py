@@ -1,5 +1,5 @@
 """
-The limit on processes: it counts those of the test, or the test is refused.
+Limits on processes: each counts only those of its test, or the test is refused.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def way(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, temporary: Path
 ) -> list[str]:
     """
-    Return what to put before a command: both ways into a sandbox, and as no root.
+    Return the command prefix for one of the ways into a sandbox, or for nobody.
     """
     command = WHO[request.param]
     if request.param == "nobody":
         temporary.chmod(0o755)
         monkeypatch.chdir(temporary)
         look = [sys.executable, "-c", "import pytest, pytest_nsisolate.plugin"]
-        # Not by shell: the interpreter itself may be out of reach.
+        # Through a shell, since the interpreter itself may be out of reach.
         done = subprocess.run(
             [*command, "sh", "-c", shlex.join(look)], capture_output=True, check=False
         )
@@ -94,7 +94,7 @@ def way(
 
 def is_exempt(way: list[str]) -> bool:
     """
-    Say whether the kernel lets a process that is started in this *way* fork at will.
+    Return whether the kernel ignores RLIMIT_NPROC for a process started this *way*.
     """
     command = [*way, "prlimit", "--nproc=1:", "sh", "-c", "true & wait $!"]
     done = subprocess.run(command, capture_output=True, check=False, timeout=60)
@@ -112,7 +112,7 @@ REFUSED = [
 
 def test_processes(pytester: pytest.Pytester, way: list[str]) -> None:
     """
-    Just as many as the marker says can be started, or else the test is refused.
+    A test can start as many processes as the marker says, or else it is refused.
     """
     path = Path("test_it.py").absolute()
     path.write_text(PROCESSES)
@@ -155,7 +155,7 @@ except Unlimited as error:
 
 def test_no_thread_at_all(pytester: pytest.Pytester, way: list[str]) -> None:
     """
-    Where pytest may start nothing itself, no limit can be told from another.
+    Where pytest itself can start nothing, a limit cannot be set or does not hold.
     """
     command = ["prlimit", "--nproc=1:", sys.executable, "-c", TRY]
     result = pytester.run(*way, *command, timeout=60)

@@ -1,5 +1,5 @@
 """
-Limits on what a test may use: they hold, and a breach is named.
+Limits on resources: they hold, and the one that was reached is named.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def test_what_the_test_sets_stays(lowers):
 
 def test_limits_hold(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    In all phases and for what the test starts, and for no one else.
+    The limits hold in every phase and in what the test starts, and nowhere else.
     """
     pytester.makepyfile(LIMITED)
     run_both_ways().assert_outcomes(passed=5)
@@ -165,7 +165,7 @@ def pytest_runtest_logreport(report):
 
 def sections(pytester: pytest.Pytester) -> dict[str, str]:
     """
-    Return the sections on limits, by test and phase.
+    Return the report sections about limits, by test and phase.
     """
     lines = (pytester.path / "sections").read_text().splitlines()
     parts = [line.split("|") for line in lines if "nsisolate limit" in line]
@@ -174,7 +174,7 @@ def sections(pytester: pytest.Pytester) -> dict[str, str]:
 
 def test_breach_is_named(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    A phase that fails at a limit has a section that says which; no other one has it.
+    Only a phase that fails at a limit gets a section, which names the limit.
     """
     pytester.makeconftest(SECTIONS)
     pytester.makepyfile(BREACHES)
@@ -222,7 +222,7 @@ def test_waits():
 @pytest.mark.faults
 def test_processor_time(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    A guest that runs for too long is ended, and the limit named if it was that.
+    A guest that uses too much processor time is killed, and the limit is named.
     """
     path = pytester.makepyfile(ENDS)
     result = run_both_ways()

@@ -1,5 +1,5 @@
 """
-``tmpfs=``: fresh directories, empty and gone with the test, or refused.
+Fresh directories, which ``tmpfs=`` mounts empty for one test or refuses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RunPytest = Callable[..., pytest.RunResult]
 @pytest.fixture
 def places(pytester: pytest.Pytester) -> Iterator[Path]:
     """
-    Give a directory in which are some to be made fresh, each with something in it.
+    Provide a directory with subdirectories to be mounted over, none of them empty.
     """
     base = pytester.path / "places"
     for name, mode in (("a", 0o1777), ("b", 0o550), ("c", 0o2755)):
@@ -129,9 +129,7 @@ def test_fresh(
     pytester: pytest.Pytester, places: Path, run_both_ways: RunPytest
 ) -> None:
     """
-    Empty, with the mode of what they hide, the test's own, and no leak.
-
-    One below another is made; a link is followed; what is outside stays.
+    The directories are empty, take their mode from those they hide, and are no leak.
     """
     pytester.makepyfile(test_it=FRESH.format(base=str(places)))
     run_both_ways("-Werror", "test_it.py").assert_outcomes(passed=9)
@@ -193,12 +191,12 @@ LEAVE = "fix: leave it out of tmpfs=, or name a directory further down"
 
 def said(base: Path, prefix: str) -> list[str]:
     """
-    Return the lines on each test of `REFUSED` that is refused.
+    Return the lines about each test of `REFUSED` that is refused.
     """
 
     def call(name: str, path: str, number: str) -> str:
         """
-        Return what is said of test *name*, where mount() of *path* failed.
+        Return the line for test *name* when mount() on *path* fails.
         """
         return (
             f"cannot isolate test_{name}: mount(tmpfs, {base}/{path}) failed: {number}"
@@ -206,13 +204,13 @@ def said(base: Path, prefix: str) -> list[str]:
 
     def hides(name: str, path: str, what: str) -> str:
         """
-        Return what is said of test *name*, whose *path* would hide *what*.
+        Return the line for test *name* when *path* would hide *what*.
         """
         return f'cannot isolate test_{name}: a fresh directory at "{path}" would {what}'
 
     def no(name: str, path: str) -> str:
         """
-        Return what is said of the bad path *path* of test *name*.
+        Return the line for test *name* when *path* cannot be fresh.
         """
         return f'cannot isolate test_{name}: no fresh directory can be at "{path}"'
 
@@ -252,7 +250,7 @@ def test_refused(
     pytester: pytest.Pytester, places: Path, run_both_ways: RunPytest
 ) -> None:
     """
-    What cannot be fresh, or hides what the test runs from, is an error of that test.
+    A directory that cannot be fresh, or that the test needs, is an error of that test.
     """
     pytester.makepyfile(test_it=REFUSED.format(base=str(places)))
 
@@ -266,7 +264,7 @@ def test_refusal_follows_the_policy(
     pytester: pytest.Pytester, places: Path, run_both_ways: RunPytest
 ) -> None:
     """
-    Who chose so has such tests skipped, as with any refusal.
+    With ``--nsisolate-unavailable=skip`` a refused test is skipped.
     """
     pytester.makepyfile(test_it=REFUSED.format(base=str(places)))
     run_both_ways(
@@ -278,7 +276,7 @@ def test_made_in_time(
     pytester: pytest.Pytester, places: Path, run_both_ways: RunPytest
 ) -> None:
     """
-    A directory that a borrowed fixture makes is there, whenever the sandbox was made.
+    A directory made by a borrowed fixture is found, however early the sandbox was made.
     """
     pytester.makepyfile(
         test_it=f"""
@@ -307,12 +305,12 @@ def test_made_in_time(
 
 def test_unreachable(tmp_path: Path) -> None:
     """
-    That a directory cannot be entered is named where this process cannot either.
+    If this process cannot reach the directory either, the reason says so.
     """
     closed = tmp_path / "closed"
     (closed / "in").mkdir(parents=True)
     closed.chmod(0)
-    # Capabilities pass by the mode: capabilities(7), CAP_DAC_OVERRIDE.
+    # CAP_DAC_OVERRIDE bypasses the mode: capabilities(7).
     may_enter = os.access(closed, os.X_OK)
     try:
         cause, values = explain.choose(
@@ -332,7 +330,7 @@ def test_unreachable(tmp_path: Path) -> None:
 
 def test_no_more_mounts() -> None:
     """
-    ENOSPC of a mount is no matter of namespaces.
+    ENOSPC from mount() is explained by the limit on mounts.
     """
     cause, values = explain.choose(Refused("mount(tmpfs, /run)", errno.ENOSPC))
     assert cause.name == "mount-limit"

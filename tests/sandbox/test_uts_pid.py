@@ -1,5 +1,5 @@
 """
-Host names and processes: an isolated test has its own.
+Host names and processes, of which an isolated test has its own.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ test_host_after = test_host_before
 @pytest.mark.usefixtures("view_of_host")
 def test_names(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    Every way to ask gives the marker's names inside and the host's outside.
+    Every way to ask gives the marker's names inside and the host's names outside.
     """
     if shutil.which("hostname") is None:
         cannot("there is no command hostname")
@@ -131,7 +131,7 @@ def test_host_does_not_see_it():
 
 def test_pids(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    Pids start over at 2, and ``/proc`` and psutil show the sandbox alone.
+    Pids start at 2, and ``/proc`` and psutil show only the sandbox.
     """
     pytester.makepyfile(PIDS)
     run_both_ways().assert_outcomes(passed=4)
@@ -192,7 +192,7 @@ def test_host_goes_on(on_host):
 @pytest.mark.usefixtures("view_of_host")
 def test_signals(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    No signal leaves the sandbox: to no pid of the host, no group, not to "everyone".
+    No signal leaves the sandbox, whether sent to a host pid, a group or everyone.
     """
     pytester.makepyfile(SIGNALS)
     run_both_ways().assert_outcomes(passed=6)
@@ -202,7 +202,7 @@ def test_no_process_is_left(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    What a test started, detached or stopped or deaf to signals, is gone with it.
+    Processes that a test left running, stopped or deaf to signals die with the sandbox.
     """
     token = f"{os.getpid()}.25"
     pytester.makepyfile(

@@ -1,5 +1,5 @@
 """
-The working directory of a guest: the one that pytest is in.
+The working directory of a guest, which is that of pytest.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def test_working_directory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    The guest is where pytest is, below a symlink and in a removed directory too.
+    The guest is where pytest is, even below a symlink or in a removed directory.
     """
     real = pytester.mkdir("real")
     link = pytester.path / "link"

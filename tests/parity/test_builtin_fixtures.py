@@ -1,5 +1,5 @@
 """
-pytest's own fixtures and log files, as without isolation.
+pytest's own fixtures and log files, with and without isolation.
 """
 
 from __future__ import annotations
@@ -149,9 +149,9 @@ def test_fixtures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    What a test reads from them, and what is left for its report, is the same.
+    Capturing fixtures return, and leave for the report, what they do without isolation.
     """
-    # What Python buffers is written out before each fork.
+    # Otherwise Python's buffers are flushed at each fork, which changes the order.
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     pytester.makepyfile(CAPTURING)
     twins(f"--capture={capture}", "-rA", apart=True)
@@ -159,7 +159,7 @@ def test_fixtures(
 
 def test_caplog(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Log records are captured, by phase, and levels are put back.
+    Log records are captured by phase, and levels are restored.
     """
     pytester.makepyfile(LOGGING)
     twins("-rA")
@@ -167,7 +167,7 @@ def test_caplog(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_level_and_format(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Logs are captured from the level, and in the format, that are asked for.
+    Logs are captured at the level and in the format that the options ask for.
     """
     pytester.makepyfile(LOGGING)
     run = twins("-rA", "--log-level=DEBUG", "--log-format=%(levelname)s %(message)s")
@@ -182,7 +182,7 @@ def test_live(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    Live logs have one heading for each phase that logs, and come in order.
+    Live logs come in order, with one heading for each phase that logs.
     """
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     pytester.makepyfile(test_one=LOGGING, test_two=LOGGING)
@@ -192,7 +192,7 @@ def test_live(
 
 def test_log_file(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    A log file has the records of all tests and hooks, inside and outside, in order.
+    A log file has the records of all tests and hooks in order, wherever they ran.
     """
     pytester.makeconftest(
         """
@@ -224,9 +224,9 @@ def test_log_file(pytester: pytest.Pytester, twins: Twins) -> None:
     assert run.file.count("before it fails") == 2
 
 
-def test_handler_of_a_session(pytester: pytest.Pytester, twins: Twins) -> None:
+def test_file_of_a_session_fixture(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    A file that the session has opened, buffered, is written once.
+    What a session fixture has buffered for an open file is written only once.
     """
     pytester.makeconftest(
         """
@@ -254,7 +254,7 @@ def test_handler_of_a_session(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_fixtures_of_pytest(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    pytest's own fixtures do inside what they do outside.
+    pytest's own fixtures work inside as they do outside.
     """
     pytester.makepyfile(
         """
@@ -310,7 +310,7 @@ def test_fixtures_of_pytest(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_monkeypatch(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    What a test patches is patched for it alone, whoever patched it before.
+    A patch of one test affects no other test and respects patches of wider fixtures.
     """
     pytester.mkdir("modules").joinpath("found_there.py").write_text("value = 1")
     pytester.makepyfile(

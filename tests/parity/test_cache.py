@@ -1,5 +1,5 @@
 """
-The cache of pytest: what one session or test leaves in it for the next.
+The cache of pytest, which carries results from one test or session to the next.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def test_two_sessions(
     second: list[str],
 ) -> None:
     """
-    A second session runs what the options make of the first one.
+    A second session selects and orders tests by the results of the first.
     """
     pytester.makepyfile(test_some=SOME_FAIL, test_other="def test_other(): pass")
     twin_sessions(first, second)
@@ -63,7 +63,7 @@ def test_two_sessions(
 
 def test_stepwise(pytester: pytest.Pytester, twin_sessions: TwinSessions) -> None:
     """
-    Session after session goes on where the one before stopped.
+    With ``--sw`` each session resumes where the one before stopped.
     """
     pytester.makepyfile(
         """
@@ -87,7 +87,7 @@ def test_cache_of_a_test(
     pytester: pytest.Pytester, twin_sessions: TwinSessions
 ) -> None:
     """
-    What a test puts in the cache is there for the next test and the next session.
+    What a test stores in the cache is there for the next test and session.
     """
     pytester.makepyfile(
         """

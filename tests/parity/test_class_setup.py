@@ -1,5 +1,5 @@
 """
-Setup and teardown of test classes, as without isolation.
+Setup and teardown of test classes, with and without isolation.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class TestPlain:
 
 def test_asynchronous(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Asynchronous test cases run with a loop of their own.
+    Asynchronous test cases run with an event loop of their own.
     """
     pytester.makepyfile(
         TELL
@@ -154,7 +154,7 @@ class TestAsync(unittest.IsolatedAsyncioTestCase):
 
 def test_with_fixtures(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Fixtures and marks of pytest work in test cases.
+    pytest's fixtures and marks work in test cases.
     """
     pytester.makepyfile(
         TELL
@@ -204,7 +204,7 @@ class TestIt(unittest.TestCase):
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs enterClassContext")
 def test_contexts(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Context managers that are entered for a class or test are left once.
+    Context managers entered for a class or a test are exited once.
     """
     pytester.makepyfile(
         TELL
@@ -234,7 +234,7 @@ class TestIt(unittest.TestCase):
 
 def test_parametrised_classes(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Parametrised fixtures of classes are set up in the order, and as often, as plain.
+    Parametrised class fixtures are set up as often and in the same order as plain.
     """
     pytester.makepyfile(
         """

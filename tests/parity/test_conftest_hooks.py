@@ -1,5 +1,5 @@
 """
-Hooks of conftest files, called as without isolation.
+Hooks of conftest files, called with and without isolation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from twins import Twins, run_once
 
 def test_interactive_exceptions(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    `pytest_exception_interact` is called where the exception is.
+    `pytest_exception_interact` is called once, where the exception was raised.
     """
     pytester.makeconftest(
         """
@@ -32,7 +32,7 @@ def test_interactive_exceptions(pytester: pytest.Pytester, twins: Twins) -> None
         def test_three(): pytest.skip("so")
         """
     )
-    # Apart: what is printed there is not captured.
+    # Apart, since what the hook prints is not captured.
     run = twins("-rA", apart=True, file="seen")
     assert "test_one ValueError(2) call" in run.file
 
@@ -40,7 +40,7 @@ def test_interactive_exceptions(pytester: pytest.Pytester, twins: Twins) -> None
 @pytest.mark.xfail(reason="called outside and inside for a test that borrows")
 def test_hooks_of_each_phase(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    The hooks of each phase are called once, in order, and what they print is kept.
+    The hooks of each phase are called once and in order, and their output is kept.
     """
     pytester.makeconftest(
         """
@@ -81,7 +81,7 @@ def test_hooks_of_each_phase(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_hooks_that_wrap(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Hooks that wrap the protocol of a test, in old style and new, do so once.
+    Hooks that wrap the protocol of a test, in old style or new, run once.
     """
     pytester.makeconftest(
         """
@@ -122,7 +122,7 @@ def test_hooks_that_wrap(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_changed_reports(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    What a hook makes of a report is what is reported.
+    A report that a hook changed is reported as changed.
     """
     pytester.makeconftest(
         """
@@ -156,7 +156,7 @@ def test_changed_reports(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_stash_of_the_session(pytester: pytest.Pytester) -> None:
     """
-    What the session has stashed is seen by each test, whatever tests change in it.
+    Each test sees what the session stashed, whatever other tests change in it.
     """
     pytester.makeconftest(
         """

@@ -115,7 +115,7 @@ class Mine(pdb.Pdb):
 
 FILES = {"test_it.py": TESTS, "conftest.py": CONFTEST, "mine.py": MINE}
 
-#: What to type at a prompt, or which key to press.
+#: Text to type at a prompt, or a function that presses a key.
 Step: TypeAlias = str | Callable[[Terminal], object]
 
 
@@ -141,7 +141,7 @@ def _converse(
     prompt: str = r"\(Pdb\) ",
 ) -> Seen:
     """
-    Take each step at its prompt, plain and isolated; expect the same to be seen.
+    Take one step at each prompt in every run, and check that all runs look the same.
     """
     with terminals(pytester.path, FILES, options, ways=ways) as found:
         for way, one in found.items():
@@ -161,11 +161,10 @@ def _converse(
 
 def _come_to(one: Terminal, prompt: str, *, pressed: bool) -> bool:
     """
-    Wait for *prompt*, and say whether the end came in its place.
+    Wait for *prompt*, and return whether the session ended instead.
 
-    A Ctrl-C that comes between the prompt and the wait for what is typed is not noticed
-    before more is typed, as in any program that is written in Python: then it is
-    *pressed* again.
+    Python does not notice a Ctrl-C that comes after the prompt but before it reads the
+    input until more is typed. If *pressed*, Ctrl-C is therefore pressed again.
     """
     for _ in range(5 if pressed else 0):
         found = one.spawn.expect([prompt, pexpect.EOF, pexpect.TIMEOUT], timeout=3)
@@ -177,7 +176,7 @@ def _come_to(one: Terminal, prompt: str, *, pressed: bool) -> bool:
 
 def _only(names: str) -> list[str]:
     """
-    Return the options to run the tests *names* between those that just pass.
+    Return the options that run the tests *names* between two that just pass.
     """
     return ["-k", f"before or ({names}) or after"]
 
@@ -191,12 +190,12 @@ SECRET: list[Step] = ["p secret + 100", "c"]
 )
 def test_debugger(pytester: pytest.Pytester, option: str) -> None:
     """
-    Prompts are inside the guest, read from the terminal and give it back.
+    pdb runs inside the guest, reads from the terminal and gives it back.
     """
     options = ["--pdb", option, *_only("breakpoint or trace or fails")]
     steps: list[Step] = [*SECRET, "p secret + 100", "n", "c", *SECRET, *SECRET]
-    # A group that is led from outside of a PID namespace has no name in it, by which
-    # the terminal could be given back.
+    # If the leader of the group is outside the PID namespace, the group has no id in
+    # it, and the terminal cannot be given back.
     ways = {way: prefix for way, prefix in ALL.items() if "--fork" not in prefix}
     seen = _converse(pytester, options, steps, ways=ways)
     assert seen.status == 1
@@ -208,7 +207,7 @@ def test_debugger(pytester: pytest.Pytester, option: str) -> None:
 @pytest.mark.parametrize("capture", ["fd", "no"])
 def test_interrupt_at_prompt(pytester: pytest.Pytester, capture: str) -> None:
     """
-    Ctrl-C at the prompt, twice even, leads back to the prompt.
+    Ctrl-C at the prompt, even twice, returns to the prompt.
     """
     options = [f"--capture={capture}", *_only("breakpoint")]
     seen = _converse(pytester, options, [ctrl_c, ctrl_c, *SECRET])
@@ -229,7 +228,7 @@ def test_quit(
     pytester: pytest.Pytester, names: str, steps: list[Step], status: int
 ) -> None:
     """
-    Quitting ends the session as it does plain, with the failure reported.
+    Quitting ends the session as in a plain run, and the failure is reported.
     """
     options = ["--pdb", *_only(names)]
     assert _converse(pytester, options, steps).status == status
@@ -238,7 +237,7 @@ def test_quit(
 @pytest.mark.parametrize("names", ["breaks and not wide", "wide_breaks"])
 def test_in_fixture(pytester: pytest.Pytester, names: str) -> None:
     """
-    A breakpoint in setup and one in teardown, borrowed or owned, stop there.
+    Breakpoints in setup and teardown stop there, in borrowed and owned fixtures.
     """
     seen = _converse(pytester, _only(names), [*SECRET, *SECRET])
     assert seen.status == 0
@@ -251,7 +250,7 @@ def test_in_fixture(pytester: pytest.Pytester, names: str) -> None:
 )
 def test_post_mortem_of_fixture(pytester: pytest.Pytester, names: str) -> None:
     """
-    ``--pdb`` shows where a fixture failed, borrowed or owned, and goes on after.
+    ``--pdb`` stops where a borrowed or owned fixture failed, then the session goes on.
     """
     count = 2 if names == "wide_bad" else 1
     seen = _converse(pytester, ["--pdb", *_only(names)], SECRET * count)
@@ -271,7 +270,7 @@ def test_trace(pytester: pytest.Pytester) -> None:
 
 def test_own_debugger(pytester: pytest.Pytester) -> None:
     """
-    ``--pdbcls`` is used at every prompt.
+    The debugger of ``--pdbcls`` is used at every prompt.
     """
     options = ["--pdb", "--pdbcls=mine:Mine", *_only("breakpoint or fails")]
     seen = _converse(pytester, options, [*SECRET, *SECRET], prompt=r"\(Mine\) ")

@@ -1,5 +1,5 @@
 """
-The recipes for conftest files in pytest's documentation, with isolated tests.
+Recipes for conftest files from pytest's documentation, with isolated tests.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from twins import Twins
 
 def test_result_in_fixtures(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    A fixture finds the reports that `pytest_runtest_makereport` puts in the stash.
+    A fixture finds the reports that `pytest_runtest_makereport` put in the stash.
     """
     pytester.makeconftest(
         """
@@ -61,7 +61,7 @@ def test_result_in_fixtures(pytester: pytest.Pytester, twins: Twins) -> None:
 @pytest.mark.xfail(reason="what makereport keeps in memory stays in the guest")
 def test_incremental(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    The steps of a class are expected to fail after the one that has failed.
+    After a step of a class has failed, the later steps are expected to fail.
     """
     pytester.makeconftest(
         """
@@ -100,7 +100,7 @@ def test_incremental(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_failures_in_a_file(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    `pytest_runtest_makereport` may write down failures, and look at fixtures.
+    `pytest_runtest_makereport` can write failures to a file and look at fixtures.
     """
     pytester.makeconftest(
         """

@@ -1,5 +1,5 @@
 """
-Reports of fixtures that fail, as without isolation.
+Reports of fixtures that fail, with and without isolation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def test_borrowed_fixture_fails(
     pytester: pytest.Pytester, twins: Twins, scope: str, case: str
 ) -> None:
     """
-    A borrowed fixture that fails, skips or expects to gives the usual reports.
+    A borrowed fixture that fails, skips or xfails is reported as usual.
     """
     setup, teardown = FAILURES[case]
     pytester.makepyfile(
@@ -53,7 +53,7 @@ def test_borrowed_fixture_fails(
 
 def test_both_teardowns_fail(pytester: pytest.Pytester) -> None:
     """
-    Where the teardown fails inside and outside, both errors are reported.
+    If the teardown fails both inside and outside, both errors are reported.
     """
     pytester.makepyfile(
         """

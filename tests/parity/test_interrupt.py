@@ -1,5 +1,5 @@
 """
-Ctrl-C on a real terminal, SIGINT to pytest alone, SIGTERM and SIGHUP.
+Interrupts: Ctrl-C on a real terminal, SIGINT to pytest alone, SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -102,20 +102,20 @@ def test_never(): note("never")
 
 FILES = {"test_it.py": TESTS}
 
-#: All tests in one guest, with the fixtures of all scopes.
+#: The option that runs all tests in one guest, with the fixtures of all scopes.
 SHARED = "--nsisolate-scope=session"
 
 
 def at_the_terminal(one: Terminal) -> None:
     """
-    Press Ctrl-C: the kernel sends SIGINT to the group in the foreground.
+    Press Ctrl-C, for which the kernel sends SIGINT to the foreground process group.
     """
     one.spawn.sendintr()
 
 
 def to_pytest_alone(one: Terminal) -> None:
     """
-    Send SIGINT to the one process.
+    Send SIGINT to the supervisor alone.
     """
     one.supervisor().send_signal(signal.SIGINT)
 
@@ -126,7 +126,7 @@ def _interrupt(
     name: str = "here 1",
 ) -> None:
     """
-    Interrupt each session when it has come to where *name* is made.
+    Interrupt each session after it has made the directory *name*.
     """
     for one in found.values():
         one.await_path(name)
@@ -135,7 +135,7 @@ def _interrupt(
 
 def _isolated_ones(found: Mapping[str, Terminal]) -> list[Terminal]:
     """
-    Return those that are isolated, and end the other, of which nothing is expected.
+    Return the isolated sessions, and close the plain one, which is not examined.
     """
     found[PLAIN].spawn.close(force=True)
     return [one for way, one in found.items() if way != PLAIN]
@@ -143,14 +143,14 @@ def _isolated_ones(found: Mapping[str, Terminal]) -> list[Terminal]:
 
 def _tells(seen: Seen) -> bool:
     """
-    Say whether pytest has reported the interrupt as it does.
+    Return whether pytest reported the interrupt as usual.
     """
     return any("!! KeyboardInterrupt !!" in line for line in seen.lines)
 
 
 def _expect_interrupted(seen: Seen) -> None:
     """
-    Expect pytest's usual report, its exit code, and nothing left.
+    Check pytest's usual report, its exit code, and that nothing is left.
     """
     assert _tells(seen), seen.lines
     assert seen.status == 2
@@ -165,7 +165,7 @@ def test_interrupt(
     pytester: pytest.Pytester, how: Callable[[Terminal], None], options: list[str]
 ) -> None:
     """
-    One SIGINT is one KeyboardInterrupt in the test, for it to swallow or to end by.
+    One SIGINT raises one KeyboardInterrupt in the test, which may swallow it.
     """
     options = [*options, "-k", "swallows or passes or sleeps or never"]
     with terminals(pytester.path, FILES, options) as found:
@@ -197,7 +197,7 @@ def test_interrupted_fixture(
     options: list[str],
 ) -> None:
     """
-    An interrupt in setup or teardown, borrowed or owned, does what it does plain.
+    An interrupt in setup or teardown, borrowed or owned, acts as in a plain run.
     """
     options = ["-v", "-k", f"{where} or never", *options]
     with terminals(pytester.path, FILES, options) as found:
@@ -207,7 +207,7 @@ def test_interrupted_fixture(
 
 def test_job_of_shell(pytester: pytest.Pytester) -> None:
     """
-    Where pytest is the job of a shell, Ctrl-C ends it and the shell has the terminal.
+    If pytest is a job of a shell, Ctrl-C ends it and the shell gets the terminal back.
     """
     options = ["-k", "sleeps or never"]
     job = ["sh", "-mc", '"$@"; echo "status $?"', "sh"]
@@ -225,7 +225,7 @@ def test_job_of_shell(pytester: pytest.Pytester) -> None:
 )
 def test_second(pytester: pytest.Pytester, test: str, options: list[str]) -> None:
     """
-    A second Ctrl-C ends the session at once, whatever the test does about it.
+    A second Ctrl-C ends the session at once, whatever the test does with it.
     """
     options = [*options, "-k", f"{test} or never"]
     with terminals(pytester.path, FILES, options) as found:
@@ -235,7 +235,7 @@ def test_second(pytester: pytest.Pytester, test: str, options: list[str]) -> Non
                 one.await_path(name)
                 one.spawn.sendintr()
         for one in isolated:
-            # Two that come too close together are one to the kernel.
+            # The kernel merges two signals that come too close together.
             if one.spawn.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=PATIENCE / 3):
                 one.spawn.sendintr()
             seen = one.finish()
@@ -271,7 +271,7 @@ os.register_at_fork(before=interrupt)
 )
 def test_during_fork(pytester: pytest.Pytester, number: int, name: str) -> None:
     """
-    An interrupt that comes while a guest is being forked is not lost, nor early.
+    An interrupt that comes while a guest is being forked is neither lost nor early.
     """
     files = {**FILES, "conftest.py": AT_FORK}
     # The first fork is that of the probe.
@@ -287,10 +287,10 @@ def test_during_fork(pytester: pytest.Pytester, number: int, name: str) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 def test_terminated(pytester: pytest.Pytester, signum: signal.Signals) -> None:
     """
-    A signal that ends pytest ends everything that it has started.
+    A signal that ends pytest ends every process that it started.
     """
     options = ["-k", "family or never"]
-    # To the first process of a PID namespace neither means anything.
+    # The first process of a PID namespace ignores both: pid_namespaces(7).
     ways = {way: prefix for way, prefix in ALL.items() if "--fork" not in prefix}
     with terminals(pytester.path, FILES, options, ways=ways) as found:
         for one in _isolated_ones(found):

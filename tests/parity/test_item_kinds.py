@@ -1,5 +1,5 @@
 """
-Isolation of items that are not functions: unittest, doctests and custom items.
+Items that are not plain functions: unittest, doctests and custom items.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from twins import Twins, run_once
 
 def test_unittest(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Methods of `unittest.TestCase` are, with the setup of their class outside.
+    Methods of `unittest.TestCase` are isolated and reported as in a plain run.
     """
     pytester.makepyfile(
         """
@@ -62,7 +62,7 @@ def test_unittest(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_doctests(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Doctests are, in text files and modules.
+    Doctests in text files and modules are isolated and reported as in a plain run.
     """
     pytester.maketxtfile(test_text=">>> 1 + 1\n2\n\n>>> 1 + 1\n3\n")
     pytester.makepyfile(
@@ -82,7 +82,7 @@ def test_doctests(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_custom_items(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Items of another plugin run their setup, runtest and teardown inside.
+    Items of another plugin run setup, runtest and teardown in the guest.
     """
     pytester.makeconftest(
         """
@@ -128,7 +128,7 @@ def test_custom_items(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_marked_custom_items(pytester: pytest.Pytester) -> None:
     """
-    Markers that are added in the collection count, on any item.
+    A marker added during collection isolates an item of any kind.
     """
     pytester.maketxtfile(
         test_text=">>> import socket\n>>> socket.gethostname()\n'made'\n"

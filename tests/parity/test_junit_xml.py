@@ -1,5 +1,5 @@
 """
-The JUnit XML file, the same as without isolation.
+The JUnit XML file, with and without isolation.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ RECORDS = """
 @pytest.mark.parametrize("family", ["xunit1", "xunit2"])
 def test_recorded(pytester: pytest.Pytester, twins: Twins, family: str) -> None:
     """
-    Properties and attributes of tests, and those of the whole suite, are written.
+    Properties and attributes of tests, and properties of the suite, are written.
     """
     pytester.makepyfile(RECORDS)
     run = twins(
@@ -73,9 +73,9 @@ def test_recorded(pytester: pytest.Pytester, twins: Twins, family: str) -> None:
     assert ('assertions="42"' in run.file) == (family != "xunit2")
 
 
-def test_properties_of_the_plugin(pytester: pytest.Pytester, twins: Twins) -> None:
+def test_properties_from_hooks(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    What hooks write to the XML file themselves is written.
+    Properties that hooks add to tests, reports and the suite are written.
     """
     pytester.makeconftest(
         """
@@ -112,7 +112,7 @@ def test_output(
     pytester: pytest.Pytester, twins: Twins, logging: str, passing: str
 ) -> None:
     """
-    Output and logs are in the XML file as it is configured.
+    The file has output and logs as it is configured to.
     """
     pytester.makepyfile(test_few=FEW, test_output=OUTPUT)
     twins(
@@ -141,7 +141,7 @@ def test_options(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_without_a_file(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Without an XML file, what records for it does no harm.
+    Without an XML file, fixtures that record for it do no harm.
     """
     pytester.makepyfile(RECORDS)
     twins("-rA")
@@ -149,7 +149,7 @@ def test_without_a_file(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def _canonical(path: str) -> str:
     """
-    Return the XML file at *path* without its times and addresses.
+    Return the XML file at *path* without times and addresses.
     """
     tree = ElementTree.parse(path)
     for element in tree.iter():
@@ -162,7 +162,7 @@ def _canonical(path: str) -> str:
 @pytest.mark.parametrize("family", ["xunit1", "xunit2"])
 def test_outcomes(pytester: pytest.Pytester, family: str) -> None:
     """
-    The JUnit XML file says the same.
+    Every outcome is the same in the XML file as in a plain run.
     """
     pytester.makepyfile(
         test_outcomes=OUTCOMES,

@@ -1,5 +1,5 @@
 """
-Printed and logged output, shown as without isolation.
+Printed and logged output, with and without isolation.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from twins import Twins
 @pytest.mark.parametrize("capture", ["fd", "sys"])
 def test_captured_output(pytester: pytest.Pytester, twins: Twins, capture: str) -> None:
     """
-    What a test prints and logs is captured, by phase, and shown alike.
+    What a test prints and logs is captured by phase and shown as in a plain run.
     """
     pytester.makepyfile(OUTPUT)
-    # Apart: what is not captured goes to the descriptors of this process.
+    # Apart, since output that is not captured goes to the descriptors of this process.
     run = twins(f"--capture={capture}", "-rA", "--disable-warnings", apart=True)
     assert "call by print" in run.stdout
     assert ("wide setup by write" in run.reports[0]["stdout"]) == (capture == "fd")
@@ -29,9 +29,9 @@ def test_output_that_is_not_held_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    What a test prints comes out once and in order where it is not held back.
+    Output that is not captured comes out once and in order.
     """
-    # By pytest or Python: what Python buffers is written out before each fork.
+    # Otherwise Python's buffers are flushed at each fork, which changes the order.
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     pytester.makepyfile(OUTPUT)
     twins(f"--capture={capture}", "-rA", "--disable-warnings", apart=True)
@@ -40,7 +40,7 @@ def test_output_that_is_not_held_back(
 @pytest.mark.parametrize("shown", ["no", "stdout", "stderr", "log", "all"])
 def test_show_capture(pytester: pytest.Pytester, twins: Twins, shown: str) -> None:
     """
-    The sections that are asked for are shown.
+    Only the sections that ``--show-capture`` asks for are shown.
     """
     pytester.makepyfile(OUTPUT)
     twins(f"--show-capture={shown}", "--log-level=DEBUG", "--disable-warnings")
@@ -48,7 +48,7 @@ def test_show_capture(pytester: pytest.Pytester, twins: Twins, shown: str) -> No
 
 def test_live_log(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Live logs are shown while a test runs.
+    Live logs are shown as in a plain run.
     """
     pytester.makepyfile(OUTPUT)
     twins(

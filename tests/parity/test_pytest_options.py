@@ -1,5 +1,5 @@
 """
-Options of pytest that choose, order and show tests, as without isolation.
+Options of pytest that select, order and show tests, with and without isolation.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def test_fixtures_shown(
     pytester: pytest.Pytester, twins: Twins, arguments: tuple[str, ...]
 ) -> None:
     """
-    Each fixture is shown once when it is set up, and once when it is torn down.
+    Each fixture is shown once when it is set up and once when it is torn down.
     """
     pytester.makepyfile(FIXTURES)
-    # Apart: a guest cannot write to the memory that an inner pytest writes to.
+    # Apart, since a guest cannot write to the memory of the inner pytest.
     twins(*arguments, apart="--setup" in arguments[0])
 
 
@@ -104,7 +104,7 @@ def test_chosen_and_shown(
     pytester: pytest.Pytester, twins: Twins, arguments: tuple[str, ...]
 ) -> None:
     """
-    The same tests run and are shown alike.
+    The same tests run and are shown in the same way.
     """
     pytester.makepyfile(test_few=FEW)
     twins(*arguments, apart="-s" in arguments)
@@ -118,7 +118,7 @@ def test_chosen_and_shown(
         ("unraisableexception", "threadexception", "recwarn"),
         ("junitxml", "stepwise", "setuponly", "setupplan", "doctest", "pastebin"),
         ("subtests", "unittest"),
-        # Without these, output and warnings are no longer kept from this process.
+        # Without these plugins, output and warnings reach this process.
         ("warnings", "faulthandler"),
         ("capture", "debugging"),
     ],
@@ -128,7 +128,7 @@ def test_without_plugins(
     pytester: pytest.Pytester, twins: Twins, plugins: tuple[str, ...]
 ) -> None:
     """
-    Each of pytest's own plugins can be left out.
+    Each of pytest's own plugins can be disabled.
     """
     pytester.makepyfile(test_few=FEW)
     left_out = [argument for one in plugins for argument in ("-p", f"no:{one}")]
@@ -137,7 +137,7 @@ def test_without_plugins(
 
 def test_without_a_terminal(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Without a terminal reporter nothing is shown, and all is reported.
+    Without a terminal reporter nothing is shown, but everything is reported.
     """
     pytester.makepyfile(test_few=FEW)
     run = twins("-p", "no:terminal", "-p", "no:logging", "-p", "no:capture", apart=True)
@@ -146,7 +146,7 @@ def test_without_a_terminal(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_no_tests(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    A run of no tests ends as ever.
+    A session without tests ends as usual.
     """
     pytester.makepyfile("")
     assert twins().result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
@@ -154,7 +154,7 @@ def test_no_tests(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_arguments_seen_by_a_test(pytester: pytest.Pytester) -> None:
     """
-    What a test sees of the arguments of the run is what they are.
+    A test sees the command line and options of the session.
     """
     pytester.makepyfile(
         """

@@ -1,5 +1,5 @@
 """
-Reports of tests, the same as without isolation.
+Reports of tests, with and without isolation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GROUPS = """
 @pytest.mark.parametrize("source", [OUTCOMES, EXPECTED_FAILURES, PHASES, ERRORS])
 def test_outcomes(pytester: pytest.Pytester, twins: Twins, source: str) -> None:
     """
-    Every outcome is reported alike, with every section of the summary.
+    Every outcome is reported as in a plain run, in every section of the summary.
     """
     pytester.makepyfile(source)
     twins("-rA", "-vv")
@@ -44,7 +44,7 @@ def test_outcomes(pytester: pytest.Pytester, twins: Twins, source: str) -> None:
 @pytest.mark.parametrize("style", ["auto", "short", "native"])
 def test_exception_groups(pytester: pytest.Pytester, twins: Twins, style: str) -> None:
     """
-    Exception groups and notes are shown alike.
+    Exception groups and notes are shown as in a plain run.
     """
     pytester.makepyfile(GROUPS)
     twins(f"--tb={style}")
@@ -53,7 +53,7 @@ def test_exception_groups(pytester: pytest.Pytester, twins: Twins, style: str) -
 @pytest.mark.parametrize("style", ["auto", "long", "short", "line", "native", "no"])
 def test_traceback_styles(pytester: pytest.Pytester, twins: Twins, style: str) -> None:
     """
-    Tracebacks are shown alike in every style.
+    Tracebacks are shown as in a plain run in every style.
     """
     pytester.makepyfile(test_few=FEW, test_errors=ERRORS)
     twins(f"--tb={style}")
@@ -80,7 +80,7 @@ def test_options(
     pytester: pytest.Pytester, twins: Twins, arguments: tuple[str, ...]
 ) -> None:
     """
-    The options that change what is shown change it alike.
+    Options that change what is shown have their usual effect.
     """
     pytester.makepyfile(test_few=FEW)
     twins(*arguments)
@@ -101,7 +101,7 @@ def test_end_of_session(
     pytester: pytest.Pytester, twins: Twins, statement: str, phase: str
 ) -> None:
     """
-    What ends a session ends it, with its text and exit code, and tears it down.
+    What ends a session does so with its text and exit code, after the usual teardown.
     """
     statements = {"setup": "pass", "call": "pass", "teardown": "pass", phase: statement}
     pytester.makepyfile(
@@ -137,7 +137,7 @@ def test_end_of_session(
 
 def test_endless_recursion(pytester: pytest.Pytester) -> None:
     """
-    A recursion without end is an error of the test, shown in short.
+    Endless recursion is an error of the test, with a shortened traceback.
     """
     pytester.makepyfile("def test_one(): test_one()")
     run = run_once(pytester, ["--nsisolate"])
@@ -147,7 +147,7 @@ def test_endless_recursion(pytester: pytest.Pytester) -> None:
 
 def test_user_properties(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Properties arrive in every report, as the tuples that they are.
+    User properties arrive in every report, as tuples.
     """
     pytester.makepyfile(
         """
@@ -175,7 +175,7 @@ def test_user_properties(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_order_of_events(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Start, setup, call, teardown and finish of a test come in this order.
+    Start, setup, call, teardown and finish of a test are reported in this order.
     """
     pytester.makepyfile("def test_one(): pass")
     run = twins()
@@ -186,7 +186,7 @@ def test_order_of_events(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_time_of_a_test(pytester: pytest.Pytester) -> None:
     """
-    The duration of each phase is the time that the test took, borrowed part included.
+    The duration of each phase is the time it took, including borrowed fixtures.
     """
     pytester.makepyfile(
         """

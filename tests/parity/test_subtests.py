@@ -1,5 +1,5 @@
 """
-Subtests of pytest and of `unittest`, reported as without isolation.
+Subtests of pytest and of `unittest`, with and without isolation.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def test_reports_of_subtests(
     pytester: pytest.Pytester, twins: Twins, source: str, arguments: tuple[str, ...]
 ) -> None:
     """
-    Each subtest is reported, counted and shown alike, in every verbosity.
+    Each subtest is reported, counted and shown as in a plain run at every verbosity.
     """
     pytester.makepyfile(source)
     run = twins(*arguments)
@@ -163,7 +163,7 @@ def test_reports_of_subtests(
 @pytest.mark.parametrize("source", [FIXTURE, UNITTEST], ids=["pytest", "unittest"])
 def test_junit_xml(pytester: pytest.Pytester, twins: Twins, source: str) -> None:
     """
-    The JUnit XML file tells of them alike.
+    The JUnit XML file has subtests as in a plain run.
     """
     pytester.makepyfile(source)
     twins("--junitxml=junit.xml", file="junit.xml")
@@ -174,7 +174,7 @@ def test_last_failed(
     pytester: pytest.Pytester, twin_sessions: TwinSessions, source: str
 ) -> None:
     """
-    The tests whose subtests failed are those that ``--lf`` runs.
+    ``--lf`` runs the tests whose subtests failed.
     """
     pytester.makepyfile(source)
     _, second = twin_sessions([], ["--lf", "-v"])
@@ -183,7 +183,7 @@ def test_last_failed(
 
 def test_only_a_subtest_fails(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    A failing subtest alone fails its test and the run.
+    A failing subtest alone fails its test and the session.
     """
     pytester.makepyfile(
         """

@@ -57,7 +57,7 @@ def test_broken(broken): pass
 )
 def test_screen(pytester: pytest.Pytester, options: list[str]) -> None:
     """
-    Progress, colours, width and verbose lines are those of the plain run.
+    Progress, colours, width and verbose lines are those of a plain run.
     """
     files = {"test_it.py": TESTS}
     variables = {"TERM": "xterm"}
@@ -86,7 +86,7 @@ def test_after(): pass
 @pytest.mark.parametrize("options", [[], ["-s"]], ids=["captured", "-s"])
 def test_reads(pytester: pytest.Pytester, options: list[str]) -> None:
     """
-    A test that asks at the terminal gets the answer.
+    A test that prompts on the terminal gets the answer.
     """
     with terminals(pytester.path, {"test_it.py": READS}, options) as found:
         for prompt, answer in [("Password: ", "swordfish"), (r"name\? ", "joe")]:

@@ -83,14 +83,14 @@ FEW = """
 
 def _tree(path: Path) -> list[str]:
     """
-    Return all that is below *path*, with what the links point to.
+    Return everything below *path*, with modes and the targets of links.
     """
     return sorted(
         f"{one.relative_to(path)} -> {one.readlink().relative_to(path)}"
         if one.is_symlink()
         else f"{one.relative_to(path)} {one.stat().st_mode:o}"
         for one in path.rglob("*")
-        # Made at the first removal, and its number is random.
+        # It is made at the first removal, and its number is random.
         if not one.name.startswith("garbage-")
     )
 
@@ -102,15 +102,15 @@ def _left(
     sessions: int = 1,
 ) -> list[str]:
     """
-    Run sessions plain and isolated; hold what they leave to be the same, return it.
+    Run sessions plain and isolated, check that they leave the same, and return that.
     """
     trees, outcomes = [], []
     for switch in ("--no-nsisolate", "--nsisolate"):
         temporary = pytester.path / "temporary"
         temporary.mkdir()
-        # Set by pytester, goes before TMPDIR.
+        # It is set by pytester and takes precedence over TMPDIR.
         monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(temporary))
-        # Apart: some is removed when the process ends.
+        # Apart, since some directories are removed when the process ends.
         command = (sys.executable, "-m", "pytest", switch, *WITHOUT, *arguments)
         results = [pytester.run(*command, timeout=60) for _ in range(sessions)]
         trees.append(_tree(temporary))
@@ -127,7 +127,7 @@ def test_retention_policies(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
     """
-    The directories of the tests that the policy keeps are kept, and no others.
+    Only the directories that the retention policy keeps are kept.
     """
     pytester.makepyfile(test_some=TESTS)
     left = " ".join(
@@ -141,7 +141,7 @@ def test_retention_count(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    As many base directories are kept as are to be: one for each session, not test.
+    The retention count applies to sessions, not to tests.
     """
     pytester.makepyfile(test_some=FEW)
     left = _left(pytester, monkeypatch, "-o", "tmp_path_retention_count=1", sessions=2)
@@ -165,7 +165,7 @@ def test_asked_for_while_it_runs(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Tests that ask for a directory only when they run have it in the same place.
+    Tests that request a directory while they run get it in the same place.
     """
     pytester.makepyfile(test_some=FEW)
     left = _left(pytester, monkeypatch)
@@ -176,7 +176,7 @@ def test_base_of_the_user(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    With ``--basetemp`` all is in that directory, what the tests before left as well.
+    With ``--basetemp`` everything is in that directory, even what earlier tests left.
     """
     pytester.makepyfile(test_some=TESTS)
     base = pytester.path / "temporary" / "base"

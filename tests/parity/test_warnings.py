@@ -210,17 +210,17 @@ def test_summary(
     pytester: pytest.Pytester, twins: Twins, arguments: tuple[str, ...]
 ) -> None:
     """
-    The same warning from many tests is grouped and counted, and shown with its places.
+    A warning that many tests give is grouped, counted and shown with its places.
     """
     pytester.makepyfile(MANY)
-    # Apart: what pytest does not catch is warned of in this process.
+    # Apart, since warnings that pytest does not catch reach this process.
     twins(*arguments, apart="no:warnings" in arguments)
 
 
 @pytest.mark.parametrize("source", [EXPECTED, FILTERED], ids=["expected", "filtered"])
 def test_within_tests(pytester: pytest.Pytester, twins: Twins, source: str) -> None:
     """
-    Marks, filters and recorders of warnings have their effect, and on no other test.
+    Marks, filters and recorders of warnings affect their own test and no other.
     """
     pytester.makepyfile(test_filtered=source)
     twins("-rA")
@@ -231,16 +231,16 @@ def test_unraisable(
     pytester: pytest.Pytester, twins: Twins, more: tuple[str, ...]
 ) -> None:
     """
-    Errors in finalisers and threads, and what is not closed, are told of the same test.
+    Errors in finalisers and threads, and unclosed files, are blamed on the same test.
     """
     pytester.makepyfile(UNRAISABLE)
-    # Apart: this process has garbage of its own.
+    # Apart, since this process has garbage of its own.
     twins("-W", "always::ResourceWarning", *more, apart=True)
 
 
 def test_garbage(pytester: pytest.Pytester) -> None:
     """
-    An error that comes only when a test's garbage is collected does not go unseen.
+    An error raised only when a test's garbage is collected is still shown.
     """
     pytester.makepyfile(
         """
@@ -271,7 +271,7 @@ def test_garbage(pytester: pytest.Pytester) -> None:
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the warning is new in 3.12")
 def test_fork_with_threads(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    That pytest is forked while a fixture's thread runs is no warning.
+    Forking pytest while a fixture's thread runs gives no warning.
     """
     pytester.makepyfile(
         """
@@ -308,7 +308,7 @@ def test_order_of_warnings(pytester: pytest.Pytester) -> None:
 
 def test_warnings(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Warnings arrive with text, category and place, whatever their category is like.
+    Warnings arrive with text, category and place, however odd the category.
     """
     pytester.makepyfile(
         """
@@ -358,7 +358,7 @@ def test_warnings(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_unraisable_and_threads(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Errors in finalisers and threads are warnings, as ever.
+    Errors in finalisers and threads are warnings, as in a plain run.
     """
     pytester.makepyfile(
         """

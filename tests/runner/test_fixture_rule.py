@@ -38,7 +38,7 @@ def test_scopes(pytester: pytest.Pytester, story: Path, autouse: bool) -> None:
     pytester.makepyfile(test_a=source, test_b=source)
     told = tell_twice(pytester, story)
     inside = {line.split()[0] for line in told if line.endswith("inside")}
-    # Of a function in no class, a fixture of class scope is as narrow as the test.
+    # For a function outside any class, a class fixture is as narrow as the test.
     narrow = {"+class", "-class"} if autouse else set()
     assert inside == {"one", "two", "three", "+function", "-function"} | narrow
     for scope in ("session", "package"):
@@ -48,7 +48,7 @@ def test_scopes(pytester: pytest.Pytester, story: Path, autouse: bool) -> None:
 
 def test_class_scope_without_class(pytester: pytest.Pytester, story: Path) -> None:
     """
-    A fixture of class scope is not finalised before the test that uses it.
+    A class fixture is not finalised before the test outside a class that uses it.
     """
     pytester.makepyfile(
         STORY
@@ -65,7 +65,7 @@ def test_class_scope_without_class(pytester: pytest.Pytester, story: Path) -> No
 
 def test_x_unit_style(pytester: pytest.Pytester, story: Path) -> None:
     """
-    The same goes for the functions that pytest calls by name.
+    Functions that pytest calls by name follow the fixture rule too.
     """
     pytester.makepyfile(
         STORY
@@ -126,7 +126,7 @@ def test_parametrised(pytester: pytest.Pytester, story: Path) -> None:
 
 def test_override_by_narrower(pytester: pytest.Pytester, story: Path) -> None:
     """
-    What only an overriding fixture of function scope requests is borrowed as well.
+    A wide fixture is borrowed even if only a narrower override of it requests it.
     """
     pytester.makeconftest(
         STORY
@@ -160,7 +160,7 @@ def test_override_by_narrower(pytester: pytest.Pytester, story: Path) -> None:
 
 def test_requested_at_run_time(pytester: pytest.Pytester, story: Path) -> None:
     """
-    What a test requests only when it runs is owned by the guest, whatever its scope.
+    A fixture requested only while the test runs is owned, whatever its scope.
     """
     pytester.makepyfile(
         STORY
@@ -204,7 +204,7 @@ def test_state_of_borrowed_fixture(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_mixed(pytester: pytest.Pytester, story: Path, seed: int) -> None:
     """
-    Marked and unmarked tests in any order leave the setup stack right.
+    Marked and unmarked tests in any order give the events of the plain run.
     """
     chance = random.Random(seed)  # noqa: S311 - any order will do
     scopes = ("session", "module", "class", "function")

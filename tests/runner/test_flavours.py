@@ -1,5 +1,5 @@
 """
-Flavours: each test run on the host and isolated.
+Flavours, by which each test runs on the host and isolated.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ BOTH = "--nsisolate-flavours=host,isolated"
 
 def names_in(result: pytest.RunResult) -> list[str]:
     """
-    Return the tests that *result* lists, without their file.
+    Return the names of the tests that *result* lists, without the file name.
     """
     return [
         line.partition("::")[2].partition(" ")[0]
@@ -100,7 +100,7 @@ def test_both(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
 
 def test_one(pytester: pytest.Pytester) -> None:
     """
-    One flavour alone has its suffix, too; unmarked tests have none.
+    A single flavour has its suffix too, and unmarked tests have none.
     """
     pytester.makepyfile(test_kinds=KINDS)
 
@@ -125,7 +125,7 @@ def test_chosen(
     pytester: pytest.Pytester, arguments: list[str], names: list[str]
 ) -> None:
     """
-    Flavours are chosen among by ``-k`` and by id, as parameters are.
+    Flavours are selected with ``-k`` and by id, as parameters are.
     """
     pytester.makepyfile(test_kinds=KINDS)
 
@@ -138,7 +138,7 @@ def test_chosen(
 
 def test_every_kind_of_item(pytester: pytest.Pytester) -> None:
     """
-    Doctests, and tests that are not marked where all are isolated, have flavours.
+    Doctests and unmarked tests have flavours where every test is isolated.
     """
     pytester.makepyfile(
         test_doc='''
@@ -169,7 +169,7 @@ def test_every_kind_of_item(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("value", ["both", "host,host", ",", "host;isolated"])
 def test_wrong_flavour(pytester: pytest.Pytester, value: str) -> None:
     """
-    A flavour that there is not is refused in three lines.
+    An unknown flavour is refused in three lines.
     """
     result = pytester.runpytest(f"--nsisolate-flavours={value}")
 
@@ -185,7 +185,7 @@ def test_wrong_flavour(pytester: pytest.Pytester, value: str) -> None:
 
 def test_flavours_without_isolation(pytester: pytest.Pytester) -> None:
     """
-    Flavours are refused beside ``--no-nsisolate``, and those of an ini file are none.
+    With ``--no-nsisolate`` the option is refused and the ini option has no effect.
     """
     pytester.makepyfile(test_kinds=KINDS)
 

@@ -1,5 +1,5 @@
 """
-The hook `pytest_nsisolate_ended`, which gets ending, usage and leaks of a guest.
+The hook `pytest_nsisolate_ended`, which gets the ending, usage and leaks of a guest.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def test_is_refused():
 
 def stories(directory: Path) -> list[dict[str, object]]:
     """
-    Return what the hook was told, in order.
+    Return the arguments of each call of the hook, in order.
     """
     story = (directory / "story").read_text()
     return [json.loads(line) for line in story.splitlines()]
@@ -82,7 +82,7 @@ def stories(directory: Path) -> list[dict[str, object]]:
 
 def figure(row: dict[str, object], name: str) -> float:
     """
-    Return the number *name* of *row*; 0 where none was told.
+    Return the number *name* of *row*, or 0 if it has none.
     """
     value = row[name]
     return value if isinstance(value, int | float) else 0
@@ -129,7 +129,7 @@ def test_told_of_each_ending(
 
 def test_hook_that_raises(pytester: pytest.Pytester) -> None:
     """
-    It fails the teardown of its test, expected or not, and nothing else is lost.
+    A hook that raises fails its test's teardown, xfail or not, and nothing is lost.
     """
     pytester.makeconftest(
         """
@@ -163,7 +163,7 @@ def test_hook_that_raises(pytester: pytest.Pytester) -> None:
 
 def test_hook_that_ends_the_session(pytester: pytest.Pytester) -> None:
     """
-    `pytest.exit` in the hook ends the session, and its test is reported all the same.
+    `pytest.exit` in the hook ends the session, and its test is still reported.
     """
     pytester.makeconftest(
         """
@@ -219,7 +219,7 @@ class TestForked:
 
 def test_shared(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    Of a guest that tests share it is told once, with the one that was the last.
+    For a shared guest the hook is called once, with the last test that ran in it.
     """
     pytester.makepyfile(test_shared=SHARED, telling=TELLS)
     result = run_both_ways("-p", "telling", "--nsisolate-usage=0", "test_shared.py")
@@ -239,7 +239,7 @@ def test_shared_and_left_early(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    It is also told of one that ends because the session does.
+    The hook is also called for a shared guest that ends early with the session.
     """
     pytester.makepyfile(
         telling=TELLS,

@@ -10,7 +10,7 @@ from ways import RunPytest
 
 def test_entered(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    What a hook does in the guest is done inside, before the setup of the test.
+    The hook runs inside the sandbox, before the setup of the test.
     """
     pytester.makeconftest(
         """
@@ -48,7 +48,7 @@ def test_entered(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
 @pytest.mark.parametrize("what", ['KeyError("so")', "SystemExit(0)"])
 def test_hook_in_guest_that_raises(pytester: pytest.Pytester, what: str) -> None:
     """
-    It fails its test, with its traceback, and the session goes on.
+    A hook that raises fails its test, with its traceback, and the session goes on.
     """
     pytester.makeconftest(
         f"""

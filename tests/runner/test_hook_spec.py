@@ -1,5 +1,5 @@
 """
-The hook `pytest_nsisolate_spec`, which alters what a test asks for.
+The hook `pytest_nsisolate_spec`, which changes what a test asks for.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def test_on_host(): assert socket.gethostname() not in {"of-hook", "own"}
 
 def test_altered(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    What the hook returns is what the test gets, and an unmarked one is isolated by it.
+    A test gets the spec that the hook returns, and an unmarked test is isolated by it.
     """
     pytester.makeconftest(ALTERS)
     pytester.makepyfile(test_sees=SEES)
@@ -64,7 +64,7 @@ def test_of_several_plugins(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    What several plugins change counts together; of a clash, the one called first.
+    Changes by several plugins are combined, and in a conflict the first called wins.
     """
     for name, value in SEVERAL.items():
         source = f"def pytest_nsisolate_spec(spec):\n    return {value}\n"
@@ -91,7 +91,7 @@ def test_of_several_plugins(
 
 def test_one_of_several_raises(pytester: pytest.Pytester) -> None:
     """
-    That one raises is an error, whatever another one has returned.
+    A plugin that raises causes an error, whatever another plugin returned.
     """
     returns = "import dataclasses\ndef pytest_nsisolate_spec(spec):\n    return spec\n"
     raises = "def pytest_nsisolate_spec(spec):\n    raise KeyError('so')\n"
@@ -107,7 +107,7 @@ def test_one_of_several_raises(pytester: pytest.Pytester) -> None:
 
 def test_not_asked_without_isolation(pytester: pytest.Pytester) -> None:
     """
-    With ``--no-nsisolate`` no test is isolated, whatever a hook would say.
+    With ``--no-nsisolate`` no test is isolated and the hook is not called.
     """
     pytester.makeconftest("def pytest_nsisolate_spec(): raise KeyError")
     pytester.makepyfile("def test_one(): pass")
@@ -119,7 +119,7 @@ def test_not_asked_without_isolation(pytester: pytest.Pytester) -> None:
 
 def test_conftest_of_a_directory(pytester: pytest.Pytester) -> None:
     """
-    Hooks in a conftest file are for the tests of its directory only.
+    Hooks in a conftest file apply only to tests in its directory.
     """
     inner = pytester.mkdir("inner")
     (inner / "conftest.py").write_text(
@@ -176,7 +176,7 @@ WRONG = [
 @pytest.mark.parametrize(("line", "why", "fix"), WRONG)
 def test_wrong(pytester: pytest.Pytester, line: str, why: str, fix: str) -> None:
     """
-    A wrong answer is an error of that test, in three lines, expected or not.
+    A wrong answer is an error of that test, in three lines, even if marked xfail.
     """
     pytester.makeconftest(
         "import dataclasses, pytest\n"
@@ -209,7 +209,7 @@ def test_wrong(pytester: pytest.Pytester, line: str, why: str, fix: str) -> None
 
 def test_time_limit_of_hook(pytester: pytest.Pytester) -> None:
     """
-    A test whose time is over says who has set the limit.
+    The text about a test that timed out says that a hook set the limit.
     """
     pytester.makeconftest(
         """

@@ -1,5 +1,5 @@
 """
-The leak policy: what happens to a test that leaves something.
+The leak policy, which decides what happens to a test that leaves something.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def test_fails_too(fails):
 
 def test_fail(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    With the policy to fail it is an error of teardown, besides what else went wrong.
+    With the policy fail a leak is an error of teardown, besides any other failure.
     """
     pytester.makepyfile(test_policy=POLICY)
     result = run_both_ways("test_policy.py", "--nsisolate-leaks=ignore")
@@ -92,7 +92,7 @@ def test_policy(
     outcome: dict[str, int],
 ) -> None:
     """
-    The command line has precedence over the ini file; a warning obeys filters.
+    The command line takes precedence over the ini file, and a warning obeys filters.
     """
     pytester.makeini(f"[pytest]\n{ini}")
     pytester.makepyfile(test_policy=POLICY)
@@ -123,7 +123,7 @@ def test_policy(
 )
 def test_bad_option(pytester: pytest.Pytester, argument: str, lines: list[str]) -> None:
     """
-    A value that there is not is a usage error in three lines.
+    An invalid value is a usage error in three lines.
     """
     result = pytester.runpytest_subprocess(argument)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -148,7 +148,7 @@ class TestIt:
 
 def test_leak_finder(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    A suite without markers becomes one that ends with a table of what its tests leave.
+    A suite without markers can be run with a closing table of what its tests leave.
     """
     pytester.makepyfile(test_unmarked=UNMARKED)
     result = run_both_ways("test_unmarked.py", "--nsisolate", "--nsisolate-leaks=warn")
@@ -179,7 +179,7 @@ def test_clean(number): pass
 
 def test_grace_is_for_those_who_need_it(pytester: pytest.Pytester) -> None:
     """
-    A test that leaves no process does not wait for one to end.
+    A test that leaves no process does not wait for the grace period.
     """
     pytester.makepyfile(test_grace=GRACE)
     result = pytester.runpytest_subprocess("--nsisolate-leak-grace=30", timeout=60)
@@ -199,7 +199,7 @@ def test_unmounts():
 
 def test_proc_unmounted(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    Where a test has unmounted its /proc, what it has left is found in the one below.
+    If a test unmounted its /proc, the audit uses the /proc below it.
     """
     pytester.makepyfile(test_unmounted=UNMOUNTED)
     result = run_both_ways("test_unmounted.py")
@@ -236,7 +236,7 @@ def test_what_cannot_be_looked_for(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    Where a test has covered what the audit reads, it is told what, as a leak would be.
+    If a test covered what the audit reads, that is reported as a leak would be.
     """
     pytester.makepyfile(test_covered=COVERED)
     result = run_both_ways("test_covered.py")
@@ -250,11 +250,11 @@ def test_what_cannot_be_looked_for(
     what = "cannot look for what test_failed left"
     result.stdout.fnmatch_lines([what, f"why: {why}", fix], consecutive=True)
     result.stdout.fnmatch_lines(["*: LeakWarning: cannot look for what test_warned *"])
-    # What does not need it is looked for all the same.
+    # What the audit can still find without /proc is reported too.
     result.stdout.fnmatch_lines(["test_failed left 1 file in /dev/shm (left, 0 bytes)"])
 
 
-#: What cannot be looked for without /proc, and what is read for it.
+#: What cannot be found without /proc, and the file that is read for it.
 UNSEEN = [
     ("processes", "/proc/self"),
     ("SysV shared memory segments", "/proc/sysvipc/shm"),

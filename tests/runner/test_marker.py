@@ -9,7 +9,7 @@ import os
 import pytest
 from twins import WITHOUT, run_once
 
-#: Asserts of the inner tests: here is where they run.
+#: A helper for the inner tests, by which they assert where they run.
 HERE = """
     import os, socket
     import pytest
@@ -22,14 +22,14 @@ HERE = """
 @pytest.fixture(autouse=True)
 def _host(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Tell the inner tests which IPC namespace is the host's.
+    Pass the IPC namespace of the host to the inner tests.
     """
     monkeypatch.setenv("HOST_IPC", os.readlink("/proc/self/ns/ipc"))
 
 
 def test_places(pytester: pytest.Pytester) -> None:
     """
-    A marker on function, class and parameter isolates those, and nothing else.
+    A marker on a function, class or parameter isolates that and nothing else.
     """
     pytester.makepyfile(
         HERE
@@ -79,7 +79,7 @@ def test_places(pytester: pytest.Pytester) -> None:
 
 def test_module(pytester: pytest.Pytester) -> None:
     """
-    A module's marks are for all in it, and the closest wins keyword by keyword.
+    A module's mark applies to all its tests, and the closest wins for each keyword.
     """
     pytester.makepyfile(
         HERE
@@ -104,7 +104,7 @@ def test_module(pytester: pytest.Pytester) -> None:
 
 def test_fixture(pytester: pytest.Pytester) -> None:
     """
-    The fixture `isolation`, requested by whatever, isolates and tells the facts.
+    The fixture `isolation` isolates the test, even if requested indirectly.
     """
     pytester.makepyfile(
         HERE
@@ -129,7 +129,7 @@ def test_fixture(pytester: pytest.Pytester) -> None:
 
 def test_fixture_where_nothing_is_isolated(pytester: pytest.Pytester) -> None:
     """
-    On the host the fixture says so.
+    On the host the fixture `isolation` has no namespaces and pytest's own pid.
     """
     pytester.makepyfile(
         """
@@ -166,7 +166,7 @@ def test_precedence(
     unmarked: bool,
 ) -> None:
     """
-    The command line goes before the ini file, the last option before the first.
+    The command line takes precedence over the ini file, and the last option wins.
     """
     pytester.makeini(f"[pytest]\n{ini}")
     pytester.makepyfile(
@@ -188,7 +188,7 @@ def test_precedence(
 
 def test_unknown_policy_in_ini_file(pytester: pytest.Pytester) -> None:
     """
-    A policy that there is not is a usage error in three lines.
+    An unknown policy in the ini file is a usage error in three lines.
     """
     pytester.makeini("[pytest]\nnsisolate_unavailable = pass")
     result = pytester.runpytest_inprocess(*WITHOUT)
@@ -205,7 +205,7 @@ def test_unknown_policy_in_ini_file(pytester: pytest.Pytester) -> None:
 
 def test_unknown_policy_on_command_line(pytester: pytest.Pytester) -> None:
     """
-    On the command line it is a usage error as well.
+    An unknown policy on the command line is a usage error in three lines.
     """
     result = pytester.runpytest_inprocess(*WITHOUT, "--nsisolate-unavailable=pass")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -239,7 +239,7 @@ def test_without_autoload(
 
 def test_markers_are_listed(pytester: pytest.Pytester) -> None:
     """
-    ``--markers`` shows both names with what they take.
+    ``--markers`` shows both names with their keywords.
     """
     first = ["hostname", "domainname", "user", "proc", "timeout", "leaks"]
     more = ["memory", "cpu", "nofile", "nproc", "tmpfs", "env", "clear_env", "net"]

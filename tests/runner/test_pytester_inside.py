@@ -76,10 +76,10 @@ WAYS = (
 @pytest.mark.parametrize("more", ["", "'--nsisolate'"], ids=["plain", "isolated"])
 def test_pytester(pytester: pytest.Pytester, more: str) -> None:
     """
-    ``pytester`` works in an isolated test, and what it runs may be isolated as well.
+    ``pytester`` works in an isolated test, and the inner tests may be isolated too.
     """
     pytester.makepyfile(INNER + "".join(WAYS).replace("{more}", more))
-    # Apart: an inner session has no end of this one's.
+    # Apart, since an inner session does not end as this one does.
     run = run_once(pytester, ["--nsisolate"], apart=True)
     calls = [outcome for when, outcome in run.outcomes if when == "call"]
     assert calls == ["passed", "passed", "passed", "failed", "passed"]
@@ -87,7 +87,7 @@ def test_pytester(pytester: pytest.Pytester, more: str) -> None:
 
 def test_inner_exit(pytester: pytest.Pytester) -> None:
     """
-    What ends an inner session ends that one alone.
+    `pytest.exit` in an inner session ends only that session.
     """
     pytester.makepyfile(
         """

@@ -12,7 +12,7 @@ from stories import STORY, tell_twice
 from twins import Twins, TwinSessions
 from ways import RunPytest
 
-#: What is in memory, and so whose guest a test has run in.
+#: Records test names in memory, which shows the tests that ran in the same guest.
 MEMORY = """
     import os
     import pytest
@@ -28,7 +28,7 @@ MEMORY = """
 
 def groups_in(story: Path) -> list[list[str]]:
     """
-    Return what each guest has run, in order, and forget it.
+    Return the tests that each guest ran, in order, and clear *story*.
     """
     groups: list[list[str]] = []
     for line in story.read_text().splitlines():
@@ -42,7 +42,7 @@ def groups_in(story: Path) -> list[list[str]]:
 
 def make_tree(pytester: pytest.Pytester) -> None:
     """
-    Make a module outside of any package, and a package of two with a class each.
+    Make a module outside any package, and a package of two modules, each with a class.
     """
     pytester.makeconftest(MEMORY)
     source = """
@@ -71,11 +71,11 @@ GROUPS = {
 @pytest.mark.parametrize("scope", GROUPS)
 def test_who_shares(pytester: pytest.Pytester, story: Path, scope: str) -> None:
     """
-    The tests of a scope run in one guest, in order; a function has no class.
+    The tests of a scope run in one guest, in order, but functions share no class.
     """
     make_tree(pytester)
     pytester.makeini(f"[pytest]\nnsisolate_scope = {scope}")
-    # As in pytest, what is in no package is of the session.
+    # As in pytest, a module outside any package belongs to the session.
     paths = ("test_a.py", "package")
 
     result = pytester.runpytest("--nsisolate", *paths)
@@ -87,7 +87,7 @@ def test_who_shares(pytester: pytest.Pytester, story: Path, scope: str) -> None:
 
 def test_precedence(pytester: pytest.Pytester, story: Path) -> None:
     """
-    The marker has precedence over the command line, and that over the ini file.
+    The marker takes precedence over the command line, and that over the ini file.
     """
     pytester.makeconftest(MEMORY)
     pytester.makeini("[pytest]\nnsisolate_scope = session")
@@ -135,7 +135,7 @@ def test_bad_values(
     pytester: pytest.Pytester, keyword: str, why: str, fix: str
 ) -> None:
     """
-    A value that cannot be is an error of that test.
+    An invalid value is an error of that test.
     """
     pytester.makepyfile(
         f"""
@@ -153,7 +153,7 @@ def test_bad_values(
 
 def test_bad_option(pytester: pytest.Pytester) -> None:
     """
-    A scope that there is not is a usage error.
+    An unknown scope is a usage error.
     """
     result = pytester.runpytest("--nsisolate-scope=modul")
 
@@ -176,7 +176,7 @@ ALL = ("session", "package", "module", "class", "function")
 @pytest.mark.parametrize("scope", ALL)
 def test_fixture_rule(pytester: pytest.Pytester, story: Path, scope: str) -> None:
     """
-    A fixture no wider than the sandbox lives inside, once, a wider one outside, once.
+    A fixture no wider than the sandbox lives inside, and a wider one outside.
     """
     made = "\n".join(f"    {one}_ = fixture({one!r}, autouse=True)" for one in ALL)
     pytester.makeconftest(STORY + made)
@@ -195,7 +195,7 @@ def test_fixture_rule(pytester: pytest.Pytester, story: Path, scope: str) -> Non
     events = tell_twice(pytester, story, f"--nsisolate-scope={scope}")
 
     where = dict(line.split() for line in events)
-    # What is of no package hangs on the session, and so does its sandbox.
+    # A module outside any package hangs on the session, and so does its sandbox.
     wider = ALL[: ALL.index(scope)] if scope != "package" else ()
     assert where == {
         "test": "inside",
@@ -211,7 +211,7 @@ def test_fixture_rule(pytester: pytest.Pytester, story: Path, scope: str) -> Non
 
 def test_package_is_set_up_inside(pytester: pytest.Pytester, story: Path) -> None:
     """
-    What pytest does for a collector itself, as for a package, is done where it lives.
+    A package's own setup and teardown run inside if its tests share a sandbox.
     """
     pytester.makeconftest(STORY)
     package = pytester.mkpydir("package")
@@ -235,7 +235,7 @@ def test_package_is_set_up_inside(pytester: pytest.Pytester, story: Path) -> Non
 @pytest.mark.parametrize("seed", range(4))
 def test_any_order(pytester: pytest.Pytester, story: Path, seed: int) -> None:
     """
-    Of any tests, each way to share gives the events and reports of the plain run.
+    Each scope gives any set of tests the events and reports of the plain run.
     """
     chance = random.Random(seed)  # noqa: S311 - any order will do
     made = [f"    {scope}_ = fixture({scope!r})" for scope in ALL[2:]]
@@ -316,7 +316,7 @@ def test_chosen_by_the_cache(
     twin_sessions: TwinSessions, pytester: pytest.Pytester, arguments: list[str]
 ) -> None:
     """
-    A session that stops early, and the next one that goes by what failed, are the same.
+    A session that stops early, and a second one with the cache, match the plain run.
     """
     pytester.makepyfile(
         """
@@ -343,7 +343,7 @@ def test_chosen_by_the_cache(
 
 def test_unmarked_in_between(pytester: pytest.Pytester, story: Path) -> None:
     """
-    An unmarked test runs on the host, with fixtures of its own, while the guest waits.
+    An unmarked test runs on the host, with its own fixtures, while the guest waits.
     """
     pytester.makeconftest(
         STORY + "    module_ = fixture('module')\n    session_ = fixture('session')\n"
@@ -383,7 +383,7 @@ def test_failure_in_between_ends_the_session(
     pytester: pytest.Pytester, story: Path
 ) -> None:
     """
-    With -x an unmarked test that fails ends a guest that waits, and its fixtures.
+    With ``-x`` an unmarked test that fails ends a waiting guest and its fixtures.
     """
     pytester.makeconftest(STORY + "    module_ = fixture('module')\n")
     pytester.makepyfile(
@@ -405,7 +405,7 @@ def test_failure_in_between_ends_the_session(
 
 def test_ended_early_with_an_error(pytester: pytest.Pytester) -> None:
     """
-    What fails when a guest that waits is ended is an error of its last test.
+    A failure while a waiting guest is ended is an error of its last test.
     """
     pytester.makepyfile(
         """
@@ -449,7 +449,7 @@ def test_death_of_one(
     run_both_ways: RunPytest, pytester: pytest.Pytester, story: Path, death: str
 ) -> None:
     """
-    A crash or timeout fails that test; the next has a fresh sandbox and fixtures.
+    A crash or timeout fails that test, and the next has a fresh sandbox and fixtures.
     """
     code, text = DEATHS[death]
     pytester.makeconftest(STORY + "    module_ = fixture('module')\n")
@@ -482,7 +482,7 @@ def test_death_of_one(
 
 def test_guest_killed_between(pytester: pytest.Pytester) -> None:
     """
-    A guest that ends while it waits is no failure of the next test.
+    If a guest dies while it waits, the next test does not fail.
     """
     pytester.makepyfile(
         """
@@ -508,7 +508,7 @@ def test_guest_killed_between(pytester: pytest.Pytester) -> None:
 
 def test_fork(run_both_ways: RunPytest, pytester: pytest.Pytester, story: Path) -> None:
     """
-    With fork=True the namespaces last, processes too; what is in memory does not.
+    With ``fork=True`` namespaces and processes persist between tests, but not memory.
     """
     pytester.makeconftest(STORY + "    module_ = fixture('module')\n")
     pytester.makepyfile(
@@ -536,14 +536,14 @@ def test_fork(run_both_ways: RunPytest, pytester: pytest.Pytester, story: Path) 
     result = run_both_ways()
 
     result.assert_outcomes(passed=3)
-    # Borrowed, and so once, and not once in each guest.
+    # The fixture is borrowed, so it is set up once and not in each guest.
     events = [line.split()[0] for line in story.read_text().splitlines()]
     assert events == ["+module", "-module"]
 
 
 def test_fork_after_a_crash(pytester: pytest.Pytester) -> None:
     """
-    With fork=True, too, the test after a crash has a fresh sandbox.
+    With ``fork=True`` too, the test after a crash has a fresh sandbox.
     """
     pytester.makepyfile(
         """
@@ -565,7 +565,7 @@ def test_fork_after_a_crash(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("fork", [False, True])
 def test_leaks(pytester: pytest.Pytester, fork: bool) -> None:
     """
-    What is left at the end of the scope is told of the last test, and whose it is.
+    Leaks at the end of the scope are reported on its last test, with the scope.
     """
     pytester.makepyfile(
         f"""
@@ -591,7 +591,7 @@ def test_leaks(pytester: pytest.Pytester, fork: bool) -> None:
 
 def test_specs_that_differ(pytester: pytest.Pytester, story: Path) -> None:
     """
-    Who asks for another sandbox has another one; a time limit makes no difference.
+    Tests with other specs get other sandboxes, but a time limit makes no difference.
     """
     pytester.makeconftest(MEMORY)
     pytester.makepyfile(
@@ -619,7 +619,7 @@ def test_specs_that_differ(pytester: pytest.Pytester, story: Path) -> None:
 
 def test_parameters_of_what_is_borrowed(pytester: pytest.Pytester, story: Path) -> None:
     """
-    Each value of a wider parametrised fixture has a sandbox of its own.
+    Each value of a wider parametrised fixture gets a sandbox of its own.
     """
     pytester.makeconftest(MEMORY)
     pytester.makepyfile(
@@ -646,7 +646,7 @@ def test_parameters_of_what_is_borrowed(pytester: pytest.Pytester, story: Path) 
 
 def test_borrowed_by_a_later_one(pytester: pytest.Pytester, story: Path) -> None:
     """
-    What a later test borrows is set up before the first; if it fails, that one fails.
+    Fixtures that a later test borrows are set up first, and only that test can fail.
     """
     pytester.makeconftest(STORY + "    session_ = fixture('session')\n")
     pytester.makepyfile(
@@ -680,7 +680,7 @@ def test_borrowed_by_a_later_one(pytester: pytest.Pytester, story: Path) -> None
 
 def test_not_consecutive(pytester: pytest.Pytester, story: Path) -> None:
     """
-    Where a plugin has put other tests in between, a scope that pytest leaves is over.
+    If a plugin puts other tests in between, a scope ends when pytest leaves it.
     """
     make_tree(pytester)
     pytester.makeconftest(
@@ -697,9 +697,9 @@ def test_not_consecutive(pytester: pytest.Pytester, story: Path) -> None:
     assert len(groups_in(story)) == 12
 
 
-def test_options_of_the_isolation(pytester: pytest.Pytester) -> None:
+def test_isolation_is_shared(pytester: pytest.Pytester) -> None:
     """
-    The fixture isolation tells of the shared sandbox, the same of each test.
+    The fixture `isolation` is the same object for all tests of a shared sandbox.
     """
     pytester.makepyfile(
         """
@@ -719,7 +719,7 @@ def test_options_of_the_isolation(pytester: pytest.Pytester) -> None:
 
 def test_nothing_left(pytester: pytest.Pytester, nothing_left: None) -> None:
     """
-    When the session is over, nothing is left of guests that waited and sandboxes.
+    After the session nothing is left of waiting guests and shared sandboxes.
     """
     pytester.makepyfile(
         """

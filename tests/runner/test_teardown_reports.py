@@ -52,7 +52,7 @@ def test_three(inside, leak, outside): assert False, "called"
 
 def errors_in(result: pytest.RunResult, name: str) -> str:
     """
-    Return what is shown of the teardown of the test *name*.
+    Return the lines about the teardown of the test *name*.
     """
     text = result.stdout.str()
     _, _, text = text.partition(f" ERROR at teardown of {name} _")
@@ -64,7 +64,7 @@ def errors_in(result: pytest.RunResult, name: str) -> str:
 
 def test_one_error(pytester: pytest.Pytester) -> None:
     """
-    What fails in the teardown of one test is one error, which tells all of it.
+    All that fails in the teardown of a test is reported as a single error.
     """
     pytester.makepyfile(SUITE)
     result = pytester.runpytest_subprocess("--junitxml=report.xml")
@@ -91,7 +91,7 @@ def test_one_error(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("last", ["assert False, 'inside'", "os._exit(3)", "pass"])
 def test_subtests(pytester: pytest.Pytester, last: str) -> None:
     """
-    Nor is the file for JUnit lost where subtests have failed before.
+    The JUnit file is still written correctly if subtests failed before.
     """
     pytester.makepyfile(
         f"""
@@ -133,7 +133,7 @@ def pytest_runtest_protocol():
 @pytest.mark.parametrize("switch", ["--no-nsisolate", "--nsisolate"])
 def test_exit_after_teardown(pytester: pytest.Pytester, switch: str) -> None:
     """
-    It is reported also where the session ends in the guest when the test is over.
+    The teardown is reported even if the session ends in the guest after the test.
     """
     pytester.makeconftest(EXITS)
     pytester.makepyfile(
@@ -157,8 +157,8 @@ Told = tuple[Literal["setup", "call", "teardown"], str, str]
 
 WHENS: list[Literal["setup", "call", "teardown"]] = ["setup", "call", "teardown"]
 
-#: One that no guest reports but by writing to the channel itself; without `Order` the
-#: writer of JUnit's XML raises for it.
+#: Reports that a guest can send only by writing to the channel itself; without
+#: `Order` the writer of the JUnit XML file raises for them.
 TWICE: list[Told] = [
     ("setup", "passed", ""),
     ("call", "failed", ""),
@@ -168,7 +168,7 @@ TWICE: list[Told] = [
 ]
 
 
-#: More than hypothesis tries.
+#: More items than hypothesis tries.
 MANY = """
 import pytest
 
@@ -179,7 +179,7 @@ def test_func(number): pass
 
 def test_any_order(pytester: pytest.Pytester) -> None:
     """
-    In whatever order a guest reports, and whatever comes after, each failure is logged.
+    Every failure is logged, whatever order a guest reports in and whatever follows.
     """
     module = pytester.getmodulecol(MANY, ("--junitxml=report.xml",))
     config, session = module.config, module.session
@@ -188,7 +188,7 @@ def test_any_order(pytester: pytest.Pytester) -> None:
 
     class Log:
         """
-        Hears what is logged.
+        A plugin that records the reports logged.
         """
 
         def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -201,7 +201,7 @@ def test_any_order(pytester: pytest.Pytester) -> None:
 
     def failed(item: pytest.Item, text: str) -> pytest.TestReport:
         """
-        Return what is reported where the teardown of *item* fails with *text*.
+        Return the report for a teardown of *item* that fails with *text*.
         """
         return failed_report(
             item, "teardown", pytest.fail.Exception(text, pytrace=False)
@@ -229,7 +229,7 @@ def test_any_order(pytester: pytest.Pytester) -> None:
     @example(told=TWICE[:-1], crashes=True, leaks=1, outside=True)
     def check(told: list[Told], *, crashes: bool, leaks: int, outside: bool) -> None:
         """
-        Have a guest tell *told*, and look whether every failure comes through.
+        Report *told* as a guest would, and check that every failure is logged.
         """
         item = next(items)
         logged.clear()

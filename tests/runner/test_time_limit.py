@@ -1,5 +1,5 @@
 """
-Time limits: what a test that takes too long shows, and that all of it ends.
+Time limits: a test that takes too long is ended, and where it was is shown.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def test_in_time(): pass
 
 def text_of(result: pytest.RunResult, name: str) -> str:
     """
-    Return what is shown of the test *name*.
+    Return the lines about the test *name*.
     """
     found = re.search(
         rf"^_+ (?:ERROR at \w+ of )?{name} _+\n(.*?)(?=^[_=]{{3,}} )",
@@ -91,7 +91,7 @@ def text_of(result: pytest.RunResult, name: str) -> str:
 
 def test_hangs(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    Whatever a test hangs in, it is ended, and the rest runs.
+    A test is ended whatever it hangs in, and the other tests run.
     """
     pytester.makepyfile(test_hangs=HANGS)
     hung = run_both_ways("test_hangs.py", "--nsisolate-timeout=0.1")
@@ -104,7 +104,7 @@ def test_hangs(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
 
 def check_texts(hung: pytest.RunResult) -> None:
     """
-    Each is named with its phase and its limit.
+    Check that each text names the phase and the limit.
     """
     phases = {"setup": "setup", "teardown": "teardown"}
     for name in ("gil", "stopped", "setup", "teardown", "silent", "executes"):
@@ -119,7 +119,7 @@ def check_texts(hung: pytest.RunResult) -> None:
 
 def check_what_is_shown(hung: pytest.RunResult) -> None:
     """
-    Show the stack of each thread, what was printed, and the processes.
+    Check for the stack of each thread, the captured output and the processes.
     """
     text = text_of(hung, "test_call")
 
@@ -148,7 +148,7 @@ def check_what_is_shown(hung: pytest.RunResult) -> None:
 
 def check_where_it_was(hung: pytest.RunResult) -> None:
     """
-    Show the stack of C code that holds the GIL, and of a process that was stopped.
+    Check for the stack of C code that holds the GIL, and of a stopped process.
     """
     assert re.search(r'test_hangs.py", line \d+ in test_gil', text_of(hung, "test_gil"))
     stopped = text_of(hung, "test_stopped")
@@ -158,7 +158,7 @@ def check_where_it_was(hung: pytest.RunResult) -> None:
 
 def check_silence(hung: pytest.RunResult) -> None:
     """
-    Where there is no stack it is said why.
+    Check that the reason is given if there is no stack.
     """
     silent = text_of(hung, "test_silent")
     assert re.search(
@@ -194,7 +194,7 @@ def test_options(
     pytester: pytest.Pytester, ini: str, arguments: list[str], after: str
 ) -> None:
     """
-    The command line has precedence over the ini file; the text gives the limit.
+    The command line takes precedence over the ini file, and the text gives the limit.
     """
     pytester.makeini(f"[pytest]\n{ini}")
     pytester.makepyfile(test_it=LIMITED)
@@ -220,7 +220,7 @@ def test_options(
 )
 def test_bad_option(pytester: pytest.Pytester, value: str, takes: str) -> None:
     """
-    What is no number of seconds is a usage error in three lines.
+    An invalid number of seconds is a usage error in three lines.
     """
     result = pytester.runpytest_subprocess(f"--nsisolate-timeout={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -270,7 +270,7 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.mark.faults
 def test_no_polling(pytester: pytest.Pytester) -> None:
     """
-    While a test takes two seconds the supervisor sleeps, and is not woken to look.
+    While a test sleeps the supervisor sleeps too, and does not poll.
     """
     pytester.makeconftest(COUNTS)
     pytester.makepyfile(test_it=WAITS)
@@ -278,7 +278,7 @@ def test_no_polling(pytester: pytest.Pytester) -> None:
 
     result.assert_outcomes(passed=1)
     (waited,) = re.findall(r"waited (\d+) times", str(result.stdout))
-    # Some for locks and pipes; a poll each 50 ms would be 40 more.
+    # A few waits are for locks and pipes; polling each 50 ms would add 40.
     assert int(waited) < 20
 
 
@@ -304,7 +304,7 @@ def test_it():
 
 def test_editor_suspends(pytester: pytest.Pytester) -> None:
     """
-    A test that runs under the debugger of an editor has all the time of the world.
+    A test that runs under the debugger of an editor has no time limit.
     """
     pytester.makepyfile(test_it=TRACED)
     result = pytester.runpytest_subprocess(timeout=30)
@@ -324,12 +324,12 @@ def test_it():
 
 def test_pdb_suspends(pytester: pytest.Pytester) -> None:
     """
-    While someone is in pdb no time passes, and afterwards what was left of it.
+    The time limit stops while someone is in pdb, and resumes with what was left.
     """
     pytester.makepyfile(test_it=BREAKS)
     process = pytester.spawn_pytest("test_it.py", expect_timeout=30.0)
     process.expect_exact("(Pdb) ")
-    # Longer than the limit: nothing comes meanwhile.
+    # Longer than the limit, and no output comes meanwhile.
     assert process.expect([pexpect.TIMEOUT, r".+"], timeout=1.5) == 0
     process.sendline("print(6 * 7)")
     process.expect_exact("42")
@@ -339,7 +339,7 @@ def test_pdb_suspends(pytester: pytest.Pytester) -> None:
     process.wait()
 
 
-#: A fork of pytest that takes two seconds, while the guest before it runs.
+#: Makes a fork of pytest take two seconds while the guest before it runs.
 SLOW_FORK = """
 import os
 import sys
@@ -377,7 +377,7 @@ def test_next(): pass
 
 def test_next_fork(pytester: pytest.Pytester) -> None:
     """
-    What the supervisor does while a test runs is time of that test.
+    Time that the supervisor spends while a test runs counts for that test.
     """
     pytester.makeconftest(SLOW_FORK)
     pytester.makepyfile(SLOW)

@@ -40,7 +40,7 @@ def test_on_host():
 
 def test_heaviest(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    The heaviest tests are shown, once by processor time and once by memory.
+    The heaviest tests are listed by processor time and by memory.
     """
     pytester.makepyfile(test_uses=USES)
 
@@ -74,7 +74,7 @@ def test_heaviest(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
 
 def test_all_by_ini_option(pytester: pytest.Pytester) -> None:
     """
-    With 0 all isolated tests are shown; without the option there is nothing to see.
+    With 0 all isolated tests are listed, and without the option there is no table.
     """
     pytester.makepyfile(test_uses=USES)
 
@@ -93,7 +93,7 @@ def test_all_by_ini_option(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("value", ["-1", "two", "1.5", "²"])
 def test_wrong_number(pytester: pytest.Pytester, value: str) -> None:
     """
-    What is no number of tests is refused in three lines.
+    An invalid number of tests is refused in three lines.
     """
     result = pytester.runpytest(f"--nsisolate-usage={value}")
 

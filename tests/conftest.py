@@ -18,14 +18,14 @@ from pytest_nsisolate.diagnosis import machine as facts
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.model.spec import Spec
 
-#: Those of ours are plugins for their fixtures, or so that their asserts are explained.
+#: Modules of tests/support that have fixtures, or asserts that pytest is to explain.
 pytest_plugins = ["pytester", "twins", "stories", "boxes", "terminals", "examination"]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _sandboxes_can_be_had() -> None:
     """
-    Everything here needs a sandbox; say so once instead of failing everywhere.
+    Check that sandboxes work, so that a lack of them is reported only once.
     """
     pool = ProbedPool()
     refused = pool.probe(Spec())
@@ -39,7 +39,7 @@ def _names_are_free(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Let the tests that a test makes be in modules of the same names as those here.
+    Let a test's own test files have the same names as those here.
     """
     if "pytester" in request.fixturenames:
         for name in [name for name in sys.modules if name.startswith("test_")]:
@@ -51,10 +51,10 @@ def _hypothesis_is_not_loaded(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Spare each pytest that a test runs the import of Hypothesis, longer than the run.
+    Stop inner pytest runs from importing Hypothesis, which takes longer than the run.
     """
     if "pytester" in request.fixturenames:
-        # It removes the variable.
+        # pytester removes the variable when it is set up.
         request.getfixturevalue("pytester")
         monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
 
@@ -71,7 +71,7 @@ def run_both_ways(
     """
     Run pytest in a process of its own, once with CAP_SYS_ADMIN and once without.
 
-    Whoever runs these tests, root or not, both ways into a sandbox are tried.
+    So both ways into a sandbox are tried, whether or not root runs these tests.
     """
     command = [
         *WAYS[request.param],
@@ -110,7 +110,7 @@ def on_host():
 @pytest.fixture
 def view_of_host(pytester: pytest.Pytester) -> None:
     """
-    Give the tests that `pytester` runs a fixture ``on_host``, an eye on the host.
+    Give the tests that `pytester` runs a fixture ``on_host`` that looks at the host.
     """
     pytester.makeconftest(_VIEW)
 
@@ -118,7 +118,7 @@ def view_of_host(pytester: pytest.Pytester) -> None:
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """
-    Give the processes that a test starts a temporary directory of their own.
+    Give the processes that a test starts their own temporary directory.
 
     Its path is short enough for the name of a socket in it.
     """
@@ -130,7 +130,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def nothing_left(temporary: Path) -> Iterator[None]:
     """
-    Expect of a test that it leaves nothing on this machine.
+    Expect that a test leaves nothing on this machine.
     """
     before = machine.snapshot("none", temporary)
     yield
@@ -143,7 +143,7 @@ def nothing_left(temporary: Path) -> Iterator[None]:
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """
-    Return the files that there are, none: no machine has them all at once.
+    Return the files that exist, none yet: no machine has them all at once.
     """
     there: dict[str, str] = {}
     monkeypatch.setattr(facts, "read", there.get)

@@ -24,7 +24,7 @@ from pytest_nsisolate.sandbox.pool import Pool
 
 def test_two_boxes_see_nothing_of_each_other(make: MakeBox) -> None:
     """
-    What is in one box is in it only; each tells what is in it.
+    What is in one box is in that box only, and each box knows what it holds.
     """
     one, other = make(hostname="one"), make(hostname="other")
 
@@ -43,7 +43,7 @@ def test_two_boxes_see_nothing_of_each_other(make: MakeBox) -> None:
 
 def test_what_is_left_is_judged(pool: Pool) -> None:
     """
-    At its end who made the box is told what is in it, what Popen started too.
+    A closing box tells its maker what is left in it, processes of popen() included.
     """
     told: list[Facts | None] = []
     spec = Spec(hostname="db")
@@ -65,14 +65,14 @@ def test_what_is_left_is_judged(pool: Pool) -> None:
 
 def test_a_failure_is_not_hidden_by_leaks(pool: Pool) -> None:
     """
-    Where a with block is left by an exception, that is what there is to say.
+    When an exception leaves the with block, it is raised and leaks are not reported.
     """
     told: list[Facts | None] = []
     box = Box(pool, Spec(), name="b", on_close=lambda _, facts: told.append(facts))
 
     def fail() -> None:
         """
-        Leave the block by an exception.
+        Leave the block with an exception.
         """
         with box:
             box.popen(["sleep", "60"])
@@ -86,7 +86,7 @@ def test_a_failure_is_not_hidden_by_leaks(pool: Pool) -> None:
 
 def test_a_closed_box(make: MakeBox) -> None:
     """
-    A closed box says so, in its repr and to who uses it.
+    A closed box says so in its repr and to anyone who uses it.
     """
     box = make(hostname="db")
     assert repr(box) == "<Box box b, hostname 'db'>"
@@ -106,7 +106,7 @@ def test_a_closed_box(make: MakeBox) -> None:
 @pytest.mark.faults
 def test_a_box_whose_init_was_killed(make: MakeBox) -> None:
     """
-    A box that someone has killed says so, whatever is asked of it.
+    A box that someone has killed says so, whatever it is asked.
     """
     box = make()
     assert box._sandbox is not None
@@ -136,12 +136,12 @@ def test_a_box_whose_init_was_killed(make: MakeBox) -> None:
 
 def test_descriptors_are_given_back(pool: Pool, box: Box) -> None:
     """
-    Calls, processes and boxes leave no descriptor open, whether they work or not.
+    Calls, processes and boxes leave no descriptor open, whether they succeed or fail.
     """
 
     def use() -> None:
         """
-        Use a box in each way.
+        Use a box in every way.
         """
         with Box(pool, Spec(), name="b") as other:
             other.run(int)

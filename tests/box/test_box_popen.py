@@ -19,7 +19,7 @@ from pytest_nsisolate.model.errors import BoxError
 
 def test_popen(box: Box) -> None:
     """
-    It is a `subprocess.Popen`: pipes, exit code, and what it is not to inherit.
+    popen() returns a real `subprocess.Popen`, with its pipes and its exit code.
     """
     process = box.popen(
         ["sh", "-c", "hostname; pwd; cat; exit 7"],
@@ -39,7 +39,7 @@ def test_popen(box: Box) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGQUIT])
 def test_popen_ends_by_a_signal(box: Box, number: signal.Signals) -> None:
     """
-    A signal sent to it reaches the process inside, and shows as what ended it.
+    A signal sent to the process reaches the one inside and is reported as its ending.
     """
     process = box.popen(["sleep", "60"])
     assert process.poll() is None
@@ -48,14 +48,14 @@ def test_popen_ends_by_a_signal(box: Box, number: signal.Signals) -> None:
     process.send_signal(number)
 
     assert process.wait(10) == -number
-    # Without privilege SIGKILL ends the process between, and by that the one inside.
+    # Without privilege SIGKILL ends the process in between, and so the one inside.
     assert wait_until(lambda: box.pids() == [])
 
 
 @pytest.mark.parametrize("own_session", [False, True])
 def test_popen_gets_signals(box: Box, *, own_session: bool) -> None:
     """
-    A handler inside is called, and the process leads a group or session of its own.
+    A signal runs the handler inside, and the process leads its own group or session.
     """
     program = (
         "import os, signal, sys;"
@@ -80,7 +80,7 @@ def test_popen_gets_signals(box: Box, *, own_session: bool) -> None:
 
 def test_popen_of_no_command(box: Box) -> None:
     """
-    A command that is not there is the error that Popen raises, and leaves nothing.
+    A command that does not exist raises the error of Popen and leaves nothing behind.
     """
     with pytest.raises(FileNotFoundError, match="/nonexistent"):
         box.popen(["/nonexistent"])
@@ -91,12 +91,12 @@ def test_popen_of_no_command(box: Box) -> None:
 
 def test_popen_calls_the_own_function_inside(box: Box) -> None:
     """
-    preexec_fn= is called inside, with the signals blocked that were.
+    preexec_fn= is called inside, with the same signals blocked as outside.
     """
 
     def tell() -> None:
         """
-        Print who this is, and how many signals are blocked.
+        Print the process id and how many signals are blocked.
         """
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         os.write(1, f"{socket.gethostname()} {len(blocked)}\n".encode())
@@ -108,7 +108,7 @@ def test_popen_calls_the_own_function_inside(box: Box) -> None:
 
 def test_popen_as_another_user(box: Box) -> None:
     """
-    What Popen would do too early is refused, with what to do instead.
+    Arguments that Popen would apply too early are refused, with what to do instead.
     """
     with pytest.raises(BoxError) as caught:
         box.popen(["true"], user=0, group=0)

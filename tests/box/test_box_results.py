@@ -17,7 +17,7 @@ from pytest_nsisolate.box.pickled import LARGEST, CannotCarry, RemoteTraceback
 
 class Picky(Exception):
     """
-    Cannot be made again of its arguments, as many exceptions of libraries.
+    An exception that cannot be rebuilt from its args, as in many libraries.
     """
 
     def __init__(self, one: int, two: int) -> None:
@@ -26,7 +26,7 @@ class Picky(Exception):
 
 def test_an_exception_has_the_remote_traceback(box: Box) -> None:
     """
-    An exception is raised here, with its attributes; its cause shows where it was.
+    An exception is raised here with its attributes, and its cause shows where it was.
     """
 
     def fail() -> None:
@@ -52,11 +52,11 @@ def test_a_local_class_of_exceptions(box: Box) -> None:
     """
 
     class Local(Exception):
-        """Cannot be imported by its name."""
+        """An exception that cannot be imported by its name."""
 
     def fail() -> None:
         """
-        Raise one of a local class.
+        Raise an exception of a local class.
         """
         raise Local("here")
 
@@ -79,7 +79,7 @@ def test_an_outcome_is_raised(
     box: Box, outcome: type[BaseException], call: Callable[[], None]
 ) -> None:
     """
-    What is not to be caught as an error is raised here as it was inside.
+    An outcome of pytest or an exit is raised here as it was inside.
     """
     with pytest.raises(outcome, match="why") as caught:
         box.run(call)
@@ -97,7 +97,7 @@ def _interrupt(text: str) -> None:
 
 def test_a_value_that_cannot_be_pickled(box: Box) -> None:
     """
-    The three lines say what was returned, and what pickle says of it.
+    The three lines say what was returned and why it cannot be pickled.
     """
     with pytest.raises(CannotCarry) as caught:
         box.run(threading.Lock)
@@ -116,7 +116,7 @@ def test_a_value_that_cannot_be_pickled(box: Box) -> None:
 
 def test_a_value_that_is_too_large(box: Box) -> None:
     """
-    There is a limit, and the text has both sizes.
+    A value over the limit is refused, and the text gives both sizes.
     """
     value = bytes(LARGEST)
 
@@ -130,19 +130,19 @@ def test_a_value_that_is_too_large(box: Box) -> None:
 
 def test_a_large_value_comes_through(box: Box) -> None:
     """
-    A value of many times what a pipe holds is whole.
+    A value many times the size of a pipe arrives whole.
     """
     assert box.run(lambda: bytes(3 << 20)) == bytes(3 << 20)
 
 
 def test_an_exception_that_cannot_be_made_again(box: Box) -> None:
     """
-    The error says so, and still has the remote traceback for its cause.
+    The error says that pickle cannot rebuild it, and its cause is the remote traceback.
     """
 
     def fail() -> None:
         """
-        Raise one that pickle cannot make again.
+        Raise an exception that pickle cannot rebuild.
         """
         raise Picky(1, 2)
 
@@ -161,16 +161,16 @@ def test_an_exception_that_cannot_be_made_again(box: Box) -> None:
 
 def test_an_exception_of_a_class_made_inside(box: Box) -> None:
     """
-    A class that was defined in the box is unknown here, and the error says so.
+    An exception whose class was defined in the box is reported as unknown here.
     """
 
     def fail() -> None:
         """
-        Raise one whose class is made here.
+        Raise an exception whose class is made here.
         """
 
         class Inner(Exception):
-            """Known in the box only."""
+            """An exception that only the box knows."""
 
         raise Inner
 

@@ -27,13 +27,13 @@ from pytest_nsisolate.model.errors import BoxError
 
 def test_a_closure_runs_inside(box: Box) -> None:
     """
-    A function sees what its caller sees, on a host of its own, and changes none of it.
+    A function sees what its caller sees, runs on its own host, and changes neither.
     """
     seen = ["outside"]
 
     def look(*more: str, last: str) -> tuple[str, int, list[str], str]:
         """
-        Return what is seen inside.
+        Return what can be seen inside.
         """
         seen.extend([*more, last])
         return socket.gethostname(), os.getpid(), seen, os.getcwd()
@@ -48,7 +48,7 @@ def test_a_closure_runs_inside(box: Box) -> None:
 
 def test_identity_is_kept(box: Box) -> None:
     """
-    Uid and gid are those outside.
+    Uid and gid are the same inside as outside.
     """
     assert box.run(lambda: (os.getuid(), os.getgid())) == (os.getuid(), os.getgid())
 
@@ -71,7 +71,7 @@ def test_a_function_that_ends_its_process(
     box: Box, end: Callable[[], None], ending: object, says: str
 ) -> None:
     """
-    The error has the ending, and the box goes on.
+    The error has the ending, and the box stays usable.
     """
     with pytest.raises(DidNotFinish) as caught:
         box.run(end)
@@ -90,7 +90,7 @@ def test_a_function_that_ends_its_process(
 
 def test_a_function_that_takes_too_long(make: MakeBox) -> None:
     """
-    timeout= ends a call, and nothing of it is left.
+    timeout= ends a call and leaves nothing of it behind.
     """
     box = make(timeout=0.2)
 
@@ -109,13 +109,13 @@ def test_a_function_that_takes_too_long(make: MakeBox) -> None:
 
 def test_garbage_from_a_function(box: Box) -> None:
     """
-    What a function writes to descriptors that it does not know spoils its call only.
+    Writing to the channel's descriptors spoils that call only.
     """
     known = set(os.listdir("/proc/self/fd"))
 
     def write() -> None:
         """
-        Write to each descriptor that is new.
+        Write to every new descriptor.
         """
         for name in set(os.listdir("/proc/self/fd")) - known:
             with contextlib.suppress(OSError):
@@ -134,12 +134,12 @@ def test_garbage_from_a_function(box: Box) -> None:
 
 def test_output_to_descriptors(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
     """
-    What is printed inside is captured, in its order, and what was buffered only once.
+    Output of a function is captured in order, and buffered output only once.
     """
 
     def write() -> None:
         """
-        Print, and have something else print.
+        Print, and have another program print.
         """
         sys.stdout.write("inside\n")
         subprocess.run(["echo", "below"], check=True)
@@ -153,7 +153,7 @@ def test_output_to_descriptors(box: Box, capfd: pytest.CaptureFixture[str]) -> N
 
 def test_output_to_memory(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Captured in memory it comes back as well, and to where output was redirected.
+    Output captured in memory comes back too, and goes to wherever it was redirected.
     """
     sys.stdout.write("before\n")
     box.run(print, "inside é", file=sys.stderr)
@@ -169,7 +169,7 @@ def test_output_to_memory(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_warnings_come_back(box: Box) -> None:
     """
-    A warning has its category and place; one that is an error is raised.
+    A warning keeps its category and place, and one that is an error is raised.
     """
     with pytest.warns(ResourceWarning, match="one of it") as caught:
         box.run(lambda: warnings.warn("one of it", ResourceWarning, stacklevel=1))
@@ -181,12 +181,12 @@ def test_warnings_come_back(box: Box) -> None:
 
 def test_exit_handlers(box: Box, tmp_path: Path) -> None:
     """
-    What a function has registered for its exit runs, and is seen in what it printed.
+    Exit handlers that a function registers run, and their output is captured.
     """
 
     def function() -> None:
         """
-        Register what is to run at the exit.
+        Register functions to run at exit.
         """
         import atexit  # noqa: PLC0415 - in the fork
 
@@ -199,7 +199,7 @@ def test_exit_handlers(box: Box, tmp_path: Path) -> None:
 
 def test_in_a_thread(box: Box) -> None:
     """
-    A box can be used in any thread, and beside other threads, without a warning.
+    A box works in any thread and beside other threads, without a warning.
     """
     told: list[str] = []
 

@@ -28,14 +28,14 @@ from pytest_nsisolate.sandbox.pool import Pool
 
 RunPytest = Callable[..., pytest.RunResult]
 
-#: How long to wait for what is to be lost, and for what is not, in seconds.
+#: How long to wait for an answer that gets lost, and for one that arrives, in seconds.
 SHORT, LONG = 0.3, 10.0
 
 
 @pytest.fixture(autouse=True)
 def _pyroute2_is_there() -> None:
     """
-    Every test here needs it.
+    Skip or fail all tests here where pyroute2 is missing.
     """
     if importlib.util.find_spec("pyroute2") is None:
         cannot("pyroute2 is not installed")
@@ -44,7 +44,7 @@ def _pyroute2_is_there() -> None:
 @pytest.fixture
 def hosts(make: MakeBox) -> tuple[Box, Box]:
     """
-    Give two boxes with a network.
+    Give two boxes with a network each.
     """
     return make(net=True), make(net=True)
 
@@ -52,7 +52,7 @@ def hosts(make: MakeBox) -> tuple[Box, Box]:
 @pytest.mark.parametrize("version", [4, 6])
 def test_both_ways(hosts: tuple[Box, Box], version: int) -> None:
     """
-    Each reaches the other, by IPv4 and IPv6, and the host has none of it.
+    Each box reaches the other by IPv4 and IPv6, and the host sees no interface of it.
     """
     before = socket.if_nameindex()
     with Link(*hosts) as link:
@@ -67,7 +67,7 @@ def test_both_ways(hosts: tuple[Box, Box], version: int) -> None:
 
 def test_cut(hosts: tuple[Box, Box]) -> None:
     """
-    What is sent over a wire that is cut is lost; a mended one is as before.
+    A cut link loses what is sent, and a restored one works as before.
     """
     here, there = hosts
     with Link(here, there) as link:
@@ -82,7 +82,7 @@ def test_cut(hosts: tuple[Box, Box]) -> None:
 
 def test_shape(hosts: tuple[Box, Box]) -> None:
     """
-    A wire is slow and loses as it is told; a kernel that cannot do that is named.
+    A link delays and drops as asked, or the error says that the kernel cannot do it.
     """
     here, there = hosts
     with Link(here, there) as link:
@@ -108,7 +108,7 @@ def test_shape(hosts: tuple[Box, Box]) -> None:
 
 def test_three_hosts(make: MakeBox) -> None:
     """
-    A box may be on several wires; the subnets are different ones.
+    A box can have several links, each with a subnet of its own.
     """
     one, two, three = (make(net=True) for _ in range(3))
     links = [Link(one, two), Link(one, three)]
@@ -122,7 +122,7 @@ def test_three_hosts(make: MakeBox) -> None:
 
 def test_closed(make: MakeBox) -> None:
     """
-    A wire ends with a box of it, and then does nothing but say so.
+    A link ends with either of its boxes, and from then on only says so.
     """
     one, two = make(net=True), make(net=True)
     link = Link(one, two)
@@ -139,13 +139,13 @@ def test_closed(make: MakeBox) -> None:
 
 def test_gone(make: MakeBox) -> None:
     """
-    A wire that is there no longer cannot be cut, and need not be taken away.
+    A link that no longer exists cannot be cut, and closing it does nothing.
     """
     one, two = make(net=True, user="root"), make(net=True, user="root")
     link, other = Link(one, two), Link(one, two)
 
     def remove() -> None:
-        """Take the wire away from within."""
+        """Remove the link from inside."""
         from pyroute2 import IPRoute  # noqa: PLC0415 - an extra
 
         with IPRoute() as route:
@@ -167,7 +167,7 @@ def test_gone(make: MakeBox) -> None:
 
 def test_what_cannot_be_linked(make: MakeBox) -> None:
     """
-    A box to itself, or one without a network of its own, cannot be linked.
+    A box cannot be linked to itself or to one without a network of its own.
     """
     one, plain = make(net=True), make()
     for two, why in (
@@ -186,7 +186,7 @@ def test_what_cannot_be_linked(make: MakeBox) -> None:
 @pytest.mark.parametrize("keywords", [{"delay": -1}, {"loss": 2}, {"loss": -0.1}])
 def test_bad_shape(hosts: tuple[Box, Box], keywords: dict[str, float]) -> None:
     """
-    What no wire can be is refused, and the wire stays.
+    An impossible shape is refused, and the link keeps working.
     """
     with Link(*hosts) as link:
         with pytest.raises(BoxError, match=r"bad argument\nwhy: delay is .*\nfix: "):
@@ -196,7 +196,7 @@ def test_bad_shape(hosts: tuple[Box, Box], keywords: dict[str, float]) -> None:
 
 def test_other_owner(make: MakeBox) -> None:
     """
-    Boxes of two launchers: as one that needs no user namespace; else that is said.
+    Boxes of two launchers can be linked, or the error says what stands in the way.
     """
     pool = Pool()
     one = make(net=True)
@@ -214,7 +214,7 @@ def test_other_owner(make: MakeBox) -> None:
 
 def test_no_pyroute2(make: MakeBox, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Without the extra the error says what to install.
+    Without pyroute2 the error says what to install.
     """
     monkeypatch.setitem(sys.modules, "pyroute2", None)
     with pytest.raises(BoxError) as caught:
@@ -227,7 +227,7 @@ def test_no_pyroute2(make: MakeBox, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_of_the_factory(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    The factory links its boxes in isolated and other tests, and takes the wire away.
+    The factory links its boxes in isolated and other tests, and removes the link.
     """
     pytester.makepyfile(
         talking=Path(talking.__file__).read_text(),

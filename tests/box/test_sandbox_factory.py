@@ -91,12 +91,12 @@ def test_boxes_of_all_scopes(
     """
     Boxes work in tests on the host and isolated, and last as long as their scope.
 
-    An isolated test can look into a box that was made outside of it, not go in.
+    An isolated test can look into a box that was made outside it, but not enter it.
     """
     pytester.makepyfile(_SUITE)
 
     result = run_both_ways(
-        # In order: one test leaves in a shared box what the next one looks for.
+        # Keep the order: one test leaves in a shared box what the next looks for.
         *("-p", "no:randomly", "-ra"),
         *("-W", "error::ResourceWarning", "-W", "error:This:DeprecationWarning"),
     )
@@ -119,7 +119,7 @@ def test_a_function_uses_pytest(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    In an isolated test too, a function's live logs show, and fixtures do their work.
+    In isolated tests too, live logs of a function show and fixtures do their work.
     """
     pytester.makepyfile(
         """
@@ -198,7 +198,7 @@ def test_leaks_of_a_box(pytester: pytest.Pytester) -> None:
 
 def test_a_bad_argument(pytester: pytest.Pytester) -> None:
     """
-    A value that cannot be is told in three lines, without a traceback.
+    An invalid value is reported in three lines, without a traceback.
     """
     pytester.makepyfile(
         """
@@ -235,7 +235,7 @@ def test_nothing_is_left_of_a_crash(
     pytester: pytest.Pytester, mark: str, ends: str, way: str
 ) -> None:
     """
-    Whether the test crashes or pytest is killed, what runs in a box ends.
+    When the test crashes or pytest is killed, everything that runs in a box ends.
     """
     pytester.makepyfile(
         f"""
@@ -276,7 +276,7 @@ def test_a_box_of_all_keywords(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    Each keyword holds for functions and processes; two boxes share no port.
+    Each keyword applies to functions and processes, and two boxes share no port.
     """
     pytester.makepyfile(
         """
@@ -323,7 +323,7 @@ def test_a_box_of_all_keywords(
 
 def test_a_directory_that_is_needed(pytester: pytest.Pytester) -> None:
     """
-    A fresh directory that would hide the test from its functions is refused.
+    A tmpfs that would hide the test file from the functions is refused.
     """
     pytester.makepyfile(
         f"""

@@ -1,5 +1,5 @@
 """
-Bad markers: an error of their test, with file and line; other tests run.
+Bad markers: an error of their own test, with file and line, while other tests run.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def test_three_lines(
     pytester: pytest.Pytester, arguments: str, why: str, fix: str
 ) -> None:
     """
-    What, why and fix are said; the neighbours pass; the session goes on and fails.
+    The error says what, why and fix; the other tests pass; the session fails.
     """
     pytester.makepyfile(
         test_it=f"""
@@ -105,7 +105,7 @@ def test_three_lines(
 @pytest.mark.parametrize("switch", ["--nsisolate", "--no-nsisolate"])
 def test_bad_whatever_the_options(pytester: pytest.Pytester, switch: str) -> None:
     """
-    A bad marker is bad also where nothing is isolated.
+    A bad marker is an error even where nothing is isolated.
     """
     pytester.makepyfile(
         """
@@ -120,7 +120,7 @@ def test_bad_whatever_the_options(pytester: pytest.Pytester, switch: str) -> Non
 
 def test_bad_behind_a_good_one(pytester: pytest.Pytester) -> None:
     """
-    A bad value on a class is one of all its tests, whatever overrides it.
+    A bad value on a class is an error of all its tests, whatever overrides it.
     """
     pytester.makepyfile(
         """
@@ -139,7 +139,7 @@ def test_bad_behind_a_good_one(pytester: pytest.Pytester) -> None:
 
 def test_synonym_is_named(pytester: pytest.Pytester) -> None:
     """
-    The text speaks of the name that was typed.
+    The text uses the name of the marker that was typed.
     """
     pytester.makepyfile(
         """
@@ -156,7 +156,7 @@ def test_synonym_is_named(pytester: pytest.Pytester) -> None:
 
 def test_xfail_does_not_cover_it(pytester: pytest.Pytester) -> None:
     """
-    A test that may not run is no expected failure.
+    A test that may not run is not an expected failure.
     """
     pytester.makepyfile(
         """
@@ -172,7 +172,7 @@ def test_xfail_does_not_cover_it(pytester: pytest.Pytester) -> None:
 
 def test_skip_goes_first(pytester: pytest.Pytester) -> None:
     """
-    A test that is skipped is skipped, as with any other error in its setup.
+    A skipped test is skipped, as with any other error in its setup.
     """
     pytester.makepyfile(
         """
@@ -188,7 +188,7 @@ def test_skip_goes_first(pytester: pytest.Pytester) -> None:
 
 def test_broken_repr(pytester: pytest.Pytester) -> None:
     """
-    A value whose repr() fails is refused as well.
+    A value whose repr() fails is refused too.
     """
     pytester.makepyfile(
         """

@@ -17,14 +17,14 @@ from pytest_nsisolate.diagnosis.causes import CAUSES
 
 def test_each_reason_can_be_told() -> None:
     """
-    The table of reasons and the ways to tell them name the same, in the same order.
+    The table of reasons and the functions that detect them match, in the same order.
     """
     assert [cause.name for cause in CAUSES] == list(explain.CHECKS)
 
 
 def test_a_mount_that_masks_nothing(files: Files) -> None:
     """
-    The mount that every desktop has below ``/proc`` is not what the kernel minds.
+    The mount that every desktop has below ``/proc`` is not named as the cause.
     """
     point = "/proc/sys/fs/binfmt_misc"
     files["/proc/self/mountinfo"] = f"1 0 0:1 / {point} rw - autofs none rw"
@@ -33,7 +33,7 @@ def test_a_mount_that_masks_nothing(files: Files) -> None:
 
 def test_restriction_is_not_for_root(files: Files) -> None:
     """
-    What holds for the unprivileged is no reason for who has CAP_SYS_ADMIN.
+    A limit on unprivileged users is no reason for a process with CAP_SYS_ADMIN.
     """
     files.update({**RESTRICTED, "/proc/self/uid_map": "0 0 4294967295"})
     files["/proc/self/status"] = "CapEff:\t000001ffffffffff\n"
@@ -42,7 +42,7 @@ def test_restriction_is_not_for_root(files: Files) -> None:
 
 def test_chroot(files: Files) -> None:
     """
-    A chroot is told by the want of a mount at its root.
+    A chroot is recognised because nothing is mounted at its root.
     """
     files["/proc/self/mountinfo"] = "1 0 0:1 / /proc rw - proc proc rw"
     assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
@@ -61,7 +61,7 @@ def test_chroot(files: Files) -> None:
 
 def test_nested(files: Files) -> None:
     """
-    In a user namespace the limits of those above are named.
+    In a user namespace, the limits of the outer ones are named.
     """
     files["/proc/self/uid_map"] = "      1000          0          1"
     assert lines("unshare(CLONE_NEWUSER)", errno.ENOSPC) == [
@@ -90,7 +90,7 @@ def test_gvisor(
     number: int,
 ) -> None:
     """
-    gVisor is told by what uname says, whatever the errno.
+    gVisor is recognised by uname, whatever the errno.
     """
     monkeypatch.setattr(platform, "release", lambda: release)
     monkeypatch.setattr(platform, "version", lambda: version)
@@ -109,7 +109,7 @@ def test_gvisor(
 
 def test_wsl1(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    WSL 1 is told by its release; WSL 2 is Linux.
+    WSL 1 is recognised by its release, and WSL 2 counts as Linux.
     """
     monkeypatch.setattr(platform, "release", lambda: "4.4.0-19041-Microsoft")
     assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL) == [
@@ -126,7 +126,7 @@ def test_wsl1(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_hidepid(files: Files) -> None:
     """
-    Where maps cannot be written, the option of ``/proc`` that hides them is named.
+    Where maps cannot be written, the ``/proc`` option that hides them is named.
     """
     files.update(HIDDEN)
     assert lines("write(/proc/self/uid_map)", errno.EACCES) == [
@@ -141,7 +141,7 @@ def test_hidepid(files: Files) -> None:
 
 def test_no_capability(files: Files) -> None:
     """
-    Without a user namespace, the want of privilege goes before all that it explains.
+    Without a user namespace, missing privilege comes before everything it explains.
     """
     files.update(RESTRICTED)
     files["/proc/self/status"] = "Seccomp:\t2\nCapEff:\t0000000000000000\n"
@@ -153,7 +153,7 @@ def test_no_capability(files: Files) -> None:
 
 def test_nothing_can_be_read(files: Files) -> None:
     """
-    Where ``/proc`` is not there at all, every reason is still looked for.
+    Where there is no ``/proc`` at all, every reason is still checked.
     """
     for number in (*errno.errorcode, 0):
         why, fix = lines("write(/proc/self/uid_map)", number)

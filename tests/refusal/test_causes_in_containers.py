@@ -44,7 +44,7 @@ from reasons import (
 )
 def test_masked_proc(files: Files, there: Files, sign: str, fix: str) -> None:
     """
-    Of a masked ``/proc`` each kind of container has its own remedy.
+    A masked ``/proc`` gets the fix for its kind of container.
     """
     files.update({**MASKED, **there})
     assert lines("mount(proc, /proc)", errno.EPERM) == [
@@ -82,7 +82,7 @@ def test_masked_proc(files: Files, there: Files, sign: str, fix: str) -> None:
 )
 def test_seccomp(files: Files, there: Files, sign: str, fix: str) -> None:
     """
-    Of a seccomp filter each kind of container has its own remedy.
+    A seccomp filter gets the fix for its kind of container.
     """
     files.update({**SECCOMP, **there})
     assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
@@ -98,7 +98,7 @@ def test_kubernetes_by_its_environment(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A pod without a service account is told by the variable that it has.
+    A pod without a service account is recognised by its environment variable.
     """
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     files.update(SECCOMP)
@@ -108,7 +108,7 @@ def test_kubernetes_by_its_environment(
 @pytest.mark.parametrize("call", ["sethostname()", "setdomainname()"])
 def test_podman_hostname(files: Files, call: str) -> None:
     """
-    Podman's filter refuses names only, and a test that sets none can do without.
+    Podman's filter refuses only names, and the fix says to leave them out.
     """
     files.update({**SECCOMP, **PODMAN})
     assert lines(call, errno.EPERM) == [
@@ -142,7 +142,7 @@ def test_podman_hostname(files: Files, call: str) -> None:
 )
 def test_apparmor_profile(files: Files, there: Files, fix: str) -> None:
     """
-    A profile is named, also where the restriction for unconfined processes is on.
+    A profile is named even where unconfined processes are restricted too.
     """
     files.update({**PROFILE, **RESTRICTED, **there})
     assert lines("mount(none, /)", errno.EACCES) == [
@@ -164,7 +164,7 @@ def test_apparmor_profile(files: Files, there: Files, fix: str) -> None:
 )
 def test_docker_on_ubuntu(files: Files, call: str, number: int, reason: str) -> None:
     """
-    With both a filter and the restriction on, the call tells which of them it was.
+    With both a filter and the restriction, the refused call tells which one it was.
     """
     files.update({**SECCOMP, **RESTRICTED})
     assert lines(call, number)[0].startswith(reason)

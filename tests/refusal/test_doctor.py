@@ -19,7 +19,7 @@ from pytest_nsisolate.diagnosis import steps as trial
 @pytest.fixture(params=["alone", "pytest"])
 def command(request: pytest.FixtureRequest) -> list[str]:
     """
-    Give the two commands that print JSON.
+    Return the two commands that print JSON.
     """
     if request.param == "alone":
         return [*DOCTOR, "--json"]
@@ -29,7 +29,7 @@ def command(request: pytest.FixtureRequest) -> list[str]:
 @pytest.mark.parametrize("way", list(WAYS))
 def test_all_is_well(pytester: pytest.Pytester, command: list[str], way: str) -> None:
     """
-    Where isolation is to be had, no step of the way that tests take is refused.
+    Where isolation works, no step that tests use is refused.
     """
     found = examine(pytester, *WAYS[way], *command)
 
@@ -40,7 +40,7 @@ def test_all_is_well(pytester: pytest.Pytester, command: list[str], way: str) ->
     assert taken == {SAID[way]}
     assert set(found["facts"]) == {"kernel", "privileges", "settings"}
     if way == KEEP:
-        # Nothing is explained but the want of privilege, once.
+        # Only the lack of privilege is explained, once.
         (line,) = found["refusals"]
         assert line["what"] == (
             "cannot take the step ipc (no user namespace): unshare(CLONE_NEWIPC) "
@@ -52,7 +52,7 @@ def test_all_is_well(pytester: pytest.Pytester, command: list[str], way: str) ->
 @pytest.mark.parametrize("option", ["--nsisolate-doctor", "alone"])
 def test_table(pytester: pytest.Pytester, option: str) -> None:
     """
-    The table has each step in a row, and the verdict in its last line; no test runs.
+    The table has a row for each step and the verdict in its last line; no test runs.
     """
     pytester.makepyfile("raise SystemExit('imported')")
     arguments = [sys.executable, "-m", "pytest", option]
@@ -68,7 +68,7 @@ def test_table(pytester: pytest.Pytester, option: str) -> None:
 
 def test_needs_no_pytest(pytester: pytest.Pytester) -> None:
     """
-    Run by itself, the doctor does not import pytest.
+    Run on its own, the doctor does not import pytest.
     """
     code = "import sys; from pytest_nsisolate import doctor; doctor.main([])"
     tail = "; sys.exit(3 if {'pytest', '_pytest'} & set(sys.modules) else 0)"
@@ -79,7 +79,7 @@ def test_needs_no_pytest(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("kind", ["user", "pid", "ipc", "uts", "mnt"])
 def test_limit_of_namespaces(pytester: pytest.Pytester, kind: str) -> None:
     """
-    The one namespace that is not allowed is told from all the others.
+    The one namespace that is not allowed is told apart from all the others.
     """
     name = f"user.max_{kind}_namespaces"
     zero = f'echo 0 > /proc/sys/{name.replace(".", "/")}; exec "$@"'
@@ -107,7 +107,7 @@ def test_seccomp(
     pytester: pytest.Pytester, way: str, call: str, steps: set[str]
 ) -> None:
     """
-    A filter on one call is told from one on another.
+    A filter on one call is told apart from a filter on another.
     """
     script = pytester.makepyfile(refusing=FILTER)
     behind = [*WAYS[way], sys.executable, str(script), call, "1"]
@@ -117,7 +117,7 @@ def test_seccomp(
     names = {step.name for step in trial.STEPS}
     assert names & set(refused(found, KEEP)) == steps
     assert found["facts"]["privileges"]["Seccomp"] == "2"
-    # Only a test that asks for a hostname is refused for want of that call.
+    # Only a test that asks for a hostname needs that call.
     assert found["available"] is (call == "sethostname")
     assert found["status"] == (0 if call == "sethostname" else 1)
     assert any("Seccomp is 2" in one["why"] for one in found["refusals"])
@@ -141,7 +141,7 @@ def test_masked_proc(pytester: pytest.Pytester, way: str) -> None:
 
 def test_chroot(pytester: pytest.Pytester) -> None:
     """
-    In a chroot that has no mount at its root, that is named.
+    A chroot without a mount at its root is named.
     """
     box = pytester.mkdir("box")
     script = """
@@ -167,7 +167,7 @@ def test_chroot(pytester: pytest.Pytester) -> None:
 
 def test_nested(pytester: pytest.Pytester) -> None:
     """
-    A limit that is set further out cannot be read, and the nesting is named.
+    Where a limit was set further out and cannot be read, the nesting is named.
     """
     one = 'echo 1 > /proc/sys/user/max_user_namespaces; exec "$@"'
     run = [*SPACE, "sh", "-c", one, "sh", *SPACE, *DOCTOR, "--json"]
@@ -182,7 +182,7 @@ def test_nested(pytester: pytest.Pytester) -> None:
 
 def test_hidden_processes(pytester: pytest.Pytester) -> None:
     """
-    ``hidepid`` is shown, and does not keep a sandbox from being made.
+    ``hidepid`` is shown and does not prevent a sandbox.
     """
     hide = 'mount -t proc -o hidepid=2 none /proc && exec "$@"'
     space = [*SPACE, "--pid", "--fork", "--kill-child"]
@@ -196,7 +196,7 @@ def test_hidden_processes(pytester: pytest.Pytester) -> None:
 @pytest.mark.faults
 def test_few_descriptors(pytester: pytest.Pytester) -> None:
     """
-    With too few descriptors the doctor says so, and ends.
+    With too few descriptors the doctor says so and ends.
     """
     for room in range(5, 20):
         result = pytester.run("prlimit", f"--nofile={room}", *DOCTOR, timeout=120)
@@ -213,7 +213,7 @@ def test_few_descriptors(pytester: pytest.Pytester) -> None:
 
 def test_few_processes(pytester: pytest.Pytester) -> None:
     """
-    Where no process can be started the doctor says so, and ends.
+    Where no process can be started the doctor says so and ends.
     """
     if is_capable():
         pytest.skip("the kernel puts no such limit on root")

@@ -1,5 +1,5 @@
 """
-The steps that the doctor tries, each in a process that is gone afterwards.
+The steps that the doctor tries, each in a throw-away process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytest_nsisolate.model.errors import Refused
 
 def test_a_step_that_hangs() -> None:
     """
-    A step has its time, and its process is gone then.
+    A step that hangs is ended after its time limit, along with its process.
     """
     mine = psutil.Process()
     before = mine.children()
@@ -30,12 +30,12 @@ def test_a_step_that_hangs() -> None:
 
 def test_a_step_that_breaks() -> None:
     """
-    Whatever a step raises, or however it ends, is told.
+    A step's exception or abnormal ending is reported, whatever it is.
     """
 
     def wrong() -> None:
         """
-        Break.
+        Fail.
         """
         raise ZeroDivisionError("x")
 
@@ -55,12 +55,12 @@ def test_a_step_that_breaks() -> None:
 
 def test_nothing_is_left() -> None:
     """
-    Descriptors, processes, namespaces and names are after the doctor what they were.
+    The doctor leaves descriptors, processes, namespaces and names unchanged.
     """
 
     def state() -> object:
         """
-        Return what could be left.
+        Return everything that could be left behind.
         """
         spaces = {
             name: os.readlink(f"/proc/self/ns/{name}")

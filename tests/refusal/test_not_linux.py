@@ -1,5 +1,5 @@
 """
-Systems without namespaces: the plugin loads and says what it cannot do.
+Systems without namespaces, where the plugin loads and says what it cannot do.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-#: Takes away what Linux has and macOS or Windows have not, then runs pytest.
+#: Removes what Linux has and macOS or Windows lack, then runs pytest.
 RUN = """
 import os
 import signal
@@ -49,7 +49,7 @@ def test_limited(): pass
 @pytest.mark.parametrize("policy", ["fail", "skip"])
 def test_other_tests_run(pytester: pytest.Pytester, policy: str) -> None:
     """
-    Tests on the host run, and those that are marked say what is missing.
+    Tests on the host run, and marked tests say what is missing.
     """
     pytester.makepyfile(test_it=TESTS)
     script = pytester.makepyfile(run=RUN)

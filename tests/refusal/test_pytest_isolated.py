@@ -1,5 +1,5 @@
 """
-pytest-isolated, which owns a marker of the same name, beside this plugin.
+pytest-isolated, another plugin with a marker of the same name, beside this one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PYTHON = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.
 @pytest.fixture
 def pytest_isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Install a stand-in for pytest-isolated: its names, and nothing else of it.
+    Install a stand-in for pytest-isolated that has its names and nothing else.
     """
     site = pytester.mkdir("site")
     package = site / "pytest_isolated"
@@ -36,7 +36,7 @@ def pytest_isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.usefixtures("pytest_isolated")
 def test_clash(pytester: pytest.Pytester) -> None:
     """
-    With pytest-isolated there is a usage error, and two ways out of it that both work.
+    With pytest-isolated there is a usage error with two ways out that both work.
     """
     source = """
         import os
@@ -77,7 +77,7 @@ def test_each_marker(pytester: pytest.Pytester, mark: str, refused: bool) -> Non
     """
     Where pytest-isolated is loaded too, its marker is refused in three lines.
     """
-    # The plugin is known by the name of its module.
+    # The plugin is recognised by the name of its module.
     pytester.makepyfile(pytest_isolated="")
     pytester.makepyfile(
         test_it=f"""

@@ -1,5 +1,5 @@
 """
-The texts that explain a refusal in three lines.
+Texts that explain a refusal in three lines.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLONE = "kernel.unprivileged_userns_clone"
 
 def test_three_lines() -> None:
     """
-    An explanation is what, why and fix, each on a line.
+    An explanation is what, why and fix, each on its own line.
     """
     explanation = Explanation(what="cannot do it", why="it is so", fix="do that")
     assert str(explanation) == "cannot do it\nwhy: it is so\nfix: do that"
@@ -36,7 +36,7 @@ def test_three_lines() -> None:
 
 def test_refused() -> None:
     """
-    A refusal names the call and the errno by its symbol.
+    A refusal names the call, and the errno by its symbol.
     """
     refused = Refused("unshare(CLONE_NEWUSER)", errno.EPERM)
     assert str(refused) == "unshare(CLONE_NEWUSER) failed: EPERM"
@@ -46,7 +46,7 @@ def test_refused() -> None:
 
 def test_refused_from_os_error() -> None:
     """
-    The call that an error carries goes before the one that is assumed.
+    The call that an error carries wins over the one that is assumed.
     """
     with pytest.raises(FileNotFoundError) as caught:
         os.stat("/no/such/file")
@@ -58,7 +58,7 @@ def test_refused_from_os_error() -> None:
 @pytest.fixture
 def facts(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """
-    Return the files that a diagnosis reads, empty: no kernel has them all at once.
+    Return the files that a diagnosis reads, none yet: no kernel has them all at once.
     """
     files: dict[str, str] = {}
     monkeypatch.setattr(reading, "read", files.get)
@@ -114,7 +114,7 @@ def test_limit_of_zero(facts: dict[str, str]) -> None:
 
 def test_limit_reached(facts: dict[str, str]) -> None:
     """
-    Where no limit is zero, all are shown.
+    Where no limit is zero, all of them are shown.
     """
     kinds = ("user", "pid", "ipc", "uts", "mnt")
     facts.update({_sysctl(f"user.max_{kind}_namespaces"): "9" for kind in kinds})
@@ -155,7 +155,7 @@ def test_unmappable_root(
     facts: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Root without CAP_SETFCAP cannot be mapped, and is told so.
+    Root without CAP_SETFCAP is told that it cannot be mapped.
     """
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     facts["/proc/self/status"] = "Name:\tx\nCapEff:\t0000000000000001\n"
@@ -172,7 +172,7 @@ def test_unmappable_root(
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
 def test_seccomp(facts: dict[str, str], number: int) -> None:
     """
-    A seccomp filter is named where one is on.
+    A seccomp filter is named where one is active.
     """
     facts["/proc/self/status"] = "Seccomp:\t2\n"
     assert _lines("unshare(CLONE_NEWIPC)", number)[1:] == [
@@ -183,7 +183,7 @@ def test_seccomp(facts: dict[str, str], number: int) -> None:
 
 def test_process_limit() -> None:
     """
-    The limit of processes is named with its value.
+    The limit on processes is named with its value.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     shown = "unlimited" if soft == resource.RLIM_INFINITY else soft
@@ -196,7 +196,7 @@ def test_process_limit() -> None:
 
 def test_descriptor_limit() -> None:
     """
-    The limit of descriptors is named with its value.
+    The limit on descriptors is named with its value.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert _lines("pipe()", errno.EMFILE) == [
@@ -208,7 +208,7 @@ def test_descriptor_limit() -> None:
 
 def test_lost_directory() -> None:
     """
-    A working directory that is not there inside is named, and the way out.
+    A working directory that does not exist inside is named, with a way out.
     """
     assert _lines("chdir(/dev/shm/x)", errno.ENOENT) == [
         "cannot isolate test_a: chdir(/dev/shm/x) failed: ENOENT",
@@ -238,7 +238,7 @@ def test_old_kernel() -> None:
 
 def test_not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Elsewhere the system is named.
+    On another system, that system is named.
     """
     monkeypatch.setattr(sys, "platform", "darwin")
     assert _lines("namespaces on darwin", errno.ENOSYS) == [
@@ -250,7 +250,7 @@ def test_not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown() -> None:
     """
-    Where the reason is not known, what was looked at is shown, read and not guessed.
+    Where the reason is unknown, the text shows what was read and does not guess.
     """
     what, why, fix = _lines("sethostname()", errno.EIO)
     assert what == "cannot isolate test_a: sethostname() failed: EIO"

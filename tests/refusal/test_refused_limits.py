@@ -41,7 +41,7 @@ def test_limit_that_cannot_be(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    One that pytest itself has passed, or that the hard one forbids, is an error.
+    A limit that pytest itself exceeds, or that the hard limit forbids, is an error.
     """
     pytester.makepyfile(REFUSED)
     result = run_both_ways()
@@ -71,7 +71,7 @@ def test_refusal_follows_the_policy(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    Who chose so has tests skipped whose limits cannot be had, as with any refusal.
+    With the policy "skip", tests whose limits are refused are skipped.
     """
     pytester.makepyfile(REFUSED)
     run_both_ways("--nsisolate-unavailable=skip").assert_outcomes(skipped=3, passed=1)
@@ -79,7 +79,7 @@ def test_refusal_follows_the_policy(
 
 def test_not_on_the_host(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    Without isolation there are no limits, and a test on the host has none.
+    Without isolation limits do not apply, so a test on the host has none.
     """
     pytester.makepyfile(
         f"""{HEAD}

@@ -1,5 +1,5 @@
 """
-Sandboxes that cannot be had: what, why and fix, and never green on the host.
+Sandboxes that are refused: what, why and fix, and never green on the host.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def python(*args: str) -> list[str]:
 @pytest.fixture
 def refuse(pytester: pytest.Pytester) -> Refuse:
     """
-    Run `TESTS` behind a command; expect failures, or skips, and what, why, fix.
+    Run `TESTS` behind a command; expect failures, or skips, and what, why and fix.
     """
 
     def run(prefix: list[str], what: str, why: str, fix: str) -> pytest.RunResult:
         """
-        Run `TESTS` behind *prefix*, by both policies, and expect these three lines.
+        Run `TESTS` behind *prefix* with both policies and expect these three lines.
         """
         pytester.makepyfile(test_refused=TESTS)
         result = pytester.run(*prefix, *python("-rEsfx"), timeout=60)
@@ -75,7 +75,7 @@ def refuse(pytester: pytest.Pytester) -> Refuse:
 
 def _filtered(pytester: pytest.Pytester, way: str, call: str) -> list[str]:
     """
-    Return the command that takes *way* and then refuses *call*.
+    Return the command that uses *way* and then refuses *call*.
     """
     script = pytester.makepyfile(refusing=FILTER)
     prefix = [*WAYS[way], sys.executable, str(script), call, "1"]
@@ -85,7 +85,7 @@ def _filtered(pytester: pytest.Pytester, way: str, call: str) -> list[str]:
     return prefix
 
 
-# In a container, the fact that tells so stands behind, and the fix is for its kind.
+# In a container, why ends with the fact that shows it, and the fix is for its kind.
 SECCOMP_WHY = "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status*)"
 SECCOMP_FIX = "*seccomp*nconfined*"
 
@@ -114,8 +114,8 @@ def test_seccomp(
     A real seccomp filter that refuses a call is named with the call.
     """
     what = text[way]
-    # Who may not set namespaces seems to have no CAP_SYS_ADMIN, and the other way
-    # into a sandbox is refused as well.
+    # A process that may not set namespaces seems to lack CAP_SYS_ADMIN, so the other
+    # way into a sandbox is refused too.
     what = "*" if what is None else what
     result = refuse(
         _filtered(pytester, way, call),
@@ -127,7 +127,7 @@ def test_seccomp(
     if call != "sethostname":
         result.stdout.fnmatch_lines([header])
     else:
-        # Only a marker with hostname= takes that call, so all else is available.
+        # Only a marker with hostname= makes that call, so everything else is available.
         result.stdout.no_fnmatch_line(header)
 
 
@@ -153,10 +153,11 @@ def test_limit_of_namespaces(refuse: Refuse, kind: str) -> None:
 
 def _room_to_set(kind: str, space: list[str]) -> list[str]:
     """
-    Return the command for a user namespace that the limit of *kind* is then set in.
+    Return the command for a user namespace in which to set the limit of *kind*.
 
-    Where it is not that of user namespaces, a PID namespace is owned by it too, so that
-    the sandbox needs no user namespace of its own, in which the limit would be another.
+    Unless the limit is that of user namespaces, this namespace owns a PID namespace
+    too, so that the sandbox needs no user namespace of its own, where another limit
+    would apply.
     """
     if kind == "user":
         return space
@@ -200,7 +201,7 @@ def test_limit_of_descriptors(
     pytester: pytest.Pytester, run_both_ways: RunPytest, header: str
 ) -> None:
     """
-    However few descriptors are left, before the probe or after: RLIMIT_NOFILE is named.
+    However few descriptors are left, before the probe or after, RLIMIT_NOFILE is named.
     """
     pytester.makeconftest(
         """
@@ -226,7 +227,7 @@ def test_limit_of_descriptors(
             result = run_both_ways(header)
         ran = pytester.path / "ran"
         if ran.exists():
-            # Enough for the rest too.
+            # Enough for everything else too.
             assert room > 0
             break
         result.assert_outcomes(errors=3, passed=1)
@@ -241,10 +242,10 @@ def test_limit_of_descriptors(
 
 def test_not_linux(pytester: pytest.Pytester, refuse: Refuse) -> None:
     """
-    Elsewhere than on Linux the reason is that, and the other tests run.
+    On a system other than Linux, the reason is named and other tests run.
     """
     pytester.makeconftest("import sys; sys.platform = 'darwin'")
-    # It reads more of the platform than is changed here.
+    # It reads more about the platform than is changed here.
     pytester.makeini("[pytest]\naddopts = -p no:hypothesispytest")
     refuse(
         [],

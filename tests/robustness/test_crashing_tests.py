@@ -1,5 +1,5 @@
 """
-Tests that crash or end their process: a failure that names the ending.
+Tests that crash or end their process, and the failures that name the ending.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ NAMES = [
 
 def test_endings(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    The report names ending and phase, shows output and stack so far; the rest runs.
+    A report names ending and phase with output and stack so far; other tests run.
     """
     pytester.makepyfile(ENDINGS)
     result = run_both_ways("-rA", "--junitxml=report.xml", "--tb=short")
     expected = [(name, "call") for name in NAMES]
     for name in ("SIGTERM", "SIGSEGV", "code 0"):
         expected += [(name, "setup"), (name, "teardown")]
-    # Crashed in teardown, the call has passed.
+    # When teardown crashes, the call has passed.
     result.assert_outcomes(passed=2 + 3, failed=12, errors=6)
     _check_texts(result.stdout.str(), expected)
     _check_xml(ElementTree.parse(pytester.path / "report.xml").getroot(), expected)
@@ -90,7 +90,7 @@ def test_endings(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
 
 def _check_texts(text: str, expected: list[tuple[str, str]]) -> None:
     """
-    Expect for each ending its three lines, its output and, where it is due, its stack.
+    Expect three lines and the output for each ending, and a stack for each crash.
     """
     for name, phase in expected:
         word = name.split()[0]
@@ -113,7 +113,7 @@ def _check_texts(text: str, expected: list[tuple[str, str]]) -> None:
 
 def _check_xml(tree: ElementTree.Element, expected: list[tuple[str, str]]) -> None:
     """
-    Expect one test case for each test, with one failure or error that says it.
+    Expect one test case per test, with one failure or error that names the ending.
     """
     cases = {case.get("name"): case for case in tree.iter("testcase")}
     assert len(cases) == len(expected) + 2
@@ -128,7 +128,7 @@ def _check_xml(tree: ElementTree.Element, expected: list[tuple[str, str]]) -> No
 
 def test_out_of_memory(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    A test that uses up RLIMIT_AS fails by MemoryError, or by what its death looks like.
+    A test that uses up RLIMIT_AS fails with MemoryError or with the way it died.
     """
     pytester.makepyfile(
         """

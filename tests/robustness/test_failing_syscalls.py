@@ -1,5 +1,5 @@
 """
-System calls of the setup that fail, one at a time: three lines, nothing left.
+System calls of the setup that fail, one at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 @pytest.mark.parametrize("call", ["memfd_create", "sendmsg", "socketpair"])
 def test_first(tmp_path: Path, way: str, call: str) -> None:
     """
-    The first of these calls fails in supervisor, launcher or init.
+    If the first such call fails in any process, three lines say so and nothing is left.
     """
     assert Injection(tmp_path, way).fail(call, 1) is None
 
@@ -26,7 +26,7 @@ def test_first(tmp_path: Path, way: str, call: str) -> None:
 @pytest.mark.parametrize("call", ["pidfd_open", "setns"])
 def test_each(tmp_path: Path, way: str, call: str) -> None:
     """
-    These calls fail one after the other, before, in and after the fork of a guest.
+    If such a call fails before, in or after the fork of a guest, three lines say so.
     """
     injection = Injection(tmp_path, way)
     for when in range(2, 5):
@@ -36,7 +36,7 @@ def test_each(tmp_path: Path, way: str, call: str) -> None:
 @pytest.mark.parametrize("way", list(WAYS))
 def test_killed(tmp_path: Path, way: str) -> None:
     """
-    An init that is killed before it has answered is not waited for.
+    No process waits for an init that was killed before it answered.
     """
     outcome = Injection(tmp_path, way).run(
         "-e", "trace=mount", "-e", "inject=mount:signal=KILL:when=2", seconds=20

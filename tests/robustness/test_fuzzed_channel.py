@@ -16,7 +16,7 @@ RunPytest = Callable[..., pytest.RunResult]
 
 def test_in_process(pytester: pytest.Pytester) -> None:
     """
-    Some thousand mutated conversations are heard without an error.
+    The supervisor reads some thousand mutated conversations without an error.
     """
     seed = fuzzing.new_seed()
     item = pytester.getitem("def test_func(): pass")
@@ -25,6 +25,6 @@ def test_in_process(pytester: pytest.Pytester) -> None:
 
 def test_real_guests(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    Real guests that write such frames fail, each as itself, and the session goes on.
+    Guests that write such frames fail, each as itself, and the session goes on.
     """
     fuzzing.run_mutated(pytester, run_both_ways, 40)

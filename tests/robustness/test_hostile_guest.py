@@ -13,7 +13,7 @@ pytestmark = pytest.mark.faults
 
 RunPytest = Callable[..., pytest.RunResult]
 
-#: Finds the descriptors that a guest has of the supervisor, and writes messages.
+#: Finds the descriptors that connect a guest to the supervisor, and writes messages.
 TOOLS = """
 import json
 import os
@@ -119,7 +119,7 @@ def test_next(): pass
 
 def test_channel(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    What is written to the channel ends the test that wrote it, in three lines.
+    A test that writes to the channel fails with three lines, and others go on.
     """
     pytester.makepyfile(tools=TOOLS, test_hostile=CHANNEL)
     result = run_both_ways("-s", "test_hostile.py")

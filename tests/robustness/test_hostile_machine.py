@@ -1,8 +1,8 @@
 """
 pytest where something that every machine has is missing, full, closed or read-only.
 
-Each session is a working isolated one, or its tests fail with the three lines; none
-hangs, and none leaves anything behind.
+Each session either isolates its tests and works, or fails them with the three lines.
+None hangs or leaves anything behind.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ def test_it(number):
     assert len(psutil.pids()) <= 3
 """
 
-#: A file system that has no room left, on the directory tmp.
+#: Mounts a file system without free space on the directory tmp.
 FULL = "mount -t tmpfs -o size=64k none tmp; cat /dev/zero >tmp/fill 2>&- || true"
 
-#: What is done to the machine, in the words of the shell, where tests are isolated
-#: nevertheless.
+#: Shell commands that damage the machine in ways that still leave tests isolated.
 WORKING = {
     "no /dev/shm, no /dev/mqueue": BARE_DEV,
     "read-only /dev/shm": "mount -t tmpfs -o ro none /dev/shm",
@@ -55,7 +54,7 @@ both_ways = pytest.mark.parametrize("way", list(WAYS))
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> Path:
     """
-    Give a directory with three tests and an empty directory tmp.
+    Return a directory with three tests and an empty directory tmp.
     """
     pytester.makepyfile(test_inside=TESTS)
     pytester.makeini("[pytest]")
@@ -67,12 +66,12 @@ def run(
     command: Sequence[str], path: Path, before: Callable[[], None] | None = None
 ) -> tuple[int, str]:
     """
-    Return exit code and output of *command*, which must not hang nor leave a process.
+    Return exit code and output of *command*, which must not hang or leave a process.
 
     Args:
-        command: Runs pytest.
+        command: The command that runs pytest.
         path: The working directory.
-        before: Called in the new process.
+        before: A function to call in the new process.
     """
     pipe = subprocess.PIPE
     with machine.started(
@@ -92,7 +91,7 @@ def run(
 @pytest.mark.parametrize("what", list(WORKING))
 def test_working(suite: Path, way: str, what: str) -> None:
     """
-    Where the plugin needs nothing of what is amiss, all tests pass, isolated.
+    Where the plugin does not need what is damaged, all tests pass, isolated.
     """
     code, output = run(changed(way, WORKING[what]), suite)
     assert re.search("^=+ 3 passed in", output, re.MULTILINE), output
@@ -102,7 +101,7 @@ def test_working(suite: Path, way: str, what: str) -> None:
 @both_ways
 def test_full_basetemp(suite: Path, way: str) -> None:
     """
-    A test that needs room where none is says so itself, and the next one is run.
+    A test that runs out of space fails with its own error, and the next one runs.
     """
     (suite / "test_room.py").write_text(
         """
@@ -123,7 +122,7 @@ def test_next(): pass
 @both_ways
 def test_no_sysctl(suite: Path, way: str) -> None:
     """
-    Without /proc/sys root is isolated; for others the kernel mounts no /proc then.
+    Without /proc/sys root is isolated, and others are refused because /proc is masked.
     """
     code, output = run(changed(way, "mount -t tmpfs none /proc/sys"), suite)
     if re.search("^=+ 3 passed in", output, re.MULTILINE):
@@ -143,12 +142,12 @@ def test_no_sysctl(suite: Path, way: str) -> None:
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
 def test_closed_streams(suite: Path, way: str, closed: tuple[int, ...]) -> None:
     """
-    Without stdin all is well; without stdout or stderr pytest ends, as it does plain.
+    A closed stdin does no harm, and a closed stdout or stderr ends pytest as plain.
     """
 
     def close() -> None:
         """
-        Close them.
+        Close the streams.
         """
         for fd in closed:
             os.close(fd)

@@ -1,7 +1,7 @@
 """
-Processes killed or stopped at any moment: the session goes on or is all gone.
+Processes killed or stopped at any moment: the session goes on, or all of it ends.
 
-More of the same, for longer: tests/stress.
+The longer versions are in tests/stress.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SEED = 20240229
 @pytest.mark.usefixtures("nothing_left")
 def test_others_at_random(pytester: pytest.Pytester, way: str) -> None:
     """
-    Kills of launcher, init, guest and what is between cost one test each at most.
+    Killing launcher, init, guest or the process between costs at most one test each.
     """
     toll = Toll()
     number = write_suite(pytester.path, 8, 0.05)
@@ -63,7 +63,7 @@ def test_pytest_at_random(pytester: pytest.Pytester, way: str, who: str) -> None
     assert toll.sessions == 2
 
 
-#: A test that waits inside until the killer, outside, has made the file.
+#: A test that waits inside until the killer outside has made a file.
 WAITS = """
 import os
 import time
@@ -84,7 +84,7 @@ def _interfere(
     path: Path, way: str, act: Callable[[machine.Session], None]
 ) -> list[str]:
     """
-    Have *act* done to a session while its third test of six runs; return who failed.
+    Apply *act* to a session during its third test of six; return the failed tests.
     """
     (path / "test_waits.py").write_text(WAITS)
     (path / "pytest.ini").write_text("[pytest]\n")
@@ -93,7 +93,7 @@ def _interfere(
         machine.wait_until((path / "here").exists, "the test")
         act(session)
         (path / "go on").touch()
-        # Less than any wait for something that never comes would take.
+        # Shorter than any wait for something that never comes.
         session.process.wait(machine.PATIENCE)
     found = cases(path / "seen.xml")
     expect_accounted(found, 6, 1)
@@ -104,8 +104,8 @@ def _running(session: machine.Session, path: Path) -> psutil.Process:
     """
     Return the guest of the test that waits in *path*.
 
-    The number that it has written is that in pytest's own PID namespace; two more are
-    below: the launcher's and the sandbox's.
+    The test wrote its number in pytest's own PID namespace. There are two namespaces
+    below: that of the launcher and that of the sandbox.
     """
     number = (path / "pid").read_text()
     for one in session.processes():
@@ -119,7 +119,7 @@ def _running(session: machine.Session, path: Path) -> psutil.Process:
 
 def _pid_space(one: psutil.Process) -> str:
     """
-    Return the PID namespace that *one* is in, or nothing if it is dead.
+    Return the PID namespace of *one*, or an empty string if it is dead.
     """
     with contextlib.suppress(OSError):
         return os.readlink(f"/proc/{one.pid}/ns/pid")
@@ -129,18 +129,18 @@ def _pid_space(one: psutil.Process) -> str:
 @pytest.mark.usefixtures("nothing_left")
 def test_between(pytester: pytest.Pytester) -> None:
     """
-    If the process between pytest and guest is killed, that test fails and no other.
+    Killing the process between pytest and a guest fails its test and no other.
     """
 
     def act(session: machine.Session) -> None:
         """
-        Kill when the time has come.
+        Kill the process between.
         """
         guest = _running(session, pytester.path)
         between = guest.parent()
         assert between is not None
         kill([between])
-        # It dies of that, which takes a moment in which its test could end.
+        # The guest dies of that, but only after a moment in which its test could end.
         machine.wait_until(lambda: not guest.is_running(), "the guest's end")
 
     assert _interfere(pytester.path, KEEP, act) == ["test_it[2]"]
@@ -150,18 +150,18 @@ def test_between(pytester: pytest.Pytester) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_spare(pytester: pytest.Pytester, way: str) -> None:
     """
-    If a sandbox that waits to be used is killed, with or without guest, no test fails.
+    Killing a sandbox that waits to be used, with or without a guest, fails no test.
     """
 
     def act(session: machine.Session) -> None:
         """
-        Kill when the time has come.
+        Kill the spare sandboxes.
         """
         used = _pid_space(_running(session, pytester.path))
 
         def spare() -> list[psutil.Process]:
             """
-            Return the init that no guest is in yet.
+            Return the inits that no guest has joined yet.
             """
             inits = session.roles().get("init", [])
             return [one for one in inits if _pid_space(one) != used]
@@ -178,7 +178,7 @@ def test_spare(pytester: pytest.Pytester, way: str) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_launcher_after_the_test(pytester: pytest.Pytester, way: str) -> None:
     """
-    If the launcher is killed between two tests, the next has another one at once.
+    If the launcher is killed between two tests, the next test gets a new one at once.
     """
     pytester.makeconftest(
         """
@@ -204,12 +204,12 @@ def test_launcher_after_the_test(pytester: pytest.Pytester, way: str) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_stopped(pytester: pytest.Pytester, way: str) -> None:
     """
-    A session that is stopped and continued, all of it, goes on as if nothing were.
+    A session that is stopped as a whole and continued goes on as if nothing happened.
     """
 
     def act(session: machine.Session) -> None:
         """
-        Kill when the time has come.
+        Stop all processes of the session, then continue them.
         """
         found = session.processes()
         kill(found, signal.SIGSTOP)
@@ -223,7 +223,7 @@ def test_stopped(pytester: pytest.Pytester, way: str) -> None:
 
 def _stands_still(one: psutil.Process) -> bool:
     """
-    Say whether *one* is stopped, or dead.
+    Say whether *one* is stopped or dead.
     """
     return not one.is_running() or one.status() == psutil.STATUS_STOPPED
 
@@ -248,7 +248,7 @@ def _is_over(one: Terminal) -> bool:
 
 def test_terminal_closed(pytester: pytest.Pytester) -> None:
     """
-    When its terminal is closed, pytest and all that it has started are gone.
+    When its terminal closes, pytest and all that it has started end.
     """
     ways = {way: prefix for way, prefix in WAYS.items() if "--fork" not in prefix}
     files = {"test_it.py": CLOSED}
@@ -256,7 +256,7 @@ def test_terminal_closed(pytester: pytest.Pytester) -> None:
         for one in found.values():
             one.await_path("here")
             assert len(one.processes()) >= 5
-            # The last descriptor of the other side; the kernel then sends SIGHUP.
+            # When the last descriptor of the other side closes, the kernel sends SIGHUP.
             cast("Any", one.spawn).ptyproc.fileobj.close()
             machine.wait_until(functools.partial(_is_over, one), "the end of all")
 

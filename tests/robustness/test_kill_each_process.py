@@ -1,5 +1,5 @@
 """
-The guest, the init, the launcher and pytest, each killed from outside.
+Kills from outside of the guest, the init, the launcher and pytest.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def test_killed_from_outside(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
     """
-    Death of guest, init or launcher ends its test; without one it costs no test at all.
+    Killing guest, init or launcher fails the running test, or no test if none runs.
     """
     pytester.makepyfile(test_killed=KILLED)
     result = run_both_ways("-rA", "--durations=0", "--tb=short")
@@ -118,7 +118,7 @@ def test_killed_from_outside(
 @pytest.mark.faults
 def test_pytest_killed(pytester: pytest.Pytester) -> None:
     """
-    ``kill -9`` of pytest takes launcher, inits, guest and what they started with it.
+    ``kill -9`` of pytest ends launcher, inits, guest and all that they started.
     """
     pytester.makepyfile(
         """
@@ -142,7 +142,7 @@ def test_pytest_killed(pytester: pytest.Pytester) -> None:
 
 def _kill_pytest(path: Path, command: list[str], way: str) -> None:
     """
-    Expect nothing to be alive 5 seconds after a running pytest has been killed.
+    Expect no process to be alive 5 seconds after a running pytest is killed.
     """
     running = path / "running"
     running.unlink(missing_ok=True)

@@ -15,20 +15,20 @@ import pytest
 
 pytestmark = pytest.mark.faults
 
-#: What was there at several moments, by kind.
+#: What the supervisor held at several moments, by kind.
 Looks = list[dict[str, int]]
 
 COUNT, WARM = 2000, 100
 
-#: After how many tests the supervisor is looked at in a row. What it has at one moment
-#: depends on how far the sandbox is that is made ahead and the one that has ended.
+#: How many times in a row to look at the supervisor. What it holds at one moment
+#: depends on how far along the next sandbox is, and how far gone the last one.
 LOOKS = 10
 
-#: The last test that is followed by another one, for which a sandbox is made ahead.
+#: The last test that another one follows, so that a sandbox is made ahead for it.
 LAST = COUNT - 1
 
-#: What the supervisor has after each of `LOOKS` tests from number `WARM`, and after
-#: each of as many at the end.
+#: Records what the supervisor holds after each of `LOOKS` tests from number `WARM` on,
+#: and after each of as many tests at the end.
 CONFTEST = f"""
 import gc
 import json
@@ -80,7 +80,7 @@ def pytest_sessionfinish():
 
 def _of_session(token: str) -> list[int]:
     """
-    Return the processes that a session with *token* in its environment has left.
+    Return the processes left by a session with *token* in its environment.
     """
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
@@ -92,7 +92,7 @@ def _of_session(token: str) -> list[int]:
 
 def _run(pytester: pytest.Pytester, *options: str) -> tuple[Looks, Looks]:
     """
-    Return what the supervisor had after about `WARM` tests and `LAST`, all passing.
+    Return what the supervisor held after about `WARM` tests and `LAST`, all passing.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     result = pytester.run(*command, *options, timeout=400)
@@ -104,7 +104,7 @@ def _run(pytester: pytest.Pytester, *options: str) -> tuple[Looks, Looks]:
 
 def _growth(early: Looks, late: Looks) -> int:
     """
-    Return by how many bytes the resident memory grew.
+    Return how many bytes the resident memory grew.
     """
     return late[-1]["memory"] - early[0]["memory"]
 
@@ -113,7 +113,7 @@ def test_nothing_grows(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Over 2,000 isolated tests nothing is added, and under 5 MB more than on the host.
+    2,000 isolated tests add no process or descriptor, and at most 5 MB over plain ones.
     """
     name, value = "NSISOLATE_TOKEN", f"{os.getpid()}-{time.time()}"
     monkeypatch.setenv(name, value)
@@ -130,7 +130,7 @@ def test_nothing_grows(
             assert number >= 0
         """
     )
-    # pytest itself keeps the reports of all tests; that much grows on the host too.
+    # pytest itself keeps the reports of all tests, so memory grows on the host too.
     kept = _growth(*_run(pytester, "--no-nsisolate"))
     early, late = _run(pytester)
     for what in ("descriptors", "threads", "children", "zombies", "namespaces"):
@@ -165,7 +165,7 @@ SHARED = """
 
 def test_nothing_is_kept_twice(pytester: pytest.Pytester) -> None:
     """
-    pytest keeps all reports: what the item has, too, is the very same object.
+    A report shares the node id, location and keywords of its item and copies none.
     """
     pytester.makeconftest(SHARED)
     pytester.makepyfile(

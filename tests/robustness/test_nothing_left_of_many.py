@@ -1,7 +1,7 @@
 """
-Many tests in one session or in several at once, which leave nothing.
+Many tests in one session, or in several at once, that leave nothing.
 
-More of the same: tests/stress. What grows in the supervisor: test_nothing_grows.py.
+The longer versions are in tests/stress, and memory is in test_nothing_grows.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 @pytest.mark.usefixtures("nothing_left")
 def test_two_at_once(pytester: pytest.Pytester, way: str) -> None:
     """
-    Two sessions of 40 tests, each of which leaves all it can, leave nothing.
+    Two sessions of 40 tests that each leave all they can leave nothing on the machine.
     """
     paths = [pytester.path / name for name in ("one", "two")]
     assert len(soak(WAYS[way], paths, 40, 60)) == 2

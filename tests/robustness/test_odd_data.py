@@ -1,5 +1,5 @@
 """
-Odd data from a test: its outcome survives and nothing hangs.
+Odd data from a test, which must not change its outcome or hang the session.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from twins import WITHOUT, Twins, reports_of, run_once
 @pytest.mark.faults
 def test_much_output(pytester: pytest.Pytester) -> None:
     """
-    100 MB of output come through, as a section of the report.
+    100 MB of output arrive, as a section of the report.
     """
     pytester.makepyfile(
         """
@@ -47,7 +47,7 @@ def test_much_output_is_complete(pytester: pytest.Pytester) -> None:
 
 def test_output_that_is_no_text(pytester: pytest.Pytester, twins: Twins) -> None:
     """
-    Bytes that are no UTF-8, NUL and lone surrogates are shown as ever.
+    Invalid UTF-8, NUL and lone surrogates are shown as without isolation.
     """
     pytester.makepyfile(
         r"""
@@ -229,7 +229,7 @@ def test_report_type_of_a_plugin(pytester: pytest.Pytester, how: str, end: str) 
 
 def test_faulthandler_timeout(pytester: pytest.Pytester) -> None:
     """
-    A failing test does not hang where pytest watches over the time of tests.
+    A failing test does not hang when faulthandler_timeout is set.
     """
     pytester.makepyfile("def test_one(): assert 0")
     result = pytester.runpytest_subprocess(

@@ -1,8 +1,8 @@
 """
 PostgreSQL and Redis, several at once, each on its own default port.
 
-In an environment of its own (``tox -e servers``), where pytest-xdist is installed; the
-servers are those of the distribution: ``apt-get install postgresql redis-server``.
+They run in their own environment (``tox -e servers``), with pytest-xdist. The servers
+are those of the distribution: ``apt-get install postgresql redis-server``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from ways import cannot
 
-#: How long all servers may take to be up at the same time, in seconds.
+#: How long it may take until all servers run at the same time, in seconds.
 PATIENCE = 50.0
 
 TESTS = """
@@ -114,7 +114,7 @@ def servers() -> str:
 @pytest.fixture(scope="session")
 def space(servers: str) -> Iterator[Path]:
     """
-    Return a directory for the servers, with an empty data base in it.
+    Return a directory for the servers, with an empty database in it.
     """
     with tempfile.TemporaryDirectory(prefix="nsi") as path:
         who = {"user": "nobody", "group": "nogroup", "extra_groups": []}
@@ -137,13 +137,13 @@ def space(servers: str) -> Iterator[Path]:
 
 def _meet(server: socket.socket, number: int, over: threading.Event) -> None:
     """
-    Let those who connect go when *number* of them are there, and later ones at once.
+    Let clients go once *number* of them are there, and later ones at once.
 
-    Ends when *over*, or where it has to wait for too long: then with no answer.
+    End when *over* is set, or when the wait is too long, and then without an answer.
     """
     waiting: list[socket.socket] = []
     have_met = False
-    # Its timeout may run out.
+    # The socket may time out.
     with contextlib.suppress(TimeoutError):
         while not over.is_set():
             waiting.append(server.accept()[0])
@@ -158,7 +158,7 @@ def _meet(server: socket.socket, number: int, over: threading.Event) -> None:
 @pytest.fixture
 def meet(space: Path) -> Iterator[Callable[[int], None]]:
     """
-    Open a socket at which some tests wait for each other, given how many.
+    Open a socket at which a given number of tests wait for each other.
     """
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(space / "meet"))
@@ -169,7 +169,7 @@ def meet(space: Path) -> Iterator[Callable[[int], None]]:
 
         def begin(number: int) -> None:
             """
-            Have *number* of them meet.
+            Start to wait for *number* tests.
             """
             threads.append(threading.Thread(target=_meet, args=(server, number, over)))
             threads[0].start()
@@ -192,9 +192,9 @@ def test_at_once(  # noqa: PLR0917 - fixtures
     processes: int,
 ) -> None:
     """
-    As many as pytest-xdist has processes run at once, and each has its own data.
+    Each process of pytest-xdist runs servers at the same time, with data of its own.
 
-    Each is stopped by its test, and leaves nothing.
+    Each test stops its own, and nothing is left.
     """
     monkeypatch.setenv("SERVERS_BIN", servers)
     monkeypatch.setenv("SERVERS_SPACE", str(space))

@@ -1,5 +1,5 @@
 """
-Every system call of the setup made to fail, and every process killed at each.
+Failures of every system call of the setup, and kills of every process at each.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ways import WAYS
 @pytest.fixture(params=list(WAYS))
 def injection(request: pytest.FixtureRequest, tmp_path: Path) -> Injection:
     """
-    Give an injection for each way into a sandbox.
+    Return an injection for each way into a sandbox.
     """
     return Injection(tmp_path, request.param)
 
 
 def test_failing(injection: Injection) -> None:
     """
-    Every call that a trace of a good run shows fails once, as each process makes it.
+    Every call in a trace of a good run fails once per process; three lines say so.
     """
     found = {}
     for call, most in injection.calls().items():
@@ -36,7 +36,7 @@ def test_failing(injection: Injection) -> None:
 
 def test_killed(injection: Injection) -> None:
     """
-    So with SIGKILL in place of an error.
+    If a process is killed at such a call, nothing is left, and three lines say so.
     """
     found = {}
     for call, most in injection.calls().items():
@@ -66,14 +66,14 @@ def _sweep(injection: Injection, option: str) -> None:
 
 def test_descriptors(injection: Injection) -> None:
     """
-    However few descriptors pytest may have, no more fails than without the plugin.
+    With however few descriptors, no more fails than without the plugin.
     """
     _sweep(injection, "nofile")
 
 
 def test_processes(injection: Injection) -> None:
     """
-    However few processes the user may have, it is said.
+    With however few processes the user may have, the texts say so.
     """
     if os.geteuid() == 0:
         pytest.skip("the kernel puts no such limit on root")

@@ -1,5 +1,5 @@
 """
-A million frames that no guest has sent, and some thousand from guests that have.
+A million fuzzed frames without guests, and some thousand written by real guests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RunPytest = Callable[..., pytest.RunResult]
 
 FRAMES = 1_000_000
 
-#: JSON of any shape, with the words that mean something to the supervisor among it.
+#: JSON of any shape, mixed with the words that mean something to the supervisor.
 WORDS = st.sampled_from(
     ["kind", "report", "$report_type", "TestReport", "synchronous", "done", "over"]
 ) | st.sampled_from(
@@ -32,13 +32,13 @@ MESSAGES = st.lists(st.dictionaries(TEXT, VALUES), max_size=4)
 
 def test_in_process(pytester: pytest.Pytester) -> None:
     """
-    A million frames of mutated conversations are heard without an error.
+    The supervisor reads a million frames of mutated conversations without an error.
     """
     seed = fuzzing.new_seed()
     item = pytester.getitem("def test_func(): pass")
     begin = time.monotonic()
     green = fuzzing.try_many(item, FRAMES, seed)
-    print(  # noqa: T201 - the seed, to try it again
+    print(  # noqa: T201 - the seed, to repeat the run
         f"seed {seed}: {FRAMES} frames, {green} green, {time.monotonic() - begin:.0f} s"
     )
     assert green > 0
@@ -46,7 +46,7 @@ def test_in_process(pytester: pytest.Pytester) -> None:
 
 def test_any_json(pytester: pytest.Pytester) -> None:
     """
-    Nothing that JSON can say is more than no message.
+    No JSON that is not a message has an effect: no test is green because of it.
     """
     item = pytester.getitem("def test_func(): pass")
     listener = fuzzing.Listener(item)
@@ -55,7 +55,7 @@ def test_any_json(pytester: pytest.Pytester) -> None:
     @given(MESSAGES)
     def hear(messages: list[dict[str, object]]) -> None:
         """
-        Have the supervisor hear *messages*.
+        Have the supervisor read *messages*.
         """
         assert not listener.hear([fuzzing.frame_of(one) for one in messages])
 
@@ -64,6 +64,6 @@ def test_any_json(pytester: pytest.Pytester) -> None:
 
 def test_real_guests(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
-    A thousand guests write several frames each; each fails as itself.
+    A thousand guests write several frames each, and each fails as itself.
     """
     fuzzing.run_mutated(pytester, run_both_ways, 1000)

@@ -1,5 +1,5 @@
 """
-Hundreds of kills at random moments; the short ones are in tests/robustness.
+Hundreds of kills at random moments; the short versions are in tests/robustness.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import pytest
 from killing import Toll, perish, seeded, survive, write_suite
 from ways import WAYS
 
-#: Of the same seed come the same choices, if not quite the same moments.
+#: The same seed makes the same choices, if not at quite the same moments.
 SEED = int(os.environ.get("NSISOLATE_SEED") or secrets.randbelow(10**6))
 
-#: How many of each kind, in each of the two ways into a sandbox.
+#: How many kills of each kind, for each of the two ways into a sandbox.
 OTHERS, PYTEST, ALL = 150, 40, 20
 
 Tell = Callable[[object], None]
@@ -24,7 +24,7 @@ Tell = Callable[[object], None]
 @pytest.fixture
 def tell(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Tell:
     """
-    Print a line past the capture, behind the seed and the name of the test.
+    Return a function that prints past the capture, after the seed and the test's name.
     """
 
     def tell(text: object) -> None:
@@ -32,7 +32,7 @@ def tell(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> 
         Print *text* with the seed.
         """
         with capsys.disabled():
-            print(f"\nseed {SEED}: {request.node.name}: {text}")  # noqa: T201 - for who runs it
+            print(f"\nseed {SEED}: {request.node.name}: {text}")  # noqa: T201 - for the person who runs it
 
     return tell
 
@@ -41,7 +41,7 @@ def tell(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> 
 @pytest.mark.usefixtures("nothing_left")
 def test_others(pytester: pytest.Pytester, way: str, tell: Tell) -> None:
     """
-    Session after session goes on to its end, with every test accounted for.
+    Session after session runs to its end, with every test accounted for.
     """
     chance, toll = seeded(SEED), Toll()
     tell("begins")
@@ -56,7 +56,7 @@ def test_others(pytester: pytest.Pytester, way: str, tell: Tell) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_pytest(pytester: pytest.Pytester, way: str, who: str, tell: Tell) -> None:
     """
-    Time after time everything is gone, whenever pytest was killed.
+    Whenever pytest is killed, time after time, everything is gone.
     """
     chance, toll = seeded(SEED), Toll()
     tell("begins")

@@ -1,5 +1,5 @@
 """
-Ten thousand isolated tests in a session, and several sessions at once.
+Sessions of ten thousand isolated tests, alone and several at once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ways import WAYS
 #: How many tests a session has.
 COUNT = int(os.environ.get("NSISOLATE_SOAK") or 10_000)
 
-#: How much more a test may add to the supervisor than a plain one, in bytes: less than
-#: any object that is kept for each.
+#: How many bytes an isolated test may add to the supervisor beyond a plain one: fewer
+#: than any object takes that is kept for each test.
 MARGIN = 500
 
-#: How long a test may take, in seconds; some milliseconds are usual.
+#: How long a test may take, in seconds; a few milliseconds are usual.
 EACH = 0.2
 
 
@@ -32,7 +32,7 @@ def test_soak(
     sessions: int,
 ) -> None:
     """
-    All tests pass, nothing is left, and memory grows by what pytest itself keeps.
+    All tests pass, nothing is left, and memory grows only by what pytest itself keeps.
     """
     count = COUNT // sessions
     (kept,) = soak([], [pytester.path / "plain"], count, COUNT * EACH, isolated=False)
@@ -41,7 +41,7 @@ def test_soak(
     grown = soak(WAYS[way], paths, count, COUNT * EACH)
     took = time.monotonic() - began
     with capsys.disabled():
-        print(  # noqa: T201 - for who runs it
+        print(  # noqa: T201 - for the person who runs it
             f"\n{sessions} x {count} tests, {way}: {took / COUNT * 1000:.1f} ms each; "
             f"bytes kept of each, plain {kept}, isolated {grown}"
         )

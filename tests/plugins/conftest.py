@@ -1,9 +1,9 @@
 """
 Runs of pytest with other plugins, plain and isolated.
 
-In an environment of its own (``tox -e plugins``), where all of them are installed and
-none is loaded but by name. What the tests about a plugin come to is what the page of
-the documentation says of it.
+They run in their own environment (``tox -e plugins``), where all plugins are installed
+and each is loaded only by name. The documentation's page on plugins must agree with the
+results of the tests about each plugin.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Generator
 
 import pytest
 
-#: By plugin, the outcomes of the tests about it.
+#: For each plugin, the outcomes of the tests about it.
 seen = pytest.StashKey["dict[str, set[str]]"]()
 
 
@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
-    Put the test of the page behind those that it is about.
+    Move the test of the page behind the tests that the page is about.
     """
     items.sort(key=lambda item: item.path.name == "test_page.py")
 
@@ -36,7 +36,7 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """
-    Note the outcome of a test for the plugins that it is about.
+    Note a test's outcome for the plugins that it is about.
     """
     report = yield
     if report.when == "call" or not report.passed:
@@ -49,6 +49,6 @@ def pytest_runtest_makereport(
 @pytest.fixture(autouse=True)
 def _only_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    No plugin is loaded that a test has not named.
+    Load no plugin that a test has not named.
     """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

@@ -1,5 +1,5 @@
 """
-allure-pytest.
+Results of allure-pytest.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _name(result: dict[str, Any]) -> str:
 
 def _read(directory: Path) -> dict[str, Any]:
     """
-    Return and remove all results and containers, with what is in the attachments.
+    Return and remove all results and containers, with the contents of attachments.
     """
     files = {path.name: path.read_text() for path in directory.iterdir()}
     shutil.rmtree(directory)
@@ -131,7 +131,7 @@ def _read(directory: Path) -> dict[str, Any]:
 
     def resolved(value: Any, key: str = "") -> Any:
         """
-        Return *value* with what it refers to in place of random names.
+        Return *value* with the referenced content in place of random names.
         """
         if isinstance(value, dict):
             return {one: resolved(other, one) for one, other in value.items()}
@@ -141,7 +141,7 @@ def _read(directory: Path) -> dict[str, Any]:
             return files[value]
         if key == "children":
             return names.get(value, "unknown")
-        # The label for the thread has the number of the process.
+        # The label for the thread contains the process id.
         return re.sub(r"^\d+-MainThread$", "…", value) if key == "value" else value
 
     kinds: dict[str, Any] = {"files": sorted(Path(name).suffix for name in files)}
@@ -155,7 +155,7 @@ def _read(directory: Path) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Labels, which the plugin keeps in a set, come in the same order in each run.
+    Keep labels in the same order in each run: the plugin holds them in a set.
     """
     monkeypatch.setenv("PYTHONHASHSEED", "0")
 
@@ -163,14 +163,14 @@ def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("arguments", [[], ["--allure-no-capture"]])
 def test_results(pytester: pytest.Pytester, arguments: list[str]) -> None:
     """
-    Results, containers and attachments are the same: one result for each test.
+    Results, containers and attachments match a plain run, one result for each test.
     """
     pytester.makeconftest(_CONFTEST)
     pytester.makepyfile(test_it=_TESTS)
 
     def read(_: Run) -> dict[str, Any]:
         """
-        Return what is in the directory.
+        Return the contents of the directory.
         """
         return _read(pytester.path / "results")
 
@@ -189,7 +189,7 @@ def test_results(pytester: pytest.Pytester, arguments: list[str]) -> None:
 
 def test_mixed(pytester: pytest.Pytester) -> None:
     """
-    So they are where only some tests of a module are isolated.
+    Results also match where only some tests of a module are isolated.
     """
     pytester.makeconftest(_CONFTEST)
     pytester.makepyfile(

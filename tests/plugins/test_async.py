@@ -1,7 +1,7 @@
 """
-pytest-asyncio, anyio and pytest-trio: event loops in fixtures and tests.
+Event loops of pytest-asyncio, anyio and pytest-trio in fixtures and tests.
 
-The loop of a borrowed fixture is the supervisor's, and goes on as a copy in each guest.
+The loop of a borrowed fixture belongs to the supervisor; each guest has a copy of it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from twins import WithPlugins
 
-#: The loop of every scope, borrowed and owned, in both modes.
+#: Loops of every scope, borrowed and owned, in both modes.
 LOOPS = """
     import asyncio
     import pytest
@@ -89,7 +89,7 @@ def test_asyncio_scopes(
     mark: str,
 ) -> None:
     """
-    Loops of every scope run on inside, and their fixtures are finalised once.
+    Loops of every scope keep running inside, and their fixtures are finalised once.
     """
     source = LOOPS.replace("FIXTURE", fixture).replace("MARK", mark)
     pytester.makepyfile(**{"sub/__init__": "", "sub/test_it": source})
@@ -174,7 +174,7 @@ def test_asyncio_connections(
     pytester: pytest.Pytester, with_plugins: WithPlugins
 ) -> None:
     """
-    Servers, connections and threads of a borrowed loop work inside, and outside after.
+    Servers, connections and threads of a borrowed loop work inside, then outside again.
     """
     pytester.makepyfile(CONNECTIONS)
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope=session")
@@ -293,7 +293,7 @@ TRIO = """
 @pytest.mark.about("pytest-trio")
 def test_trio(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    Tests, fixtures and nurseries run in one loop, and failures look alike.
+    Tests, fixtures and nurseries run in one loop, and failures look the same.
     """
     pytester.makepyfile(TRIO)
     pytester.makeini("[pytest]\ntrio_mode=true")

@@ -1,5 +1,5 @@
 """
-pytest-bdd.
+Features and scenarios of pytest-bdd.
 """
 
 from __future__ import annotations
@@ -104,9 +104,9 @@ _TESTS = """
 @pytest.fixture(autouse=True)
 def _shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    There is a feature with scenarios of every kind.
+    Write a feature with scenarios of every kind.
     """
-    # The plugin keeps tags in a set, whose order is random.
+    # The plugin keeps tags in a set, in random order.
     monkeypatch.setenv("PYTHONHASHSEED", "0")
     (pytester.path / "shop.feature").write_text(_FEATURE)
     pytester.makeconftest(_CONFTEST)
@@ -126,7 +126,7 @@ def test_terminal(with_plugins: WithPlugins, verbosity: str) -> None:
 
 def test_without_reporter(with_plugins: WithPlugins) -> None:
     """
-    Scenarios pass and fail, and hooks of a conftest file are called, as they are.
+    Scenarios have the same outcomes and call the same hooks of a conftest file.
     """
     run = with_plugins("pytest_bdd.plugin")("-v", "-rA")
     run.result.assert_outcomes(passed=3, failed=3)

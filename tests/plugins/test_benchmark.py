@@ -1,5 +1,5 @@
 """
-pytest-benchmark.
+Benchmarks of pytest-benchmark.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _TESTS = """
 @pytest.fixture(autouse=True)
 def _benchmarks(pytester: pytest.Pytester) -> None:
     """
-    There are benchmarks of every kind.
+    Write benchmarks of every kind.
     """
     pytester.makeconftest(_CONFTEST)
     pytester.makepyfile(_TESTS)
@@ -81,13 +81,13 @@ def _benchmarks(pytester: pytest.Pytester) -> None:
 
 def _without_figures(report: dict[str, Any]) -> dict[str, Any]:
     """
-    Return *report* without what was measured, and with what kind of thing it was.
+    Return *report* with each measured value replaced by its type.
     """
     del report["datetime"]
     for one in report["benchmarks"]:
         one["stats"] = {
             name: value
-            # Not as many as there is time for.
+            # Other benchmarks run as many rounds as there is time for.
             if name == "rounds" and one["name"] == "test_pedantic"
             else type(value).__name__
             for name, value in one["stats"].items()
@@ -104,7 +104,7 @@ def _without_figures(report: dict[str, Any]) -> dict[str, Any]:
 )
 def test_json(pytester: pytest.Pytester, arguments: list[str]) -> None:
     """
-    The JSON is the same but for the figures: groups, extras, options, parameters.
+    Apart from figures, the JSON is the same: groups, extras, options and parameters.
     """
     isolated, plain = written(
         pytester,
@@ -129,7 +129,7 @@ def test_table(pytester: pytest.Pytester) -> None:
 
     def read(run: Run) -> tuple[list[str], dict[str, int], list[tuple[str, str]]]:
         """
-        Return the rows of the tables, and how the tests went.
+        Return the rows of the tables and the outcomes of the tests.
         """
         found = re.findall(
             r"^(-.* tests? -|test_\w+\S*(?= ))", run.stdout, re.MULTILINE
@@ -145,12 +145,12 @@ def test_table(pytester: pytest.Pytester) -> None:
 
 def test_compare(pytester: pytest.Pytester) -> None:
     """
-    A run is saved, and the next one is compared with it, by the same tests.
+    A run is saved, and the next run compares the same tests with it.
     """
 
     def read(run: Run) -> tuple[list[str], list[str]]:
         """
-        Return which tests have been saved, and which are in the tables.
+        Return which tests have been saved and which are in the tables.
         """
         saved = pytester.path / "kept"
         names = []
@@ -162,7 +162,7 @@ def test_compare(pytester: pytest.Pytester) -> None:
 
     arguments = [*_QUICK, "--benchmark-storage=kept", "--benchmark-autosave"]
     isolated, plain = written(pytester, _PLUGINS, *arguments, read=read)
-    # The first run has saved these; the second has saved the same again.
+    # The first run has saved these, and the second has saved the same again.
     assert plain[0] == isolated[0] * 2
     assert len(isolated[0]) == 7
     isolated, plain = written(
@@ -180,7 +180,7 @@ def test_compare(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("switch", ["--benchmark-disable", "--benchmark-skip"])
 def test_switched_off(with_plugins: WithPlugins, switch: str) -> None:
     """
-    Without timing, all is as in a plain run, to the letter.
+    Without timing, everything is as in a plain run, to the letter.
     """
     run = with_plugins(*_PLUGINS)(switch)
     assert "test_none" not in run.stdout

@@ -1,5 +1,5 @@
 """
-coverage.py and pytest-cov: what is measured, however that is configured.
+Measurements of coverage.py and pytest-cov in every configuration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.about("pytest-cov"), pytest.mark.about("coverage")]
 @pytest.fixture(autouse=True)
 def _library(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    There is something to measure.
+    Make something to measure.
     """
     make_library(pytester, monkeypatch)
 
@@ -55,7 +55,7 @@ def test_lines(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, core: str
 ) -> None:
     """
-    With each of its cores, coverage.py sees the same lines.
+    With each of its cores, coverage.py records the same lines.
     """
     monkeypatch.setenv("COVERAGE_CORE", core)
     pytester.makepyfile(_TESTS)
@@ -69,7 +69,7 @@ def test_branches_by_test(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, core: str
 ) -> None:
     """
-    Branches are seen by the same tests, in the same phases.
+    The same tests, in the same phases, take the same branches.
     """
     monkeypatch.setenv("COVERAGE_CORE", core)
     pytester.makepyfile(test_it=_TESTS)
@@ -100,7 +100,7 @@ def test_coverage_run(pytester: pytest.Pytester, lines: list[str]) -> None:
 
 def test_processes(pytester: pytest.Pytester) -> None:
     """
-    With pytest-cov, processes that a test starts are measured, by context too.
+    pytest-cov measures the processes that a test starts, also by context.
     """
     pytester.makepyfile(test_it=_TESTS)
     configure(pytester, "patch = subprocess")
@@ -113,7 +113,7 @@ def test_processes(pytester: pytest.Pytester) -> None:
 
 def test_no_cover(pytester: pytest.Pytester) -> None:
     """
-    The marker and the fixture `no_cover` leave out the test and nothing after it.
+    The marker and the fixture `no_cover` exclude the test and nothing after it.
     """
     pytester.makepyfile(
         """
@@ -157,7 +157,7 @@ def test_append(pytester: pytest.Pytester) -> None:
 
 def test_xdist(pytester: pytest.Pytester) -> None:
     """
-    With xdist, the same is measured in all.
+    With pytest-xdist, the total is the same.
     """
     pytester.makepyfile(_TESTS)
     found = same(pytester, "-p", "xdist", "-n2", *COV, "--cov-branch")
@@ -166,7 +166,7 @@ def test_xdist(pytester: pytest.Pytester) -> None:
 
 def test_shared(pytester: pytest.Pytester) -> None:
     """
-    Of tests that share a guest the same is measured.
+    Tests that share a guest are measured the same.
     """
     pytester.makepyfile(_TESTS)
     found = same(pytester, "--nsisolate-scope=module", *COV, "--cov-branch")
@@ -175,7 +175,7 @@ def test_shared(pytester: pytest.Pytester) -> None:
 
 def test_report(pytester: pytest.Pytester) -> None:
     """
-    The table is the same, and the limit below which the run fails.
+    The table is the same, and so is the limit below which the run fails.
     """
     pytester.makepyfile(_TESTS)
     shown = []

@@ -1,5 +1,5 @@
 """
-coverage.py and pytest-cov where a process ends, or measuring is interrupted.
+Measurements of coverage.py and pytest-cov when a process ends or a run is stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.about("pytest-cov"), pytest.mark.about("coverage")]
 @pytest.fixture(autouse=True)
 def _library(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    There is something to measure.
+    Make something to measure.
     """
     make_library(pytester, monkeypatch)
 
@@ -21,7 +21,7 @@ def _library(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("lines", [["parallel = true"], ["branch = true"]])
 def test_patched_exit(pytester: pytest.Pytester, lines: list[str]) -> None:
     """
-    With the patch of `os._exit`, forks of a test are measured and none but those.
+    With the patch of `os._exit`, the forks of a test are measured and no others.
     """
     pytester.makepyfile(
         """
@@ -53,7 +53,7 @@ def test_patched_exit(pytester: pytest.Pytester, lines: list[str]) -> None:
 
 def test_exit_of_test(pytester: pytest.Pytester) -> None:
     """
-    With the patch of `os._exit`, what a test has run before it exits is measured.
+    With the patch of `os._exit`, everything a test ran before it exits is measured.
     """
     pytester.makepyfile(
         """
@@ -77,7 +77,7 @@ def test_exit_of_test(pytester: pytest.Pytester) -> None:
 )
 def test_crash(pytester: pytest.Pytester, end: str) -> None:
     """
-    A test that crashes loses nothing of the others, nor of its own phases before.
+    A crash loses no data of other tests, nor of the crashed test's earlier phases.
     """
     pytester.makepyfile(
         test_it=f"""
@@ -104,7 +104,7 @@ def test_crash(pytester: pytest.Pytester, end: str) -> None:
 
 def test_own_coverage(pytester: pytest.Pytester) -> None:
     """
-    A test may use coverage.py itself; what comes after is measured.
+    A test may use coverage.py itself, and later tests are still measured.
     """
     pytester.makepyfile(
         """
@@ -126,7 +126,7 @@ def test_own_coverage(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("end", ["raise KeyboardInterrupt", "pytest.exit('bye')"])
 def test_interrupted(pytester: pytest.Pytester, how: list[str], end: str) -> None:
     """
-    A run that is interrupted leaves the files it leaves, with the same in them.
+    An interrupted run leaves the same files as a plain one, with the same data.
     """
     pytester.makepyfile(
         f"""

@@ -1,5 +1,5 @@
 """
-pytest-env.
+Environment variables of pytest-env.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.about("pytest-env")
 
 def test_env(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    The variables of the ini file are set in a test and in the processes it starts.
+    A test and the processes it starts have the variables from the ini file.
     """
     pytester.makeini(
         """

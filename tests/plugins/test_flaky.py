@@ -1,5 +1,5 @@
 """
-flaky.
+Reruns of flaky.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def test_report(
     arguments: tuple[str, ...], pytester: pytest.Pytester, with_plugins: WithPlugins
 ) -> None:
     """
-    Tests are run again as often, and the report at the end tells of each time.
+    Tests are rerun equally often, and the final report lists each try.
     """
     pytester.makepyfile(TESTS)
     run = with_plugins("flaky.flaky_pytest_plugin")(*arguments)
@@ -75,7 +75,7 @@ def test_report(
 )
 def test_last(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    The last test of a module has a wide fixture of its own in each try.
+    The last test of a module has a new wide fixture in each try.
     """
     pytester.makepyfile(
         """

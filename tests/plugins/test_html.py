@@ -1,5 +1,5 @@
 """
-pytest-html.
+Pages of pytest-html.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ _TESTS = """
 
 def _tests_of(page: str) -> Any:
     """
-    Return the data of the page, from which a browser makes its table.
+    Return the data of the page, from which a browser builds its table.
     """
     found = re.search(r'data-jsonblob="([^"]*)"', page)
     assert found is not None
@@ -121,14 +121,14 @@ def _rest_of(page: str) -> list[str]:
 @pytest.mark.parametrize("form", [["--self-contained-html"], []])
 def test_page(pytester: pytest.Pytester, form: list[str]) -> None:
     """
-    The page is the same: extras, hooks of a conftest file, logs, outcomes, assets.
+    The page is the same: extras, hooks of a conftest file, logs, outcomes and assets.
     """
     pytester.makeconftest(_CONFTEST)
     pytester.makepyfile(_TESTS)
 
     def read(_: Run) -> tuple[str, dict[str, bytes]]:
         """
-        Return the page and its assets, which are then no more.
+        Return the page and its assets, and remove them.
         """
         page = (pytester.path / "page.html").read_text()
         assets = {path.name: path for path in pytester.path.glob("assets/*")}

@@ -1,5 +1,5 @@
 """
-Hypothesis: its database, statistics, seeds, and what it says of a failure.
+Database, statistics, seeds and failure messages of Hypothesis.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ SOURCE = """
 
 def test_failures(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    Falsifying examples, notes, blobs and health checks are shown alike.
+    Falsifying examples, notes, blobs and health checks look the same.
     """
     pytester.makepyfile(SOURCE)
     run = with_plugins("hypothesispytest")("--hypothesis-seed=1", "-v")
@@ -76,7 +76,7 @@ def test_failures(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
 
 def _run(pytester: pytest.Pytester, switch: str, *arguments: str) -> Run:
     """
-    Run with Hypothesis and nothing else.
+    Run with Hypothesis and no other plugin.
     """
     plugins = ("-p", "nsisolate", "-p", "hypothesispytest")
     return run_once(pytester, [switch, *plugins, *arguments], apart=True)
@@ -84,7 +84,7 @@ def _run(pytester: pytest.Pytester, switch: str, *arguments: str) -> Run:
 
 def test_statistics(pytester: pytest.Pytester) -> None:
     """
-    The table of statistics tells of the same examples, but for their times.
+    Apart from times, the table of statistics lists the same examples.
     """
     pytester.makepyfile(SOURCE)
     shown = []
@@ -136,7 +136,7 @@ DATABASE = """
 
 def test_database(pytester: pytest.Pytester) -> None:
     """
-    The next session first tries what has failed in this one.
+    The next session first tries the examples that failed in this one.
     """
     pytester.makepyfile(DATABASE)
     tried = pytester.path / "tried"

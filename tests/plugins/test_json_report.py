@@ -1,5 +1,5 @@
 """
-pytest-json-report.
+Reports of pytest-json-report.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ _TESTS = """
 )
 def test_report(pytester: pytest.Pytester, arguments: list[str]) -> None:
     """
-    The file is the same: stages, logs, output, metadata, warnings, hooks.
+    The file is the same: stages, logs, output, metadata, warnings and hooks.
     """
     pytester.makeconftest(_CONFTEST)
     pytester.makepyfile(_TESTS)
@@ -148,7 +148,7 @@ def test_borrowed(pytester: pytest.Pytester) -> None:
 
 def test_log_extra(pytester: pytest.Pytester) -> None:
     """
-    What a log record has as an extra and JSON has not is in the file as its string.
+    An extra of a log record that JSON cannot carry is in the file as its string.
     """
     pytester.makepyfile(
         """
@@ -176,7 +176,7 @@ def test_log_extra(pytester: pytest.Pytester) -> None:
 )
 def test_property_not_serialisable(pytester: pytest.Pytester) -> None:
     """
-    A property that JSON has not is left out with a warning.
+    A property that JSON cannot carry is left out with a warning.
     """
     pytester.makepyfile(
         """

@@ -1,5 +1,5 @@
 """
-pytest-mock.
+Patches of pytest-mock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.about("pytest-mock")
 
 def test_scopes(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    Patches of every scope are in force, are undone, and their failures explained.
+    Patches of every scope apply and are undone, and their failures are explained.
     """
     pytester.makepyfile(
         """
@@ -63,7 +63,7 @@ def test_scopes(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     run.result.assert_outcomes(passed=2, failed=3)
 
 
-#: What a guest or its supervisor might itself call while a patch is in force.
+#: What a guest or its supervisor might call while a patch is active.
 PATCHED = """
     import pytest
 

@@ -1,5 +1,5 @@
 """
-pytest-order.
+Order marks of pytest-order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-The page on plugins says what the tests about each of them have shown.
+The documentation's page on plugins, compared with the tests about each plugin.
 
-Runs behind those tests, in the same session.
+This runs after those tests, in the same session.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 DIRECTORY = Path(__file__).parent
 PAGE = DIRECTORY.parents[1] / "docs" / "reference" / "plugins.md"
 
-#: What a row may say, by what the tests about its plugin have come to.
+#: What a row may say, given the outcomes of the tests about its plugin.
 VERDICTS = {
     frozenset({"passed"}): "works",
     frozenset({"passed", "xfailed"}): "in part",
@@ -24,7 +24,7 @@ VERDICTS = {
 
 def rows() -> dict[str, str]:
     """
-    Return what the table says of each plugin: whether it works.
+    Return the verdict of the table on each plugin.
     """
     table = PAGE.read_text().partition("| plugin | works | note |")[2]
     lines = table.partition("\n\n")[0].splitlines()[2:]
@@ -36,20 +36,20 @@ def seen(config: pytest.Config) -> dict[str, set[str]]:
     """
     Return the outcomes of the tests about each plugin, as far as they have run.
     """
-    # Not imported: the directory above has a module of that name, too.
+    # Not imported: the directory above has a module with the same name.
     conftest: Any = config.pluginmanager.get_plugin(str(DIRECTORY / "conftest.py"))
     return cast("dict[str, set[str]]", config.stash[conftest.seen])
 
 
 def is_narrowed(config: pytest.Config) -> bool:
     """
-    Say whether of the tests about one plugin some may have been left out.
+    Say whether some of the tests about a plugin may have been left out.
     """
     options = ("keyword", "markexpr", "deselect", "lf", "stepwise")
     return (
         any(config.getoption(option, default=None) for option in options)
         or any("::" in argument for argument in config.args)
-        # Each process of xdist has run some.
+        # Each process of pytest-xdist has run some.
         or hasattr(config, "workerinput")
     )
 
@@ -67,7 +67,7 @@ def is_whole(session: pytest.Session) -> bool:
 @pytest.mark.parametrize("plugin", rows())
 def test_row(request: pytest.FixtureRequest, plugin: str) -> None:
     """
-    The plugin works if its tests pass, in part if some cannot, else it cannot.
+    The page says that a plugin works, works in part or fails, as its tests show.
     """
     if is_narrowed(request.config):
         pytest.skip("not all tests about a plugin are run")
@@ -75,7 +75,7 @@ def test_row(request: pytest.FixtureRequest, plugin: str) -> None:
     if not outcomes and not is_whole(request.session):
         pytest.skip("no test about it is run")
     assert outcomes, f"no test is about {plugin}"
-    # Skipped is what this environment cannot run, and shows nothing.
+    # A skip shows only what this environment cannot run.
     if shown := outcomes - {"skipped"}:
         verdict = VERDICTS.get(frozenset(shown), f"its tests have {sorted(shown)}")
         assert rows()[plugin] == verdict
@@ -90,7 +90,7 @@ def test_every_plugin_has_a_row(request: pytest.FixtureRequest) -> None:
 
 def test_rows_say_one_of_three() -> None:
     """
-    Each row has a verdict, each that is not the best one has a note, and none is twice.
+    Each row has a verdict, each verdict but the best has a note, and no row is twice.
     """
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
     assert len(rows()) > 25

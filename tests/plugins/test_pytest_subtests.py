@@ -1,5 +1,5 @@
 """
-pytest-subtests, which pytest 9 has taken in.
+Subtests of pytest-subtests, which pytest 9 includes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def test_reports(
     pytester: pytest.Pytester, with_plugins: WithPlugins, arguments: tuple[str, ...]
 ) -> None:
     """
-    Each subtest is reported as without isolation, and one that fails fails the run.
+    Each subtest is reported as without isolation, and a failing one fails the run.
     """
     pytest.importorskip("pytest_subtests")
     pytester.makepyfile(
@@ -56,7 +56,7 @@ def test_reports(
 
 def test_unittest(pytester: pytest.Pytester) -> None:
     """
-    The subtests of `unittest` come to the same, wherever the plugin prints them.
+    Subtests of `unittest` have the same outcomes, wherever the plugin prints them.
     """
     pytest.importorskip("pytest_subtests")
     pytester.makepyfile(

@@ -1,5 +1,5 @@
 """
-pytest-randomly.
+Random order and seeds of pytest-randomly.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def test_random(
 
 def test_entry_point(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    The generators of other packages are seeded in the same way.
+    The generators of other packages are seeded the same way.
     """
     pytester.mkdir("seeder-1.dist-info").joinpath("entry_points.txt").write_text(
         "[pytest_randomly.random_seeder]\nseeder = seeder:seed\n"
@@ -102,7 +102,7 @@ def test_entry_point(pytester: pytest.Pytester, with_plugins: WithPlugins) -> No
 )
 def test_never_reset(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    Without seeding before each test, they draw on from one another's numbers.
+    Without a new seed before each test, each test continues the previous one's numbers.
     """
     pytester.makepyfile(TESTS)
     arguments = ["--randomly-seed=42", "--randomly-dont-reset-seed", "-rA"]

@@ -1,5 +1,5 @@
 """
-pytest-repeat.
+Repetitions of pytest-repeat.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def test_repeat(
     scope: str, pytester: pytest.Pytester, with_plugins: WithPlugins
 ) -> None:
     """
-    Tests are repeated as often, in the same order, with fixtures set up as often.
+    Tests repeat equally often, in the same order, with fixtures set up equally often.
     """
     pytester.makepyfile(
         """

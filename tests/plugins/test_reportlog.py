@@ -1,5 +1,5 @@
 """
-pytest-reportlog.
+Log files of pytest-reportlog.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _TESTS = """
 )
 def test_log(pytester: pytest.Pytester, arguments: list[str]) -> None:
     """
-    The file has the same lines in the same order, with what hooks have added.
+    The file has the same lines in the same order, including what hooks have added.
     """
     pytester.makeconftest(
         """
@@ -77,7 +77,7 @@ def test_log(pytester: pytest.Pytester, arguments: list[str]) -> None:
 
     def read(_: Run) -> list[Any]:
         """
-        Return the lines of the file, which is then no more.
+        Return the lines of the file, and remove it.
         """
         path = pytester.path / "log.jsonl"
         lines = path.read_text().splitlines()

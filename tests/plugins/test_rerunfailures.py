@@ -1,5 +1,5 @@
 """
-pytest-rerunfailures.
+Reruns of pytest-rerunfailures.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from twins import WithPlugins, run_once
 
 pytestmark = pytest.mark.about("pytest-rerunfailures")
 
-#: Counts the tries of a test, in a file: each way of running them has its own.
+#: Counts the tries of a test in a file; each way of running them has its own.
 TRIES = """
     import os
     from pathlib import Path
@@ -100,7 +100,7 @@ TESTS = """
 @pytest.fixture
 def rerun(pytester: pytest.Pytester, with_plugins: WithPlugins) -> WithPlugins:
     """
-    Return `with_plugins`, where tests can count their tries.
+    Return `with_plugins` for tests that count their tries.
     """
     pytester.makepyfile(tries=TRIES)
     pytester.syspathinsert()
@@ -122,7 +122,7 @@ def test_reruns(
     arguments: tuple[str, ...], pytester: pytest.Pytester, rerun: WithPlugins
 ) -> None:
     """
-    A test is run again, and shown, as often as without isolation.
+    A test is rerun and shown as often as without isolation.
     """
     pytester.makepyfile(TESTS)
     run = rerun("rerunfailures")(*arguments)
@@ -131,7 +131,7 @@ def test_reruns(
 
 def test_wide_fixture(pytester: pytest.Pytester, rerun: WithPlugins) -> None:
     """
-    A test whose wide fixture fails is run again with a new one.
+    A test whose wide fixture fails is rerun with a new one.
     """
     pytester.makepyfile(
         """
@@ -168,7 +168,7 @@ def test_wide_fixture(pytester: pytest.Pytester, rerun: WithPlugins) -> None:
 
 def test_fail_on_flaky(pytester: pytest.Pytester, rerun: WithPlugins) -> None:
     """
-    A session whose tests all passed in the end may have an exit code of its own.
+    A session whose tests all passed in the end may still fail with its own exit code.
     """
     pytester.makepyfile(
         """
@@ -182,7 +182,7 @@ def test_fail_on_flaky(pytester: pytest.Pytester, rerun: WithPlugins) -> None:
 
 def test_subtests(pytester: pytest.Pytester, rerun: WithPlugins) -> None:
     """
-    What failed in a subtest of an earlier try counts no more.
+    A failed subtest of an earlier try does not count.
     """
     pytester.makepyfile(
         """
@@ -203,9 +203,9 @@ def test_subtests(pytester: pytest.Pytester, rerun: WithPlugins) -> None:
 
 def test_crash(pytester: pytest.Pytester) -> None:
     """
-    A test that has crashed is run again as well.
+    A test that has crashed is rerun too.
 
-    Without isolation nothing is left that could do it.
+    Without isolation, no process is left to do so.
     """
     pytester.makepyfile(tries=TRIES)
     pytester.makepyfile(

@@ -1,5 +1,5 @@
 """
-syrupy and inline-snapshot, which write at the end what the tests have seen.
+Snapshots that syrupy and inline-snapshot write at the end of a session.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from twins import Run, compare, differing, run_once
 
-#: Takes the plugin, the source of the tests, and what to do: the arguments of a
-#: session, or a function that changes the source. Returns the isolated runs, and files.
+#: Takes the plugin, the source of the tests, and steps: the arguments of a session, or
+#: a function that changes the source. Returns the isolated runs and their files.
 Sessions = Callable[..., "tuple[list[Run], dict[str, str]]"]
 
 Step = Sequence[str] | Callable[[str], str]
@@ -49,7 +49,7 @@ def _run(
     pytester: pytest.Pytester, common: list[str], source: str, steps: Sequence[Step]
 ) -> tuple[list[Run], dict[str, str]]:
     """
-    Run the sessions from the beginning; return them and the files that are there then.
+    Run the sessions from the beginning; return them and the resulting files.
     """
     shutil.rmtree(pytester.path / "__snapshots__", ignore_errors=True)
     test = pytester.makepyfile(test_it=source)
@@ -57,7 +57,7 @@ def _run(
     for step in steps:
         if callable(step):
             test.write_text(step(test.read_text()))
-            # Its time stamp may be the same as that of what is cached.
+            # Its time stamp may equal that of the cached version.
             shutil.rmtree(pytester.path / "__pycache__", ignore_errors=True)
         else:
             runs.append(run_once(pytester, [*common, *step], apart=True))
@@ -108,7 +108,7 @@ SYRUPY = """
 @pytest.mark.about("syrupy")
 def test_syrupy_update(sessions: Sessions) -> None:
     """
-    Snapshots are written by an update, compared, and none is taken for unused.
+    An update writes snapshots, later runs compare them, and none counts as unused.
     """
     runs, files = sessions("syrupy", SYRUPY, (), ("--snapshot-update",), ("-v",))
     assert [run.result.ret for run in runs] == [1, 0, 0]
@@ -121,12 +121,12 @@ def test_syrupy_update(sessions: Sessions) -> None:
 @pytest.mark.about("syrupy")
 def test_syrupy_unused(sessions: Sessions) -> None:
     """
-    What no test uses any more is reported, fails the run, and is deleted by an update.
+    A snapshot that no test uses is reported, fails the run, and an update deletes it.
     """
 
     def change(source: str) -> str:
         """
-        Change a snapshot, and use two less.
+        Change a snapshot, and use two fewer.
         """
         source = source.replace('== "x"', '== "z"')
         source = source.replace('assert json_snapshot == {"x": [1]}', "pass")
@@ -210,7 +210,7 @@ INLINE = """
 @pytest.mark.about("inline-snapshot")
 def test_inline_report(sessions: Sessions) -> None:
     """
-    What could be changed is reported, briefly and at length, and is not changed.
+    Possible changes are reported, briefly and at length, and are not made.
     """
     short, long = "--inline-snapshot=short-report", "--inline-snapshot=report"
     runs, files = sessions("inline_snapshot", INLINE, (short,), (long,))
@@ -244,7 +244,7 @@ def test_inline_changes(sessions: Sessions) -> None:
 )
 def test_inline_one_snapshot_of_several_tests(sessions: Sessions) -> None:
     """
-    A snapshot takes in what each parametrised test finds in it.
+    A snapshot collects the values of each parametrised test.
     """
     sessions(
         "inline_snapshot",
@@ -266,12 +266,12 @@ def test_inline_one_snapshot_of_several_tests(sessions: Sessions) -> None:
 )
 def test_inline_external(sessions: Sessions) -> None:
     """
-    What is kept in a file of its own is written there.
+    An external snapshot is written to its own file.
     """
 
     def note(source: str) -> str:
         """
-        Note whether the file is there, and remove it.
+        Note whether the file exists, and remove it.
         """
         kept = Path("kept.txt")
         told = f"# {kept.name}: {kept.exists()}"

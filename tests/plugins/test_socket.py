@@ -1,5 +1,5 @@
 """
-pytest-socket.
+Restrictions of pytest-socket.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def test_options(
     failed: int,
 ) -> None:
     """
-    Options, marks and fixtures allow and forbid what they do in a plain test.
+    Options, marks and fixtures allow and forbid the same as in a plain test.
     """
     pytester.makepyfile(_TESTS)
     run = with_plugins("pytest_socket")(*arguments)

@@ -1,5 +1,5 @@
 """
-pytest-sugar and pytest-rich, which draw the terminal anew.
+Terminals of pytest-sugar and pytest-rich, which redraw pytest's.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def test_sugar(
     pytester: pytest.Pytester, with_plugins: WithPlugins, arguments: list[str]
 ) -> None:
     """
-    What pytest-sugar draws is the same.
+    pytest-sugar draws the same.
     """
     pytester.makepyfile(_TESTS)
     run = with_plugins("pytest_sugar")(*arguments)
@@ -75,7 +75,7 @@ def test_rich(
     pytester: pytest.Pytester, with_plugins: WithPlugins, arguments: list[str]
 ) -> None:
     """
-    What pytest-rich draws is the same.
+    pytest-rich draws the same.
     """
     pytester.makepyfile(_TESTS)
     run = with_plugins("pytest_rich.plugin")(*arguments)

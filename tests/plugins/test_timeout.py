@@ -1,5 +1,5 @@
 """
-pytest-timeout.
+Time limits of pytest-timeout.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.about("pytest-timeout")
 
 def test_traceback(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    A test that takes too long fails there where it is, in whatever phase.
+    A test that takes too long fails at its current line, in whatever phase.
     """
     pytester.makepyfile(
         """
@@ -75,7 +75,7 @@ def test_traceback(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None
 
 def test_once_for_all(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    A limit holds once for all phases, also where some are outside of the sandbox.
+    One limit covers all phases together, even if some run outside the sandbox.
     """
     pytester.makepyfile(
         """
@@ -103,7 +103,7 @@ def test_once_for_all(pytester: pytest.Pytester, with_plugins: WithPlugins) -> N
     )
     run = with_plugins("timeout")()
     run.result.assert_outcomes(passed=1, failed=1, errors=1)
-    # Of TestTeardown; that of TestCall has no limit any more.
+    # That of TestTeardown; that of TestCall has no limit any more.
     assert run.stdout.count("ERROR at teardown") == 1
     assert "Timeout (>1.2s)" in run.stdout
 
@@ -142,7 +142,7 @@ def test_where_set(
     with_plugins: WithPlugins,
 ) -> None:
     """
-    The limit may be set for all tests.
+    The limit can be set for all tests.
     """
     pytester.makepyfile("import time\ndef test_one(): time.sleep(30)")
     arguments = []
@@ -159,7 +159,7 @@ def test_where_set(
 
 def test_session_timeout(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    A limit for the whole session ends it after the test that is running.
+    A limit for the whole session ends it after the running test.
     """
     pytester.makepyfile(
         """
@@ -182,7 +182,7 @@ def test_session_timeout(pytester: pytest.Pytester, with_plugins: WithPlugins) -
 
 def test_hooks(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """
-    Another plugin's timers, set by the hooks of this one, are set where the test is.
+    Timers of another plugin, set through this plugin's hooks, are set in the guest.
     """
     pytester.makeconftest(
         """

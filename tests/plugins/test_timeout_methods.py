@@ -1,5 +1,5 @@
 """
-pytest-timeout: its two methods, and what keeps them from ending a test.
+Both methods of pytest-timeout, and what keeps them from ending a test.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from twins import compare, run_once
 
 pytestmark = pytest.mark.about("pytest-timeout")
 
-#: What makes a run isolated, or not, and loads the plugin.
+#: Options that isolate a run, or not, and load the plugin.
 NAMED = ("-p", "nsisolate", "-p", "timeout")
 
 
 def test_other_threads(pytester: pytest.Pytester) -> None:
     """
-    The stacks of other threads of the test are shown as in a plain run.
+    The stacks of the test's other threads are shown as in a plain run.
     """
     pytester.makepyfile(
         """
@@ -35,7 +35,7 @@ def test_other_threads(pytester: pytest.Pytester) -> None:
         """
     )
     # Without the column of the percentage: the plugin writes through pytest's own
-    # terminal, which counts that as if it were seen on the screen.
+    # terminal, which counts that as if it were on the screen.
     arguments = [*NAMED, "-o", "console_output_style=classic"]
     plain, isolated = (
         run_once(pytester, [switch, *arguments], apart=True)
@@ -55,7 +55,7 @@ def test_other_threads(pytester: pytest.Pytester) -> None:
 
 def test_thread_method(pytester: pytest.Pytester) -> None:
     """
-    With the method *thread* the stacks are those of the test; only the test ends.
+    With the method *thread*, the stacks are those of the test, and only the test ends.
 
     Without isolation the whole session ends there.
     """
@@ -96,7 +96,7 @@ def test_thread_method(pytester: pytest.Pytester) -> None:
 
 def test_deaf(pytester: pytest.Pytester) -> None:
     """
-    A test whose process does not get to handle the signal is ended from outside.
+    A test whose process never handles the signal is ended from outside.
 
     Without isolation it would hang for ever.
     """
@@ -122,7 +122,7 @@ def test_deaf(pytester: pytest.Pytester) -> None:
 
 def test_debugger(pytester: pytest.Pytester) -> None:
     """
-    While a debugger asks, there is no limit.
+    While a debugger waits for input, there is no limit.
     """
     pytester.makepyfile(
         """

@@ -1,5 +1,5 @@
 """
-typeguard.
+Type checks of typeguard.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def test_packages(
     pytester: pytest.Pytester, with_plugins: WithPlugins, strategy: str
 ) -> None:
     """
-    Types are checked in the packages named, imported inside a test or before.
+    Types are checked in the named packages, imported inside a test or before.
     """
     pytester.makepyfile(
         typed="""

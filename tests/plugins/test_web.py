@@ -1,5 +1,5 @@
 """
-pytest-django and pytest-flask: databases, clients, and servers that run beside a test.
+Databases, clients and live servers of pytest-django and pytest-flask.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def test_django(
     pytester: pytest.Pytester, with_plugins: WithPlugins, database: str
 ) -> None:
     """
-    Database, settings, mail and live server are those of the test.
+    Database, settings, mail and live server belong to the test.
     """
     pytester.makepyfile(
         **{

@@ -1,5 +1,5 @@
 """
-pytest-xdist.
+Isolated tests under pytest-xdist.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.about("pytest-xdist")
 
 NAMED = ("-p", "nsisolate", "-p", "xdist")
 
-#: What says which of the processes ran a test: attributes of reports, and in texts.
+#: Attributes of reports, and words in texts, that name the process that ran a test.
 WHO = {"node", "worker_id", "testrun_uid", "item_index"}
 GATEWAY = re.compile(r"\[gw\d\]|popen-gw\d")
 
@@ -67,7 +67,7 @@ TESTS = """
 
 def told(run: Run) -> list[str]:
     """
-    Return what *run* tells of its tests, in an order of its own.
+    Return what *run* reports of its tests, sorted.
     """
     events = [
         {key: one for key, one in event[1].items() if key not in WHO}
@@ -80,7 +80,7 @@ def told(run: Run) -> list[str]:
 
 def lines(run: Run) -> list[str]:
     """
-    Return the lines of *run* in the order of the alphabet, and of its dots likewise.
+    Return the lines of *run* in alphabetical order, and its dots likewise.
     """
     return sorted(
         "".join(sorted(line)) if line.endswith("%]") else GATEWAY.sub("[gw]", line)
@@ -90,7 +90,7 @@ def lines(run: Run) -> list[str]:
 
 def cases(run: Run) -> list[str]:
     """
-    Return the cases of the JUnit XML of *run*, in an order of their own.
+    Return the test cases in the JUnit XML of *run*, sorted.
     """
     found = ET.fromstring(run.file).iter("testcase")
     return sorted("\n".join(normal(ET.tostring(one, "unicode"))) for one in found)
@@ -100,8 +100,8 @@ def test_same(pytester: pytest.Pytester) -> None:
     """
     Two processes report isolated tests as they report others.
 
-    And Python's warning of forks of a process with threads, as they are, is not one of
-    the test.
+    Python warns of forks in a process with threads, as these are; that warning is not
+    reported as one of the test.
     """
     pytester.makepyfile(TESTS)
     arguments = [*NAMED, "-n2", "-rA", "--junitxml=out.xml"]
@@ -127,7 +127,7 @@ def test_same(pytester: pytest.Pytester) -> None:
 )
 def test_modes(mode: str, pytester: pytest.Pytester) -> None:
     """
-    Each way of distributing tests does with isolated tests what it says.
+    Each mode of distribution treats isolated tests as it promises.
     """
     pytester.makepyfile(TESTS)
     arguments = [*NAMED, "--nsisolate", "-n2", f"--dist={mode}"]
@@ -147,7 +147,7 @@ def test_modes(mode: str, pytester: pytest.Pytester) -> None:
     if mode == "loadscope":
         assert len(runners["TestGroup"]) == 1
     elif mode == "loadgroup" and "@one" in str(run.events):
-        # It is not, for one, with pytest-xdist 3.8 and pytest 9.2.
+        # For one, it is not so with pytest-xdist 3.8 and pytest 9.2.
         assert runners["test_warns"] == runners["test_skips"]
     elif mode == "loadfile":
         assert len(runners["test_"]) == 1
@@ -156,7 +156,7 @@ def test_modes(mode: str, pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile"])
 def test_shared(mode: str, pytester: pytest.Pytester) -> None:
     """
-    Tests that share a sandbox and come to one process share it, in each mode.
+    Tests that share a sandbox and reach one process share it there, in each mode.
     """
     pytester.makepyfile(
         """
@@ -189,7 +189,7 @@ def test_shared(mode: str, pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("limit", ["-x", "--maxfail=2"])
 def test_maxfail(limit: str, pytester: pytest.Pytester) -> None:
     """
-    The session ends after so many failures as ever.
+    The session ends after as many failures as without isolation.
     """
     pytester.makepyfile(
         """
@@ -211,7 +211,7 @@ def test_maxfail(limit: str, pytester: pytest.Pytester) -> None:
 
 def other_python(pytester: pytest.Pytester) -> str | None:
     """
-    Return another version of Python that can import pytest from where it is here.
+    Return another version of Python that can import pytest from its place here.
     """
     for minor in range(11, 15):
         found = shutil.which(f"python3.{minor}")
@@ -238,7 +238,7 @@ def test_other_python(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Tests may be run by another Python than that of the session.
+    Tests may run in another version of Python than the session.
     """
     where = [
         Path(module.__file__ or "").parent.parent
@@ -271,7 +271,7 @@ def test_other_python(
 
 def test_leaks(pytester: pytest.Pytester) -> None:
     """
-    The table of what tests leave has those of all processes.
+    The table of leaks includes those of all processes.
     """
     pytester.makepyfile(
         """
@@ -294,7 +294,7 @@ def test_leaks(pytester: pytest.Pytester) -> None:
 
 def test_flavours_and_usage(pytester: pytest.Pytester) -> None:
     """
-    Processes share out tests by flavour, and the table of usage has those of all.
+    Processes share out both flavours, and the usage table covers all processes.
     """
     pytester.makepyfile(
         """

@@ -1,5 +1,5 @@
 """
-pytest-xdist: tests that crash or hang.
+Isolated tests that crash or hang under pytest-xdist.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAMED = ("-p", "nsisolate", "-p", "xdist")
 
 def test_crash(pytester: pytest.Pytester) -> None:
     """
-    A crash ends the test and not the process that was given it.
+    A crash ends the test and not the process that runs it.
     """
     pytester.makepyfile(
         """
@@ -50,7 +50,7 @@ def test_crash(pytester: pytest.Pytester) -> None:
 
 def test_crash_of_process(pytester: pytest.Pytester) -> None:
     """
-    If the process that was given a test is killed, so are its guests; others go on.
+    If a process that runs tests is killed, its guests die too, and the others go on.
     """
     pytester.makepyfile(
         """
@@ -110,7 +110,7 @@ def test_hang(limit: tuple[str, ...], pytester: pytest.Pytester) -> None:
 
 def test_one_error_of_teardown(pytester: pytest.Pytester) -> None:
     """
-    What fails in a teardown and after it comes through as one error, all of it told.
+    Failures in a teardown and after it arrive as one error that shows them all.
     """
     pytester.makepyfile(
         """
@@ -154,7 +154,7 @@ def test_interrupt(pytester: pytest.Pytester) -> None:
             time.sleep(0.05)
         below = psutil.Process(process.pid).children(recursive=True)
         assert below
-        # To all in the foreground, as a terminal sends it.
+        # Sent to the whole foreground group, as a terminal does.
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=40)
     finally:

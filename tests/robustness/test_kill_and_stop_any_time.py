@@ -256,7 +256,7 @@ def test_terminal_closed(pytester: pytest.Pytester) -> None:
         for one in found.values():
             one.await_path("here")
             assert len(one.processes()) >= 5
-            # When the last descriptor of the other side closes, the kernel sends SIGHUP.
+            # The last descriptor of the other side: the kernel now sends SIGHUP.
             cast("Any", one.spawn).ptyproc.fileobj.close()
             machine.wait_until(functools.partial(_is_over, one), "the end of all")
 

@@ -15,7 +15,7 @@ from twins import Run, run_once
 
 _T = TypeVar("_T")
 
-#: What differs from run to run, in whatever report it is.
+#: Parts that differ from run to run, in any report.
 TIMES = frozenset(
     {"created", "duration", "start", "stop", "msecs", "relativeCreated"}
     | {"process", "thread"}
@@ -29,13 +29,13 @@ def written(
     read: Callable[[Run], _T],
 ) -> tuple[_T, _T]:
     """
-    Return what *read* returns after an isolated run, and what after a plain one.
+    Return what *read* returns after an isolated run and after a plain one.
 
     Args:
-        pytester: Where.
+        pytester: The fixture with the tests.
         plugins: Names for ``-p``.
-        arguments: For pytest.
-        read: Reads what the plugin has written. It is given the run.
+        arguments: Arguments for pytest.
+        read: A function that gets the run and returns what the plugin has written.
     """
     named = [part for name in ("nsisolate", *plugins) for part in ("-p", name)]
     found = []
@@ -44,7 +44,7 @@ def written(
         # A guest that crashes in setup leaves no line.
         assert set(run.places) <= {place}
         found.append(read(run))
-        # A report of what is collected would name them the next time.
+        # A report on collection would list them in the next run.
         for path in pytester.path.glob("runpytest-*"):
             path.unlink() if path.is_symlink() else shutil.rmtree(path)
         shutil.rmtree(pytester.path / "base", ignore_errors=True)
@@ -53,12 +53,12 @@ def written(
 
 def json_file(pytester: pytest.Pytester, name: str) -> Callable[[Run], Any]:
     """
-    Return a function that reads and removes the JSON file of that name.
+    Return a function that reads and removes the JSON file *name*.
     """
 
     def read(_: Run) -> Any:
         """
-        Return what is in the file, which is then no more.
+        Return the contents of the file, and remove it.
         """
         path = pytester.path / name
         told = json.loads(path.read_text())
@@ -70,7 +70,7 @@ def json_file(pytester: pytest.Pytester, name: str) -> Callable[[Run], Any]:
 
 def without_times(value: Any, names: frozenset[str] = TIMES) -> Any:
     """
-    Return *value*, as of a JSON file, without what differs from run to run.
+    Return *value*, as read from a JSON file, without the parts that differ.
     """
     if isinstance(value, dict):
         return {

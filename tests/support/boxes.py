@@ -1,5 +1,5 @@
 """
-Fixtures with boxes, and a wait.
+Fixtures that make boxes, and a wait for a condition.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MakeBox = Callable[..., Box]
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
     """
-    Give a pool and end its launchers.
+    Yield a pool and end its launchers.
     """
     pool = Pool()
     yield pool
@@ -30,7 +30,7 @@ def pool() -> Iterator[Pool]:
 @pytest.fixture(scope="module")
 def box(pool: Pool) -> Iterator[Box]:
     """
-    Give a box in which nothing is left.
+    Yield a box, and expect nothing to be left in it.
     """
     with Box(pool, Spec(hostname="db"), name="box db") as box:
         yield box
@@ -39,7 +39,7 @@ def box(pool: Pool) -> Iterator[Box]:
 @pytest.fixture
 def make(pool: Pool) -> Iterator[MakeBox]:
     """
-    Make boxes, and close them.
+    Return a function that makes boxes, and close them.
     """
     with contextlib.ExitStack() as stack:
         yield lambda **keywords: stack.enter_context(
@@ -49,7 +49,7 @@ def make(pool: Pool) -> Iterator[MakeBox]:
 
 def wait_until(is_so: Callable[[], bool]) -> bool:
     """
-    Say whether *is_so* becomes true in ten seconds.
+    Say whether *is_so* becomes true within ten seconds.
     """
     event = threading.Event()
     return any(is_so() or event.wait(0.01) for _ in range(1000))

@@ -1,5 +1,5 @@
 """
-Runs of the doctor, and what it has found.
+Runs of the doctor and their findings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ways import KEEP, PLAIN
 from pytest_nsisolate.diagnosis import doctor
 from pytest_nsisolate.model.user_namespace import UserNamespace
 
-#: What the doctor calls each way.
+#: How the doctor names each way.
 SAID = {
     PLAIN: doctor.WAYS[UserNamespace.NONE],
     KEEP: doctor.WAYS[UserNamespace.KEPT],
@@ -25,7 +25,7 @@ DOCTOR = [sys.executable, "-m", "pytest_nsisolate"]
 
 def examine(pytester: pytest.Pytester, *command: str) -> dict[str, Any]:
     """
-    Return what the doctor prints as JSON, with its exit status.
+    Return the doctor's JSON output and its exit status.
     """
     result = pytester.run(*command, timeout=120)
     assert result.stderr.str() == ""
@@ -34,7 +34,7 @@ def examine(pytester: pytest.Pytester, *command: str) -> dict[str, Any]:
 
 def refused(found: dict[str, Any], way: str) -> dict[str, str]:
     """
-    Return what is refused in *found* by *way*, with the errno.
+    Return what *found* lists as refused for *way*, with the errno.
     """
     return {
         one["name"]: one["errno"]

@@ -1,5 +1,5 @@
 """
-Mutated conversations: true ones with something wrong in them.
+Conversations of guests with random faults put into them.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from pytest_nsisolate.reporting.report import report_to_message
 from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
-#: Values of every type that JSON has; none of them says that a test has passed.
+#: Values of every JSON type; none of them says that a test has passed.
 VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1 << 31, 1 << 70, 0.5, float("nan"), float("inf")),
     *("", "x", "\0", "\ud800", "two\nlines", "failed", "setup", "call", "teardown"),
     *([], [1], [[]], ["a", 1, "b"], {}, {"a": 1}, {"": {"": {}}}),
 ]
 
-#: One of each type besides reports.
+#: One message of each type except reports.
 OTHERS: list[messages.GuestMessage] = [
     messages.Restarted(),
     messages.BasetempRequest(),
@@ -68,7 +68,7 @@ def fields_of(
     message: messages.Message, *, synchronous: bool = False
 ) -> dict[str, Any]:
     """
-    Return *message* as the JSON object that it travels as.
+    Return *message* as the JSON object that is sent.
     """
     fields = json.loads(messages.encode(message, synchronous=synchronous))
     return {**fields, "synchronous": synchronous}
@@ -76,7 +76,7 @@ def fields_of(
 
 def frame_of(fields: dict[str, Any]) -> bytes:
     """
-    Return *fields*, of a message or of none, as they would travel.
+    Return *fields*, which need not be a valid message, as a frame.
     """
     body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return struct.pack(">Q", len(body)) + body
@@ -84,12 +84,12 @@ def frame_of(fields: dict[str, Any]) -> bytes:
 
 def conversation(item: pytest.Item, *, passes: bool) -> list[dict[str, Any]]:
     """
-    Return what the guest of *item* says if its test passes, or fails.
+    Return what the guest of *item* says when its test passes or fails.
     """
 
     def call() -> None:
         """
-        Be the test.
+        Pass or fail, as the test would.
         """
         assert passes, "with a traceback"
 
@@ -105,18 +105,18 @@ def conversation(item: pytest.Item, *, passes: bool) -> list[dict[str, Any]]:
 
 def new_seed() -> int:
     """
-    Return the seed that NSISOLATE_SEED gives, or a new one.
+    Return the seed in NSISOLATE_SEED, or a new one.
     """
     return int(os.environ.get("NSISOLATE_SEED") or secrets.randbits(32))
 
 
 class Mutator:
     """
-    Makes frames of a conversation and does something to them.
+    A source of conversations with random faults.
 
     Args:
-        seed: Of its random numbers.
-        without: Kinds of messages that are not added.
+        seed: The seed of the random numbers.
+        without: Kinds of messages not to add.
     """
 
     def __init__(self, seed: int, *without: str) -> None:
@@ -126,7 +126,7 @@ class Mutator:
 
     def frames(self, told: list[dict[str, Any]]) -> list[bytes]:
         """
-        Return *told* as frames, with one to three things wrong.
+        Return *told* as frames with one to three faults.
         """
         some = self._random
         talk = copy.deepcopy(told)
@@ -158,13 +158,13 @@ class Mutator:
 
     def _swap(self, talk: list[dict[str, Any]]) -> None:
         """
-        Send two frames in each other's place.
+        Swap two frames.
         """
         self._random.shuffle(talk)
 
     def _spoil(self, talk: list[dict[str, Any]]) -> None:
         """
-        Put another value in the place of one, or leave it out.
+        Replace or remove one value.
         """
         places = list(_places(self._random.choice(talk))) if talk else []
         if not places:
@@ -201,7 +201,7 @@ class Mutator:
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     """
-    Yield each place in *value*, as what it is in and its key.
+    Yield each place in *value* as its container and key.
     """
     keys = range(len(value)) if isinstance(value, list) else list(value)
     for key in keys:
@@ -212,7 +212,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 class Listener:
     """
-    Hears frames as the supervisor does, and says whether the test of *item* is green.
+    A reader that treats frames as the supervisor does, for one *item*.
     """
 
     def __init__(self, item: pytest.Item) -> None:
@@ -220,14 +220,14 @@ class Listener:
 
     def hear(self, frames: list[bytes]) -> bool:
         """
-        Hear *frames*, after which the guest ends.
+        Read *frames*, after which the guest ends, and say whether the test is green.
         """
         session = self._item.session
         session.shouldstop = session.shouldfail = False
         run = TestRun(self._item, stays=lambda: False)
         read, write = os.pipe()
         gate_read, gate = os.pipe()
-        # As the supervisor's own ends are; and of no frames there is nothing to read.
+        # The supervisor's own ends do not block either, and an empty pipe must not.
         for fd in (read, gate):
             os.set_blocking(fd, False)
         sandbox = Sandbox(init=-1, root=-1, asker=-1, user_namespace=UserNamespace.NONE)
@@ -264,9 +264,9 @@ class Listener:
 
 def try_many(item: pytest.Item, frames_in_all: int, seed: int) -> int:
     """
-    Have the supervisor hear that many frames, and return how many tests were green.
+    Have the supervisor read that many frames, and return how many tests were green.
 
-    None is that has not said so, to its end, in frames that are as a guest sends them.
+    A test may be green only if valid frames of its guest said so to the end.
     """
     mutator, listener, heard, green = Mutator(seed), Listener(item), 0, 0
     base = {passes: conversation(item, passes=passes) for passes in (True, False)}
@@ -296,7 +296,7 @@ def try_many(item: pytest.Item, frames_in_all: int, seed: int) -> int:
 
 def _outcome(frame: bytes) -> tuple[str, str]:
     """
-    Return phase and outcome of the report in *frame*, if one is.
+    Return phase and outcome of the report in *frame*, if it is a report.
     """
     try:
         report = json.loads(frame[8:].decode("utf-8", "surrogatepass"))["report"]

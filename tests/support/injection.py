@@ -1,8 +1,8 @@
 """
-Runs pytest under strace, which lets the system calls of a sandbox's set-up fail.
+Runs of pytest under strace in which system calls of a sandbox's set-up fail.
 
-What is called, and how often by one process, is read from a trace of a run in which
-nothing fails, so that a new call is covered without being entered anywhere.
+The calls, and how often one process makes them, are read from a trace of a run in which
+nothing fails. So a new call is covered without being listed here.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pathlib import Path
 import psutil
 from ways import WAYS, cannot
 
-#: Calls of the set-up, which little else makes. Not those that wait for a process: an
-#: error that strace makes up of them says that there is none, and there is.
+#: Calls of the set-up that little else makes. Calls that wait for a process are left
+#: out: an error that strace invents would say that there is none, although there is.
 CALLS = (
     "capget,capset,chdir,chroot,clone,clone3,fchdir,fork,memfd_create,mount,pidfd_open,"
     "pidfd_send_signal,pipe2,prctl,recvmsg,sendmsg,sendto,setdomainname,sethostname,"
     "setns,setpgid,socketpair,statfs,unshare,vfork"
 )
 
-#: With which errno each fails; all others with EPERM.
+#: The errno with which these fail; all others fail with EPERM.
 ERRORS = {
     **dict.fromkeys(("clone", "clone3", "fork", "vfork"), "EAGAIN"),
     **dict.fromkeys(("memfd_create", "pidfd_open", "pipe2", "socketpair"), "EMFILE"),
@@ -50,14 +50,14 @@ def test_two():
 def test_host(): pass
 """
 
-#: How a line of a trace begins, and what stands for a call that failed by itself.
+#: A line of a trace: the process, the call and the rest.
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """
-    What came of one run.
+    The result of one run.
     """
 
     code: int
@@ -69,7 +69,7 @@ class Outcome:
 
     def problem(self) -> str | None:
         """
-        Return what is wrong with this run, if anything is.
+        Return what is wrong with this run, if anything.
         """
         passed = re.search(r"\b(\d+) passed", self.text)
         problems = {
@@ -86,7 +86,7 @@ class Outcome:
 
 def _has_three_lines(text: str) -> bool:
     """
-    Say whether there are what, why and fix.
+    Say whether the output has what, why and fix.
     """
     what = r"^(cannot isolate test_\w+: .+ failed: \w+|test_\w+ did not finish: .+)"
     return bool(re.search(what + r"\nwhy: .+\nfix: .+", text, re.MULTILINE))
@@ -94,14 +94,14 @@ def _has_three_lines(text: str) -> bool:
 
 class Injection:
     """
-    Runs `TESTS` in *path* by *way*, with one call failing.
+    Runs of `TESTS` in *path* by *way*, each with one call that fails.
     """
 
     def __init__(self, path: Path, way: str) -> None:
         if shutil.which("strace") is None:
             cannot("there is no strace")
         self._path = path
-        # setpriv and unshare make calls of the same names: they come before strace.
+        # setpriv and unshare make the same calls, so they come before strace.
         self._prefix = WAYS[way]
         (path / "test_injected.py").write_text(TESTS)
         if subprocess.run(
@@ -111,7 +111,7 @@ class Injection:
 
     def run(self, *options: str, seconds: float = 40) -> Outcome:
         """
-        Run pytest under strace with *options*, and look at what is left.
+        Run pytest under strace with *options*, and check what is left.
         """
         strace = ["strace", "-f", "-qq", "-o", str(self._path / "trace")]
         return self.behind([*strace, *options], seconds=seconds)
@@ -120,7 +120,7 @@ class Injection:
         self, prefix: list[str], *arguments: str, seconds: float = 40
     ) -> Outcome:
         """
-        Run pytest behind the command *prefix*, and look at what is left.
+        Run pytest behind the command *prefix*, and check what is left.
         """
         mark = f"nsisolate-injected-{os.getpid()}-{time.monotonic_ns()}"
         ran = self._path / "ran"
@@ -128,7 +128,7 @@ class Injection:
         command = [
             *(*self._prefix, *prefix),
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"),
-            # It opens files at the end of the session.
+            # pytest opens files at the end of the session.
             *("-p", "no:hypothesispytest", "test_injected.py", *arguments),
         ]
         begin = time.monotonic()
@@ -173,7 +173,7 @@ class Injection:
 
     def fail(self, call: str, when: int) -> str | None:
         """
-        Have each process's *when*-th *call* fail; return what is wrong then, if it is.
+        Make *call* number *when* of each process fail; return what is then wrong.
         """
         inject = f"inject={call}:error={ERRORS.get(call, 'EPERM')}:when={when}"
         options = ["-e", f"trace={call}", "-e", inject]
@@ -181,7 +181,7 @@ class Injection:
 
     def judge(self, outcome: Outcome, prefix: list[str]) -> str | None:
         """
-        Return what is wrong with *outcome*, unless it is so without the plugin too.
+        Return what is wrong with *outcome*, unless it is wrong without the plugin too.
         """
         problem = outcome.problem()
         if problem is None or outcome.hung or outcome.left:
@@ -193,26 +193,26 @@ class Injection:
 
     def kill(self, call: str, when: int) -> str | None:
         """
-        Have each process killed on its *when*-th *call*; return what is wrong then.
+        Kill each process at its *call* number *when*; return what is then wrong.
         """
         inject = f"inject={call}:signal=KILL:when={when}"
         outcome = self.run("-e", f"trace={call}", "-e", inject)
         if outcome.code < 0 or outcome.code > 128:
-            # It was pytest itself.
+            # pytest itself was killed.
             return "it left processes" if outcome.left else None
         return outcome.problem()
 
 
 def _marked(mark: str) -> list[psutil.Process]:
     """
-    Return the processes that have *mark* in their environment.
+    Return the processes with *mark* in their environment.
     """
     return [one for one in psutil.process_iter() if _environ(one).get("MARK") == mark]
 
 
 def _environ(process: psutil.Process) -> dict[str, str]:
     """
-    Return the environment of *process*, or none where it cannot be read.
+    Return the environment of *process*, or nothing where it cannot be read.
     """
     try:
         return process.environ()

@@ -1,5 +1,5 @@
 """
-Sessions whose processes are killed, and what is expected of them.
+Sessions whose processes are killed, and what is expected of their reports.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import machine
 import psutil
 from machine import Session
 
-#: Tests each of which has a process, a segment, a queue and a file to leave behind.
+#: Tests that each leave behind a process, a segment, a queue and a file.
 SUITE = """
 import ctypes
 import os
@@ -57,7 +57,7 @@ def test_borrows(borrowed, owned, number):
     time.sleep({pause})
 """
 
-#: Who may be killed while pytest lives.
+#: Processes that may be killed while pytest lives.
 OTHERS = ("outer", "inner", "init", "guest or between", "guest")
 
 _PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--nsisolate", "-v")
@@ -66,7 +66,7 @@ _PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--nsisolate", "-v")
 @dataclasses.dataclass(frozen=True)
 class Case:
     """
-    How one test went, by pytest's own XML.
+    The outcome of one test, according to pytest's own XML.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Case:
 @dataclasses.dataclass
 class Toll:
     """
-    What was killed in a campaign, and what that cost.
+    The processes that were killed in a campaign, and the tests it cost.
     """
 
     killed: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -87,13 +87,13 @@ class Toll:
 
     def count(self, role: str) -> None:
         """
-        Note that a process of *role* was killed.
+        Count one killed process of *role*.
         """
         self.killed[role] = self.killed.get(role, 0) + 1
 
     def __str__(self) -> str:
         """
-        Return it in one line.
+        Return the counts in one line.
         """
         return (
             f"{sum(self.killed.values())} kills {self.killed}, {self.sessions} "
@@ -103,9 +103,9 @@ class Toll:
 
 def seeded(seed: int) -> random.Random:
     """
-    Return what makes the same choices for the same *seed*.
+    Return a generator that makes the same choices for the same *seed*.
     """
-    return random.Random(seed)  # noqa: S311 - nothing is kept secret by it
+    return random.Random(seed)  # noqa: S311 - not used for secrets
 
 
 def write_suite(path: Path, count: int, pause: float) -> int:
@@ -127,7 +127,7 @@ def pytest_command(prefix: Iterable[str], *options: str) -> list[str]:
 
 def cases(path: Path) -> list[Case]:
     """
-    Return the tests that the XML in *path* tells of, one for each outcome.
+    Return the tests in the XML in *path*, one for each outcome.
     """
     found = []
     for case in ElementTree.parse(path).iter("testcase"):
@@ -146,7 +146,7 @@ _NAMES_IT = re.compile(
 
 def expect_accounted(found: Sequence[Case], number: int, kills: int) -> int:
     """
-    Expect *number* tests, at most *kills* failed, each by a text that names it.
+    Expect *number* tests, at most *kills* failed, each with a text that names it.
 
     Returns:
         How many failed.
@@ -164,7 +164,7 @@ def expect_accounted(found: Sequence[Case], number: int, kills: int) -> int:
 
 def kill(processes: Iterable[psutil.Process], number: int = signal.SIGKILL) -> None:
     """
-    Send all of *processes* the signal *number*, those that are gone excepted.
+    Send signal *number* to all of *processes* that still exist.
     """
     for one in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -181,7 +181,7 @@ def pick(session: Session, chance: random.Random, role: str) -> psutil.Process |
 
 def moments(session: Session, chance: random.Random, pause: float) -> Iterator[None]:
     """
-    Yield at random moments, *pause* seconds apart on the average, until it has ended.
+    Yield at random moments, *pause* seconds apart on average, until the session ends.
     """
     while session.process.poll() is None:
         time.sleep(chance.uniform(0, 2 * pause))
@@ -192,7 +192,7 @@ def survive(
     prefix: Iterable[str], path: Path, number: int, chance: random.Random, toll: Toll
 ) -> None:
     """
-    Kill all but pytest at random moments, and expect the session to tell of each test.
+    Kill all but pytest at random moments, and expect a report of each test.
     """
     xml, kills = path / "seen.xml", 0
     command = pytest_command(prefix, f"--junitxml={xml}")
@@ -217,7 +217,7 @@ def perish(
     prefix: Iterable[str], path: Path, chance: random.Random, toll: Toll, who: str
 ) -> None:
     """
-    Kill pytest, or *who* is "all", at a random moment, and expect everything to end.
+    Kill pytest, or everything if *who* is "all", at random; expect all to end.
     """
     command = pytest_command(prefix)
     with (

@@ -1,5 +1,5 @@
 """
-Snapshots of what a session may leave on the machine, and sessions to leave it.
+Snapshots of what a session may leave on the machine, and sessions that leave it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 
 import psutil
 
-#: How long what is dying may take to be gone, in seconds.
+#: How long a dying process may take to be gone, in seconds.
 PATIENCE = 20.0
 
-#: The mark in the environment of all processes of a session, which is how they are
-#: found wherever they are and whoever has inherited them.
+#: The mark in the environment of all processes of a session. It finds them wherever
+#: they are, and whoever has adopted them.
 MARK = "NSISOLATE_MACHINE"
 
 #: Namespaces as /proc names them. Source: namespaces(7).
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
-#: What the commands of a launcher have in common, and of nothing else.
+#: What the commands of a launcher, and no others, have in common.
 _BOOT = "launcher.main"
 
 
@@ -41,7 +41,7 @@ def wait_until(condition: Callable[[], object], what: str = "it") -> None:
 
 def marked(token: str) -> list[psutil.Process]:
     """
-    Return the processes with *token* for a mark; those that are zombies have none.
+    Return the processes marked with *token*; zombies have no mark.
     """
     found, entry = [], f"{MARK}={token}\0".encode()
     for path in Path("/proc").glob("[0-9]*/environ"):
@@ -53,11 +53,11 @@ def marked(token: str) -> list[psutil.Process]:
 
 def snapshot(token: str, directory: Path) -> set[str]:
     """
-    Return by a line each what a session may leave behind, or others may have.
+    Return what a session may leave behind, one line each, including others' objects.
 
     Args:
-        token: The mark of its processes, of which the namespaces are told as well.
-        directory: Where it puts its temporary files.
+        token: The mark of the session's processes, whose namespaces are included.
+        directory: The directory for its temporary files.
     """
     return {
         *_processes(token),
@@ -72,15 +72,15 @@ def snapshot(token: str, directory: Path) -> set[str]:
 
 def nothing_left(before: set[str], token: str, directory: Path) -> None:
     """
-    Wait until there is nothing that was not there *before*; else name what is left.
+    Wait until nothing is there that was not there *before*; else name what is left.
 
-    What another program of this machine has for a while is not seen twice for long.
+    What another program holds for a while is not seen twice for long.
     """
     left: set[str] | None = None
 
     def is_nothing() -> bool:
         """
-        Say whether all is as before.
+        Say whether everything is as before.
         """
         nonlocal left
         new = snapshot(token, directory) - before
@@ -107,12 +107,12 @@ def _processes(token: str) -> Iterator[str]:
 
 def _zombies() -> list[psutil.Process]:
     """
-    Return those that no one has reaped.
+    Return the processes that no one has reaped.
     """
 
     def is_zombie(one: psutil.Process) -> bool:
         """
-        Say whether a process is one.
+        Say whether a process is a zombie.
         """
         with contextlib.suppress(psutil.NoSuchProcess):
             return bool(one.status() == psutil.STATUS_ZOMBIE)
@@ -123,7 +123,7 @@ def _zombies() -> list[psutil.Process]:
 
 def _namespaces(pid: int) -> Iterator[str]:
     """
-    Return the namespaces that they hold.
+    Return the namespaces that the session's processes hold.
     """
     for kind in KINDS:
         with contextlib.suppress(OSError):
@@ -142,7 +142,7 @@ def _ipc() -> Iterator[str]:
 
 def _lines(path: str) -> list[str]:
     """
-    Return the lines of a file, none if it is not there.
+    Return the lines of a file, or none if it does not exist.
     """
     with contextlib.suppress(OSError):
         return Path(path).read_text().splitlines()
@@ -163,7 +163,7 @@ def _descriptors() -> Iterator[str]:
     Return the descriptors of this process.
     """
     for path in _files("/proc/self/fd"):
-        # That of the listing itself is closed by now.
+        # The descriptor of the listing itself is closed by now.
         with contextlib.suppress(OSError):
             yield f"{path.name} to {path.readlink()}"
 
@@ -171,7 +171,7 @@ def _descriptors() -> Iterator[str]:
 @dataclasses.dataclass(frozen=True)
 class Session:
     """
-    A pytest that runs, and all that belongs to it.
+    A running pytest, and everything that belongs to it.
     """
 
     process: subprocess.Popen[str]
@@ -191,9 +191,9 @@ class Session:
 
     def roles(self) -> dict[str, list[psutil.Process]]:
         """
-        Return the processes of the plugin by what they are.
+        Return the plugin's processes by their role.
 
-        Of some a moment's look may miss one, or find one that has just ended.
+        They change: a single look may miss one, or find one that has just ended.
         """
         found: dict[str, list[psutil.Process]] = {}
         commands, parents = {}, {}
@@ -204,7 +204,7 @@ class Session:
 
         def above(one: psutil.Process) -> Iterator[list[str]]:
             """
-            Return the processes that one descends from.
+            Yield the commands of the processes that *one* descends from.
             """
             while (up := by_pid.get(parents[one.pid])) is not None:
                 yield commands[up]
@@ -217,7 +217,7 @@ class Session:
 
 def _role(command: list[str], above: Sequence[list[str]]) -> str:
     """
-    Return what a process is by its command and by those of the processes above it.
+    Return a process's role by its command and the commands of the processes above.
     """
 
     def is_pytest(one: list[str]) -> bool:
@@ -243,7 +243,7 @@ def started(command: Sequence[str], path: Path, **options: object) -> Iterator[S
     Args:
         command: The command.
         path: The working directory.
-        options: For `subprocess.Popen`.
+        options: Arguments for `subprocess.Popen`.
     """
     token = secrets.token_hex(8)
     process = subprocess.Popen(  # type: ignore[call-overload]

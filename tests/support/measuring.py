@@ -1,5 +1,5 @@
 """
-Measurements of coverage.py of the same tests, plain and isolated.
+Measurements by coverage.py of the same tests, plain and isolated.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _CONFTEST = """
 
 def make_library(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Make something to measure, and have nothing measure it yet.
+    Make something to measure, and stop anything from measuring it yet.
     """
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "COVERAGE_CORE"):
         monkeypatch.delenv(name, raising=False)
@@ -94,7 +94,7 @@ def configure(pytester: pytest.Pytester, *lines: str) -> None:
 
 def measured(pytester: pytest.Pytester) -> dict[str, Any]:
     """
-    Return and remove all data files: how many, and lines or arcs by file and context.
+    Return their number, and lines or arcs by file and context; remove all data files.
     """
     paths = sorted(pytester.path.glob(".coverage*"))
     paths = [path for path in paths if path.name != ".coveragerc"]
@@ -128,7 +128,7 @@ def measure(pytester: pytest.Pytester, arguments: Sequence[str]) -> dict[str, An
 
 def same(pytester: pytest.Pytester, *arguments: str) -> dict[str, Any]:
     """
-    Measure an isolated and a plain run, hold them to be the same, and return one.
+    Measure an isolated and a plain run, expect them to be equal, and return one.
     """
     isolated = measure(pytester, [*arguments, "--nsisolate"])
     plain = measure(pytester, [*arguments, "--no-nsisolate"])

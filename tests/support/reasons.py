@@ -1,5 +1,5 @@
 """
-Made-up facts that give a reason for a refusal, and the lines that result.
+Made-up facts that explain a refusal, and the lines that result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Files = dict[str, str]
 
 def lines(call: str, number: int, *, plain: bool = False) -> list[str]:
     """
-    Return why and fix of a refusal.
+    Return the lines why and fix of a refusal.
     """
     text = str(explain.explain("do it", Refused(call, number), plain=plain))
     return [line.partition(": ")[2] for line in text.split("\n")[1:]]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-#: Where, in the root directory of the session, the record is.
+#: The record's file, in the root directory of the session.
 RECORD = "record.json"
 
 _TIMES = {"duration", "start", "stop"}
@@ -26,13 +26,13 @@ def _text(value: object) -> str:
     Return *value* without the addresses that differ from run to run.
     """
     text = re.sub(r"0x[0-9a-f]{6,}", "0x", str(value))
-    # A guest has fewer descriptors, or more, than pytest.
+    # A guest has fewer descriptors than pytest, or more.
     return re.sub(r"\bfileno = \d+", "fileno =", text)
 
 
 class Recorder:
     """
-    Collects every event, in order, and where each test ran.
+    A collector of every event, in order, and of where each test ran.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,7 +57,7 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """
-        Note all that a report says, except for times.
+        Note everything in a report except times.
         """
         told = {
             name: _text(value if isinstance(value, str) else repr(value))
@@ -85,7 +85,7 @@ class Recorder:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Iterator[None]:
         """
-        Note in which PID namespace a test runs.
+        Note the PID namespace in which a test runs.
         """
         with self.places.open("a") as stream:
             print(os.readlink("/proc/self/ns/pid") == self.here, file=stream)
@@ -93,7 +93,7 @@ class Recorder:
 
     def pytest_unconfigure(self) -> None:
         """
-        Write all of it to a file.
+        Write everything to a file.
         """
         record = {"events": self.events, "warnings": self.warnings}
         self.path.write_text(json.dumps(record))
@@ -101,6 +101,6 @@ class Recorder:
 
 def pytest_configure(config: pytest.Config) -> None:
     """
-    Begin to record.
+    Start to record.
     """
     config.pluginmanager.register(Recorder(config.rootpath / RECORD), "the record")

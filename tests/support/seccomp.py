@@ -1,10 +1,10 @@
 """
-A program that lets the kernel refuse system calls by a seccomp filter.
+A program that makes the kernel refuse system calls with a seccomp filter.
 """
 
 from __future__ import annotations
 
-#: Runs its further arguments with a seccomp filter that answers EPERM to some calls.
+#: Runs its further arguments under a seccomp filter that answers EPERM to some calls.
 FILTER = """
 import ctypes
 import os

@@ -14,7 +14,7 @@ from pathlib import Path
 import machine
 from killing import pytest_command
 
-#: Looks at the supervisor after some tests, and at the end of them all.
+#: Looks at the supervisor after some tests and at the end.
 CONFTEST = """
 import gc
 import json
@@ -59,7 +59,7 @@ def pytest_configure(config):
     config.pluginmanager.register(Look())
 """
 
-#: Each leaves things behind for the sandbox to take with it.
+#: Tests that each leave things behind for their sandbox to take along.
 TESTS = """
 import ctypes
 import os
@@ -79,13 +79,13 @@ def test_it(number):
             os.execvp("sleep", ["sleep", "600"])
 """
 
-#: At most how many tests are run before the first look.
+#: The highest number of tests to run before the first look.
 WARM = 50
 
 
 def write_suite(path: Path, count: int, *, isolated: bool) -> None:
     """
-    Write *count* tests to *path*, that leave nothing if they are not *isolated*.
+    Write *count* tests to *path*; they leave nothing unless they are *isolated*.
     """
     path.mkdir(exist_ok=True)
     text = TESTS.replace("COUNT", str(count)).replace("ISOLATED", str(isolated))
@@ -108,14 +108,14 @@ def soak(
     Run one session in each of *paths*, all at once, and expect nothing to be added.
 
     Args:
-        prefix: What is put before the command of pytest.
-        paths: Where the suites are written to.
+        prefix: What to put before the command of pytest.
+        paths: Where to write the suites.
         count: How many tests each has.
         seconds: How long they may take.
-        isolated: Whether they are; to compare with.
+        isolated: Whether to isolate them; if not, to compare with.
 
     Returns:
-        By how much memory grew for each test, in bytes, by what was measured.
+        How much memory grew for each test, in bytes, by what was measured.
     """
     command = pytest_command(prefix, "-q", "--nsisolate-leaks=ignore")
     if not isolated:
@@ -131,7 +131,7 @@ def soak(
         for session in sessions:
             output, _ = session.process.communicate(timeout=seconds)
             code = session.process.returncode
-            # One that was killed from elsewhere has not said so.
+            # A killed session prints no result, so look at its exit status first.
             assert code == 0, f"{output[-4000:]}\nexit status {code}"
             assert re.search(rf"\b{count} passed in", output), output[-4000:]
         machine.wait_until(lambda: not any(one.processes() for one in sessions))
@@ -140,13 +140,13 @@ def soak(
 
 def _growth(path: Path, count: int) -> dict[str, float]:
     """
-    Return by how much it has grown for each test.
+    Return by how much memory has grown per test.
     """
     before, after = json.loads((path / "seen.json").read_text())
     assert after["count"] == count - 1
     for what in ("descriptors", "threads", "children", "mounts"):
         assert after[what] <= before[what], (what, before, after)
-    # The next sandbox and its guest may be there by then or not; no more than them.
+    # Allow for the next sandbox and its guest, which may be there by now or not.
     assert after["processes"] <= before["processes"] + 3
     tests = after["count"] - before["count"]
     return {what: (after[what] - before[what]) / tests for what in ("rss", "pss")}

@@ -1,5 +1,5 @@
 """
-Sources of tests that other tests run: every way in which a test can end.
+Sources of tests for inner runs: every way in which a test can end.
 """
 
 OUTCOMES = """

@@ -1,7 +1,7 @@
 """
 Stories: where the events of tests and fixtures take place, inside or outside.
 
-A plugin, so that its asserts are explained and its fixture is there.
+This is a plugin, so that its asserts are explained and its fixture is found.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from twins import run_once
 
-#: Each line of the file ``story`` is one event and where it took place.
+#: A line of the file ``story``: one event and where it took place.
 STORY = """
     import os
     import pytest
@@ -34,7 +34,7 @@ STORY = """
 @pytest.fixture
 def story(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """
-    Return where the inner tests tell what happened.
+    Return where the inner tests record what happened.
     """
     path = pytester.path / "story"
     path.touch()
@@ -45,7 +45,7 @@ def story(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def tell_twice(pytester: pytest.Pytester, story: Path, *arguments: str) -> list[str]:
     """
-    Run the tests plain and isolated; hold the events to be the same, in order.
+    Run the tests plain and isolated; expect the same events in the same order.
 
     Returns:
         The events of the isolated run.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from pytest_nsisolate.box.box import Box
 
-#: Says back what it gets, by UDP, and who that came from.
+#: Answers UDP packets with what it got and who sent it.
 ECHO = """
 import socket, sys
 one = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET,
@@ -28,7 +28,7 @@ while True:
 @contextlib.contextmanager
 def listening(box: Box, address: str) -> Iterator[None]:
     """
-    Have something in *box* that says back what it gets.
+    Run something in *box* that echoes what it gets.
     """
     command = [sys.executable, "-c", ECHO, address]
     with box.popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -42,7 +42,7 @@ def listening(box: Box, address: str) -> Iterator[None]:
 
 def ask(address: str, timeout: float) -> str | None:
     """
-    Return what is said back from *address* in *timeout* seconds, if anything is.
+    Return the answer from *address* within *timeout* seconds, if any.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as one:

@@ -27,14 +27,14 @@ PLAIN = "without isolation"
 #: Commands to put before that of pytest: plain, and isolated both ways.
 ALL = {PLAIN: [], **WAYS}
 
-#: The same where it does not matter how a sandbox is entered.
+#: The same for tests in which the way into a sandbox does not matter.
 TWO: dict[str, list[str]] = {PLAIN: [], "isolated": []}
 
-#: What differs between two runs that are the same, and what is put in its place.
+#: What differs between two equal runs, and what to put in its place.
 _NOISE = (
-    # Where the echo of a key is depends on the moment.
+    # Where a key is echoed depends on the moment.
     (r"\^C", ""),
-    # What is overwritten: how often the progress of collection is shown.
+    # Lines that are overwritten: how often the progress of collection is shown.
     (r"(?m)^[^\n]*\r(?=[^\r\n])", ""),
     (r"(?m) +(?=(\x1b\[0m)?\r*$)", ""),
     # The columns of the progress depend on what a debugger has written.
@@ -48,7 +48,7 @@ _MARK = "NSISOLATE_TERMINAL"
 @dataclasses.dataclass(frozen=True)
 class Seen:
     """
-    What a person has seen of a session that is over.
+    What a person has seen of a finished session.
     """
 
     lines: list[str]
@@ -62,12 +62,12 @@ class Seen:
 
 class Terminal:
     """
-    One pytest on a terminal of its own.
+    One pytest on its own terminal.
 
     Args:
         path: Its working directory.
-        command: What to run.
-        variables: Put in its environment.
+        command: The command to run.
+        variables: Additions to its environment.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Terminal:
         """
         end = time.monotonic() + PATIENCE
         while not (self.path / name).exists():
-            # Read, or a full terminal would stop it.
+            # Keep reading, or a full terminal would stop the session.
             over = self.spawn.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=0.01) == 0
             assert not over, self._read.getvalue()
             assert time.monotonic() < end, self._read.getvalue()
@@ -144,7 +144,7 @@ class Terminal:
 
 def _environment() -> dict[str, str]:
     """
-    Return this environment, without what tells pytest of another terminal.
+    Return this environment, without variables that describe another terminal.
     """
     others = {"PY_COLORS", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "CI"}
     kept = {name: value for name, value in os.environ.items() if name not in others}
@@ -161,13 +161,13 @@ def terminals(
     ways: Mapping[str, Sequence[str]] = ALL,
 ) -> Iterator[dict[str, Terminal]]:
     """
-    Start pytest on several terminals at the same time; that of `PLAIN` not isolated.
+    Start pytest on several terminals at the same time; only `PLAIN` is not isolated.
 
     Args:
         path: Where each gets a directory with *files*.
-        files: Texts by name.
-        options: For pytest.
-        variables: Put in the environment.
+        files: Texts by file name.
+        options: Options for pytest.
+        variables: Additions to the environment.
         ways: Commands to put before that of pytest, by name.
     """
     with contextlib.ExitStack() as stack:
@@ -186,7 +186,7 @@ def terminals(
 
 def compare(found: Mapping[str, Terminal]) -> Seen:
     """
-    Hold all sessions to have looked the same as the plain one; return what that was.
+    Expect all sessions to look like the plain one, and return how it looked.
     """
     seen = {way: one.finish() for way, one in found.items()}
     plain = seen.pop(PLAIN)

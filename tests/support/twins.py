@@ -1,7 +1,7 @@
 """
-Twin runs: the same tests plain and isolated, and the comparison.
+Twin runs: the same tests plain and isolated, and their comparison.
 
-A plugin, so that its asserts are explained and its fixture is there.
+This is a plugin, so that its asserts are explained and its fixture is found.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-#: What differs from run to run, plain or not, and what is put in its place.
+#: What differs from run to run, plain or not, and what to put in its place.
 _NORMAL = (
-    # What --stepwise says of its cache.
+    # Words of --stepwise about its cache.
     (r"\(cache from .* ago,", "(cache"),
     # A guest has other descriptors open than pytest.
     (r"\bfileno = \d+", "fileno ="),
@@ -34,13 +34,13 @@ _NORMAL = (
     (r'(?<= time=")[^"]*"|(?<= timestamp=")[^"]*"', '"'),
 )
 
-#: To import Hypothesis anew for each run would take longer than the run.
+#: Importing Hypothesis anew for each run would take longer than the run.
 WITHOUT_HYPOTHESIS = ("-p", "no:hypothesispytest")
 WITHOUT = (*WITHOUT_HYPOTHESIS, "-p", "no:cacheprovider")
 
 _RECORDER = Path(__file__).with_name("recorder.py")
 
-#: Lines of --durations, which are in the order of their times.
+#: A line of --durations; these lines are sorted by time.
 _DURATION = re.compile(r"0s (setup|call|teardown) ")
 
 
@@ -59,21 +59,21 @@ class Run:
     @property
     def reports(self) -> list[dict[str, str]]:
         """
-        What the reports say, in order.
+        Return the contents of the reports, in order.
         """
         return [event[1] for event in self.events if event[0] == "report"]
 
     @property
     def outcomes(self) -> list[tuple[str, str]]:
         """
-        Phase and outcome of the reports, in order.
+        Return phase and outcome of the reports, in order.
         """
         return [(report["when"], report["outcome"]) for report in self.reports]
 
     @property
     def stdout(self) -> str:
         """
-        What the terminal shows.
+        Return what the terminal shows.
         """
         return self.result.stdout.str()
 
@@ -84,7 +84,7 @@ Twins = Callable[..., Run]
 #: Takes names of plugins for ``-p``; returns a `Twins` with those plugins.
 WithPlugins = Callable[..., Twins]
 
-#: Takes the arguments of each session, one after the other; returns the isolated runs.
+#: Takes the arguments of each session in turn; returns the isolated runs.
 TwinSessions = Callable[..., list[Run]]
 
 
@@ -101,7 +101,7 @@ def normal(text: str) -> list[str]:
 
 def differing(what: str, isolated: Sequence[Any], plain: Sequence[Any]) -> list[str]:
     """
-    Say where the two sequences differ.
+    Describe where the two sequences differ.
     """
     found = []
     for number, (one, other) in enumerate(itertools.zip_longest(isolated, plain)):
@@ -133,18 +133,18 @@ def run_once(
     Run pytest with the recorder, in this process or *apart* from it.
 
     Args:
-        pytester: Where.
-        arguments: For pytest.
-        apart: Whether in a process of its own.
-        file: Name of a file that the run writes, if it is to be compared too.
-        without: Arguments that keep out the plugins that are not needed.
+        pytester: The fixture with the tests.
+        arguments: Arguments for pytest.
+        apart: Whether to run in a process of its own.
+        file: Name of a file that the run writes and that is to be compared too.
+        without: Arguments that switch off the plugins that are not needed.
     """
     path = pytester.path
     (path / "recorder.py").write_text(_RECORDER.read_text())
     pytester.syspathinsert()
     common = [*without, "-p", "recorder", f"--basetemp={path}/base"]
     with warnings.catch_warnings():
-        # Those of the inner pytest are its own.
+        # The inner pytest has warnings of its own.
         warnings.simplefilter("default")
         if apart:
             result = pytester.runpytest_subprocess(*common, *arguments, timeout=60)
@@ -160,7 +160,7 @@ def run_once(
 
 def _taken(path: Path) -> str:
     """
-    Return what is in the file, and remove it.
+    Return the contents of the file, and remove it.
     """
     text = path.read_text()
     path.unlink()
@@ -169,14 +169,14 @@ def _taken(path: Path) -> str:
 
 def compare(isolated: Run, plain: Run) -> None:
     """
-    Fail if anything that is seen of the two runs differs.
+    Fail if any visible part of the two runs differs.
     """
     assert all(plain.places)
     assert not any(isolated.places)
     assert len(isolated.places) == len(plain.places)
     differences = [
         *differing("event", isolated.events, plain.events),
-        # Warnings of what is borrowed come after the others.
+        # Warnings of borrowed fixtures come after the others.
         *differing("warning", sorted(isolated.warnings), sorted(plain.warnings)),
         *differing("exit code", [isolated.result.ret], [plain.result.ret]),
         *differing("line", normal(isolated.stdout), normal(plain.stdout)),
@@ -197,7 +197,7 @@ def run_twins(
     file: str | None = None,
 ) -> Run:
     """
-    Run pytest plain and isolated; fail if anything that is seen differs.
+    Run pytest plain and isolated; fail if any visible part differs.
 
     Returns:
         The isolated run.
@@ -212,7 +212,7 @@ def run_twins(
 
 def run_twin_sessions(pytester: pytest.Pytester, *sessions: Sequence[str]) -> list[Run]:
     """
-    Run one session after the other, plain and isolated, each way with a cache.
+    Run several sessions in turn, plain and isolated, each way with its own cache.
 
     Returns:
         The isolated runs.
@@ -235,7 +235,7 @@ def run_twin_sessions(pytester: pytest.Pytester, *sessions: Sequence[str]) -> li
 
 def reports_of(pytester: pytest.Pytester, *arguments: str) -> list[pytest.TestReport]:
     """
-    Return the reports of one isolated run, as they are.
+    Return the reports of one isolated run, unchanged.
     """
     recorder = pytester.inline_run("--nsisolate", *WITHOUT, *arguments)
     return list(recorder.getreports("pytest_runtest_logreport"))
@@ -244,7 +244,7 @@ def reports_of(pytester: pytest.Pytester, *arguments: str) -> list[pytest.TestRe
 @pytest.fixture
 def twins(pytester: pytest.Pytester) -> Twins:
     """
-    Run what the test has made, plain and isolated, and hold the two to be the same.
+    Run the test's files plain and isolated, and expect the two to be equal.
     """
     return functools.partial(run_twins, pytester)
 
@@ -252,7 +252,7 @@ def twins(pytester: pytest.Pytester) -> Twins:
 @pytest.fixture
 def twin_sessions(pytester: pytest.Pytester) -> TwinSessions:
     """
-    Run sessions that leave something to the next one, and hold them to be the same.
+    Run sessions that depend on the one before, and expect plain and isolated equal.
     """
     return functools.partial(run_twin_sessions, pytester)
 
@@ -260,7 +260,7 @@ def twin_sessions(pytester: pytest.Pytester) -> TwinSessions:
 @pytest.fixture
 def with_plugins(pytester: pytest.Pytester) -> WithPlugins:
     """
-    Do what `twins` does, with the plugins named and apart from this process.
+    Do as `twins`, with the named plugins and in a process of its own.
     """
 
     def with_plugins(*plugins: str) -> Twins:

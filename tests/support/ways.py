@@ -1,5 +1,5 @@
 """
-The two ways into a sandbox, and the skip of a test where there is none.
+The two ways into a sandbox, and the skip of a test that has neither.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.launcher_client import user_namespace_for
 
-#: Set in CI: a test that this machine cannot run is then a failure, not a skip.
+#: Set in CI: a test that this machine cannot run then fails instead of being skipped.
 MUST_WORK = "NSISOLATE_MUST_WORK"
 
 
 def cannot(reason: str) -> NoReturn:
     """
-    Skip this test for want of a capability; fail it where all must work.
+    Skip this test because something is missing; fail it where everything must work.
     """
     if os.environ.get(MUST_WORK):
         pytest.fail(f"{MUST_WORK} is set, but {reason}", pytrace=False)
@@ -29,7 +29,7 @@ def cannot(reason: str) -> NoReturn:
 
 def is_capable() -> bool:
     """
-    Say whether this process needs no user namespace for its sandboxes.
+    Say whether this process can make sandboxes without a user namespace.
     """
     return user_namespace_for(Spec()) is UserNamespace.NONE
 
@@ -40,7 +40,7 @@ LOSE = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
 #: The two ways into a sandbox: without a user namespace, and with one.
 PLAIN, KEEP = "plain", "keep"
 
-#: Run a command with CAP_SYS_ADMIN (in a user namespace, if need be), or without it.
+#: Runs a command with CAP_SYS_ADMIN (in a user namespace, if need be), or without it.
 WAYS = {
     PLAIN: [] if is_capable() else _GAIN.split(),
     KEEP: LOSE.split() if is_capable() else [],

@@ -1,16 +1,16 @@
 """
-Measure what isolation costs per test, against plain pytest and pytest-forked.
+Benchmark of what isolation costs per test, against plain pytest and pytest-forked.
 
-One run compares, round by round, the same trivial tests: plain, isolated as root,
-isolated rootless, and with pytest-forked in an environment of its own on the newest
-pytest on which it still passes; once with a bare parent, once with one that holds 90 MB
-of small objects. It prints the overhead per test and the ratios to pytest-forked, and
-fails where a ratio is over its bar.
+One run compares the same trivial tests round by round: plain, isolated as root,
+isolated rootless, and with pytest-forked. The last has an environment of its own, on
+the newest pytest on which it still passes. Each comparison is made twice: with a bare
+pytest, and with one that holds 90 MB of small objects. The benchmark prints the overhead
+per test and the ratios to pytest-forked, and fails where a ratio exceeds its limit.
 
     python benchmarks/overhead.py
 
-As root, the rootless way is measured as a real user who is not (``--user``), with an
-interpreter that this user can reach (``--python``). Anyone else gets only that way.
+Root measures the rootless way as an ordinary user (``--user``), with an interpreter
+that this user can run (``--python``). Anyone else measures only the rootless way.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: pytest-forked fails every test on 9.2.
+#: Versions to try, newest first: pytest-forked fails every test on 9.2.
 FORKED_CANDIDATES = ("9.2.*", "9.1.*", "9.0.*", "8.4.*")
 
-#: Highest overhead per test that this project allows itself, in that of pytest-forked.
+#: The highest overhead per test that this project accepts, relative to pytest-forked.
 BARS = {"isolated, root": 0.9, "isolated, rootless": 1.3}
 
 CONFTESTS = {
@@ -54,7 +54,7 @@ class Way:
 
 def main() -> int:
     """
-    Measure, print, and return the exit status.
+    Measure, print the results, and return the exit status.
     """
     options = parse_arguments()
     base = Path(tempfile.mkdtemp(prefix="nsisolate-bench-"))
@@ -72,7 +72,7 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     """
-    Return the command line's options.
+    Return the options of the command line.
     """
     reachable = "/usr/bin/python3"
     parser = argparse.ArgumentParser(description="Measure the overhead per test.")
@@ -89,7 +89,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def make_ways(base: Path, options: argparse.Namespace) -> list[Way]:
     """
-    Make the environments and return what is to be compared.
+    Make the environments and return the ways to compare.
     """
     source = base / "source"
     ignored = shutil.ignore_patterns(".*", "__pycache__", "docs", "tests")
@@ -169,7 +169,7 @@ def measure(
         for way in ways:
             plain = run(way.baseline, suite, way.user)
             took = run(way.command, suite, way.user)
-            # The first round fills caches and is not counted.
+            # The first round fills caches and does not count.
             if number:
                 overhead = (took - plain) / options.tests * 1000
                 overheads[way.name].append(overhead)
@@ -178,7 +178,7 @@ def measure(
 
 def run(command: list[str], suite: Path, user: str | None) -> float:
     """
-    Run *command* in *suite*, as *user* if given; return its seconds.
+    Run *command* in *suite*, as *user* if given, and return how many seconds it took.
     """
     start = time.perf_counter()
     subprocess.run(
@@ -194,7 +194,7 @@ def run(command: list[str], suite: Path, user: str | None) -> float:
 
 def report(title: str, overheads: dict[str, list[float]], tests: int) -> int:
     """
-    Print the figures; return how many bars were missed.
+    Print the figures and return how many limits were exceeded.
     """
     print(f"\n{tests} trivial tests, {title}: overhead per test, ms (min, median, max)")
     reference = overheads["pytest-forked"]

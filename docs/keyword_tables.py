@@ -1,7 +1,7 @@
 """
-Print the tables of keywords, which are made from their declarations in `Spec`.
+Tables of keywords, printed from their declarations in `Spec`.
 
-``python docs/keyword_tables.py`` prints that of ``reference/marker.md``, and then that
+``python docs/keyword_tables.py`` prints the table of ``reference/marker.md``, then that
 of ``reference/sandbox-factory.md``.
 """
 
@@ -12,7 +12,7 @@ from pytest_nsisolate.model.spec import KEYWORDS
 
 def of_marker() -> str:
     """
-    Return the table of the page on the marker.
+    Return the table for the page on the marker.
     """
     rows = [
         f"| `{one.name}` | {one.check.takes} | `None` | {one.doc} |\n"
@@ -25,7 +25,7 @@ def of_marker() -> str:
 
 def of_factory() -> str:
     """
-    Return the table of the page on boxes.
+    Return the table for the page on boxes.
     """
     rows = [f"| `{one.name}` | {one.box_doc} |\n" for one in KEYWORDS if one.box]
     return "".join(["| Keyword | Meaning |\n", "|---|---|\n", *rows])

@@ -1,5 +1,5 @@
 """
-The page on refusals, generated from the table of known causes.
+Generator of the page on refusals, from the table of known causes.
 
 Run this to write the page again:
 
@@ -30,7 +30,7 @@ KINDS = {"docker": "Docker", "podman": "Podman", "kubernetes": "Kubernetes"}
 
 def section(cause: Cause) -> Iterator[str]:
     """
-    Yield the lines on *cause*.
+    Yield the lines about *cause*.
     """
     yield f"## {cause.title}"
     yield ""
@@ -56,7 +56,7 @@ def section(cause: Cause) -> Iterator[str]:
 
 def page() -> str:
     """
-    Return the page.
+    Return the whole page.
     """
     sections = ["\n".join(section(cause)) + "\n" for cause in CAUSES]
     return "\n".join([HEAD, *sections])

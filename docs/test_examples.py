@@ -1,5 +1,5 @@
 """
-The examples do without isolation what the pages say they do.
+The examples, run plain and isolated, as the pages describe them.
 """
 
 import re
@@ -26,7 +26,7 @@ def run_example(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-# In a sandbox, which takes what the example leaves with it.
+# A sandbox takes along what the example leaves.
 @pytest.mark.isolated(leaks="ignore")
 def test_clash_fails_on_one_machine() -> None:
     """
@@ -45,7 +45,7 @@ def test_clash_fails_on_one_machine() -> None:
 @pytest.mark.isolated
 def test_clash_is_gone_with_isolation() -> None:
     """
-    Isolated, all four tests pass, and leave nothing on the machine that they ran on.
+    Isolated, all four tests pass and leave nothing on the machine.
     """
     for _ in range(2):
         result = run_example("test_sysv_clash.py")
@@ -53,7 +53,7 @@ def test_clash_is_gone_with_isolation() -> None:
         assert result.returncode == pytest.ExitCode.OK, result.stdout
         assert "4 passed" in result.stdout
     for kind in ("msg", "shm"):
-        # One line of headings. Source: sysvipc(7).
+        # Only the headings. Source: sysvipc(7).
         lines = Path(f"/proc/sysvipc/{kind}").read_text().splitlines()
         assert len(lines) == 1
 

@@ -1,12 +1,12 @@
 """
-What the pages say is printed is printed.
+The commands on the pages, run to check that they print what the pages show.
 
-In README.md and in each page of the documentation, from top to bottom: a block that
-begins with ``# content of NAME`` becomes the file NAME, and a ``console`` block is run,
-command by command, and must print what stands there. A line ``...`` stands for any
-number of lines. What differs from machine to machine is left out of the comparison.
+README.md and each page of the documentation are read from top to bottom. A block that
+begins with ``# content of NAME`` becomes the file NAME. A ``console`` block is run
+command by command and must print what it shows. A line ``...`` stands for any number of
+lines. The comparison leaves out what differs from machine to machine.
 
-Commands that are not to be run here stand in ``shell`` blocks.
+Commands that must not be run here are in ``shell`` blocks.
 """
 
 import dataclasses
@@ -28,13 +28,13 @@ PAGES = sorted(
     if "_build" not in path.parts
 )
 
-#: The project directory that the pages show.
+#: The project directory shown on the pages.
 SHOWN_HOME = "/home/you/project"
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CONTENT = re.compile(r"# content of (\S+)\n")
 _DIFFERS = [
-    # The machine, and who runs pytest on it.
+    # The machine and the user that runs pytest on it.
     (r"^platform linux .*", "platform linux"),
     (r"^(rootdir|configfile|plugins|cachedir): .*\n", ""),
     (r"\(no user namespace,", "(user namespace,"),
@@ -45,7 +45,7 @@ _DIFFERS = [
     (r"\b\d+\.\d s\b", "0.0 s"),
     (r"\b\d+\.\d MiB\b", "0.0 MiB"),
     (r"\buid \d+\b", "uid 0"),
-    # Widths that depend on those.
+    # Widths that depend on the above.
     (r"([=_-])\1{3,}", r"\1\1\1"),
     (r"[ \t]+", " "),
     (r" ?\n+", "\n"),
@@ -59,11 +59,11 @@ class Block:
     """
 
     language: str
-    """What stands behind the fence."""
+    """The word after the opening fence."""
     text: str
     """Its lines."""
     line: int
-    """The line of the page that it begins in."""
+    """The number of its first line on the page."""
 
 
 def blocks_of(page: Path) -> Iterator[Block]:
@@ -78,7 +78,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
 
 def commands_of(block: Block) -> Iterator[tuple[str, str]]:
     """
-    Yield the commands in *block*, each with what it should print.
+    Yield the commands in *block*, each with its expected output.
     """
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
@@ -97,14 +97,14 @@ def run(command: str, directory: Path) -> str:
     kept = {
         name: value
         for name, value in os.environ.items()
-        # In CI, which pytest knows by the last two, it cuts no line short.
+        # With the last two, pytest thinks that it is in CI and cuts no line short.
         if not name.startswith(("PYTEST_", "COV_", "CI", "BUILD_NUMBER"))
     }
     environment = kept | {
         "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}",
         "COLUMNS": "80",
         "TERM": "dumb",
-        # Other plugins that happen to be installed have a say in the output.
+        # Other plugins that happen to be installed would change the output.
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTEST_ADDOPTS": "-p nsisolate -p no:cacheprovider --color=no",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -134,7 +134,7 @@ def normalise(output: str) -> str:
 
 def is_as_shown(printed: str, shown: str) -> bool:
     """
-    Say whether *printed* is *shown*, in which a line ``...`` stands for any lines.
+    Say whether *printed* matches *shown*, where a line ``...`` stands for any lines.
     """
     parts = re.split(r"^\.\.\.\n", normalise(shown), flags=re.MULTILINE)
     pattern = r"(?:.*\n)*?".join(re.escape(part) for part in parts)
@@ -143,14 +143,14 @@ def is_as_shown(printed: str, shown: str) -> bool:
 
 def write_content(block: Block, directory: Path) -> None:
     """
-    Make the file that *block* is the content of, if it is one.
+    Write the file whose content *block* is, if it is such a block.
     """
     found = _CONTENT.match(block.text)
     if found:
         (directory / found[1]).write_text(block.text)
 
 
-# What the examples leave on purpose is left in a sandbox.
+# A sandbox takes along what the examples leave on purpose.
 @pytest.mark.isolated
 @pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: str(page.relative_to(DOCS.parent))
@@ -195,7 +195,7 @@ def test_python_blocks_are_python() -> None:
 
 def test_pages_are_found() -> None:
     """
-    There are pages, and blocks to run on them: nothing above passes for want of any.
+    There are pages with blocks to run, so the tests above do not pass for lack of any.
     """
     languages = [block.language for page in PAGES for block in blocks_of(page)]
 

@@ -1,5 +1,5 @@
 """
-The reference says what the code says.
+The reference pages, compared with the code that they describe.
 """
 
 import ast
@@ -30,7 +30,7 @@ DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
 PACKAGE = Path(pytest_nsisolate.__file__).parent
 
-#: Where the texts that a person reads are made.
+#: The modules that make texts for people.
 SPEAKING = (
     "box/explanations",
     "box/pickled",
@@ -56,7 +56,7 @@ FIXTURES = [name for name in vars(sandbox_factory) if name.endswith("sandbox_fac
 
 def first_cells(page: str, heading: str) -> list[str]:
     """
-    Return what stands in code quotes in the first column of the table under *heading*.
+    Return the code in the first column of the table under *heading*.
     """
     table = (REFERENCE / page).read_text().partition(f"| {heading} |")[2]
     rows = table.partition("\n\n")[0].splitlines()[2:]
@@ -74,7 +74,7 @@ def test_readme_shows_the_example() -> None:
 
 def test_readme_has_two_commands() -> None:
     """
-    README.md has the commands for a newcomer, one line each, and no third one.
+    README.md gives newcomers two commands, one line each, and no third one.
     """
     text = (DOCS.parent / "README.md").read_text()
     install = "python3 -m venv .venv && .venv/bin/pip install"
@@ -87,7 +87,7 @@ def test_readme_has_two_commands() -> None:
 
 def test_how_it_works_has_every_package() -> None:
     """
-    The page on how it works has each package of the code once.
+    The page on how it works lists each package of the code once.
     """
     packages = {path.parent.name for path in PACKAGE.glob("*/*.py")}
 
@@ -98,7 +98,7 @@ def test_how_it_works_has_every_package() -> None:
 
 def test_marker_page_has_the_signature() -> None:
     """
-    The page on the marker has its keywords, in order, with their defaults.
+    The page on the marker lists its keywords in order, with their defaults.
     """
     signature = inspect.signature(isolated)
     text = (REFERENCE / "marker.md").read_text()
@@ -117,7 +117,7 @@ def test_marker_page_has_the_signature() -> None:
 
 def test_fixture_page_has_the_fields() -> None:
     """
-    The page on the fixture has the fields of what it yields, in order.
+    The page on the fixture lists the fields of its value in order.
     """
     fields = [field.name for field in dataclasses.fields(Isolation)]
 
@@ -126,7 +126,7 @@ def test_fixture_page_has_the_fields() -> None:
 
 def test_factory_page_has_the_signature() -> None:
     """
-    The page on boxes has the keywords of the factory, and what a box can do.
+    The page on boxes lists the keywords of the factory and the methods of a box.
     """
     page = (REFERENCE / "sandbox-factory.md").read_text()
     keywords = list(inspect.signature(SandboxFactory.__call__).parameters)[1:]
@@ -145,7 +145,7 @@ def test_factory_page_has_the_signature() -> None:
 
 def test_options_page_has_the_options() -> None:
     """
-    The page on the options has those that pytest's help has, and no others.
+    The page on the options lists those in pytest's help and no others.
     """
     command = [sys.executable, "-m", "pytest", "-p", "nsisolate", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -161,7 +161,7 @@ def test_options_page_has_the_options() -> None:
 
 def test_hooks_page_has_the_hooks() -> None:
     """
-    The page on the hooks has each with its arguments, in order, and explains them.
+    The page on the hooks lists each with its arguments, in order, and explains them.
     """
     hooks = {
         name: list(inspect.signature(hook).parameters)
@@ -183,7 +183,7 @@ def test_hooks_page_has_the_hooks() -> None:
 
 def test_endings_page_has_the_classes() -> None:
     """
-    The page on the endings has each class of the set, with its fields, in order.
+    The page on the endings lists each class of the set with its fields, in order.
     """
     page = (REFERENCE / "endings.md").read_text()
     table = page.partition("| Class |")[2].partition("\n\n")[0]
@@ -201,7 +201,7 @@ def test_endings_page_has_the_classes() -> None:
 
 def is_for_no_person(node: ast.AST) -> bool:
     """
-    Say whether *node* is a docstring, an alias of a type, or declares what users type.
+    Say whether *node* is a docstring or type alias, or declares what users type.
     """
     match node:
         case ast.Expr(value=ast.Constant()) | ast.AnnAssign(annotation=ast.Name()):
@@ -219,7 +219,7 @@ def texts_in(path: Path) -> Iterator[str]:
     """
     Yield the literal parts of the texts for people in the module at *path*.
 
-    They are what has more than two words and is no docstring, type or help text.
+    These have more than two words and are not docstrings, types or help texts.
     """
     tree = ast.parse(path.read_text())
     others = {
@@ -238,7 +238,7 @@ def texts_in(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("module", SPEAKING)
 def test_errors_page_has_every_text(module: str) -> None:
     """
-    Each text that the module has for a person is on the page on errors.
+    The page on errors has each text for people in the module.
     """
     page = (REFERENCE / "errors.md").read_text()
     texts = list(texts_in(PACKAGE / f"{module}.py"))
@@ -249,7 +249,7 @@ def test_errors_page_has_every_text(module: str) -> None:
 
 def test_refusals_page_is_made_from_the_table() -> None:
     """
-    The page on refusals is what its script prints, with each reason and remedy.
+    The page on refusals is what its script prints, with each reason and fix.
     """
     page = (REFERENCE / "refusals.md").read_text()
 
@@ -262,7 +262,7 @@ def test_refusals_page_is_made_from_the_table() -> None:
 
 def test_header_is_in_the_reference() -> None:
     """
-    Each line that the header may have is on the page on the options.
+    The page on the options has each line that the header may have.
     """
     page = (REFERENCE / "options.md").read_text()
     texts = list(texts_in(PACKAGE / "settings/header.py"))

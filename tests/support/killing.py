@@ -71,7 +71,7 @@ class Case:
 
     name: str
     text: str
-    """What was reported if it did not pass; empty if it did."""
+    """The report of a test that did not pass; empty if it passed."""
 
 
 @dataclasses.dataclass

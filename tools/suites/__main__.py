@@ -1,15 +1,16 @@
 """
-Run the test suites of other packages plain and isolated, and compare.
+Comparison of other packages' test suites, run plain and isolated.
 
 Usage: python3 tools/suites [options] [name==version ...]
 
-Each suite runs plain twice and isolated once, under coverage.py; as root and as a user
-without privilege, or as that user alone if not started by root. Compared are, test by
-test, the outcome of each phase with the reasons of skips; the warnings, by category,
-message and place; and the lines and branches of the package that were run. What
-differs between the two plain runs is unstable: it is told, and not judged.
+Each suite runs plain twice and isolated once, under coverage.py. Root runs it both as
+root and as a user without privilege; anyone else runs it only as themselves. The
+comparison covers, test by test, the outcome of each phase with the reasons of skips;
+the warnings by category, message and place; and the lines and branches of the package
+that ran. What differs between the two plain runs is unstable: it is printed, but not
+judged.
 
-Exits 1 if isolated differs from plain in what `known.py` does not expect, with its
+Exits 1 if isolated differs from plain in a way that `known.py` does not list with its
 cause, or if something could not be run.
 """
 
@@ -38,10 +39,10 @@ _TABLE = "{:<22}{:<9}{:>7}{:>9}{:>12}" + "{:>10}" * len(KINDS) + "{:>10}{:>10}"
 
 def main() -> int:
     """
-    Do all that the module's docstring says, and return the exit code.
+    Run and compare as the module's docstring says, and return the exit code.
     """
     options = _options()
-    # The directory below must go then, too.
+    # On SIGTERM too, the directory below must be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     os.umask(0o022)
     good = True
@@ -49,7 +50,7 @@ def main() -> int:
     print(f"Linux {platform.release()}")
     heads = ["suite", "user", "tests", "plain s", "isolated s", *KINDS]
     _print_row([*heads, "expected", "unstable"])
-    # Short: paths of sockets below it have an end.
+    # Keep it short: the paths of sockets below it have a maximal length.
     with tempfile.TemporaryDirectory(prefix="su-", ignore_cleanup_errors=True) as name:
         work = Path(name)
         work.chmod(0o755)
@@ -75,7 +76,7 @@ def main() -> int:
 
 def _try(ready: Ready, lane: Lane, manner: Manner) -> bool:
     """
-    Run *ready* in *lane* in all ways, print what came of it, say if it is good.
+    Run *ready* in *lane* in all ways, print the results, and say if they are good.
     """
     about = [f"{ready.suite.name} {ready.suite.version}", lane.account.pw_name]
     try:
@@ -108,7 +109,7 @@ def _print_row(columns: Sequence[object], more: Sequence[str] = ()) -> None:
 
 def _cause(difference: Difference, suite: Suite) -> str:
     """
-    Return why *difference* is expected; nothing, if it is not.
+    Return why *difference* is expected, or an empty string if it is not.
     """
     for one in (*suite.expected, *EXPECTED):
         if one.covers(difference):

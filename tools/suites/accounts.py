@@ -1,5 +1,5 @@
 """
-As whom suites are run, and what is on the host that is that user's.
+Users that suites run as, and what these users leave on the host.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from commands import CannotRun, run
 
 def accounts(user: str) -> list[pwd.struct_passwd]:
     """
-    Return as whom to run: root and *user*, or only whoever started this.
+    Return the users to run as: root and *user*, or only the one who started this.
     """
     try:
         own = pwd.getpwuid(os.geteuid())
@@ -37,11 +37,10 @@ def accounts(user: str) -> list[pwd.struct_passwd]:
 
 class Lane:
     """
-    A user as whom suites are run.
+    A user that suites run as.
 
     Args:
-        account: The user's entry in the password database; one's own, unless one is
-            root.
+        account: The user's entry in the password database. Only root can use another's.
         work: A directory that the user can read.
         plugins: A directory with modules that the runs import.
     """
@@ -54,10 +53,10 @@ class Lane:
             uid, gid = account.pw_uid, account.pw_gid
             os.chown(self.own, uid, gid)
             self._become = {"user": uid, "group": gid, "extra_groups": []}
-        #: In the environment of every process of this lane and of no other.
+        #: The mark in the environment of every process of this lane and of no other.
         self._mark = f"SUITES_LANE={uuid.uuid4()}".encode()
         key, _, value = self._mark.decode().partition("=")
-        # Nothing of the caller's, such as options for pytest.
+        # Take nothing over from the caller, such as options for pytest.
         self.environment = {
             key: value,
             "HOME": str(self.own),
@@ -81,10 +80,10 @@ class Lane:
 
         Args:
             command: Program and arguments.
-            cwd: Where.
-            log: File for what it prints.
-            environment: More than `environment`, or other.
-            stdin: For its descriptor 0.
+            cwd: The working directory.
+            log: The file for its output.
+            environment: Additions to `environment`, or replacements.
+            stdin: The descriptor to use as its descriptor 0.
         """
         try:
             with open(log, "wb") as out:
@@ -104,7 +103,7 @@ class Lane:
 
     def check_sight(self, started: Iterable[subprocess.Popen[bytes]]) -> None:
         """
-        Make sure that a look for processes left behind would find them.
+        Make sure that the search for processes left behind would find these.
         """
         if not {process.pid for process in started} <= set(self.processes()):
             raise CannotRun("the processes of a run cannot be seen in /proc")
@@ -113,7 +112,7 @@ class Lane:
         """
         Return what a run has left: processes, and IPC objects that are not in *before*.
 
-        What is about to go has *patience* seconds to do so.
+        What is just ending has *patience* seconds to do so.
         """
         deadline = time.monotonic() + patience
         while True:
@@ -154,7 +153,7 @@ class Lane:
 
     def processes(self) -> Iterator[int]:
         """
-        Give the process ids of this lane.
+        Yield the process ids of this lane.
         """
         for place in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -164,22 +163,22 @@ class Lane:
 
 def wait(process: subprocess.Popen[bytes], deadline: float, log: Path) -> None:
     """
-    Wait for a run of pytest, and check that it ended as one that has a result.
+    Wait for a run of pytest, and check that it ended with a result.
 
     Args:
-        process: That of pytest.
+        process: The process of pytest.
         deadline: When to give up, by `time.monotonic`.
-        log: What it printed.
+        log: The file with its output.
 
     Raises:
-        CannotRun: It did not, or took too long.
+        CannotRun: It had no result or took too long.
     """
     try:
         code = process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         ended = "took too long"
     else:
-        # 0: all passed; 1: some did not. All others: there is no result.
+        # 0: all passed; 1: some failed. With any other code there is no result.
         if code in (0, 1):
             return
         ended = f"exit code {code}"
@@ -189,10 +188,10 @@ def wait(process: subprocess.Popen[bytes], deadline: float, log: Path) -> None:
 
 def _queues(uid: int, mountpoint: Path) -> Iterator[str]:
     """
-    Give the POSIX message queues of user *uid*, if there is a way to see them.
+    Yield the POSIX message queues of user *uid*, if they can be seen.
 
-    They are files where their file system is mounted, and only root can mount it; out
-    of sight of all others, here. Source: mq_overview(7).
+    They are files where their file system is mounted, and only root can mount it. Here
+    it is mounted out of sight of all others. Source: mq_overview(7).
     """
     if os.geteuid() == 0:
         look = f"mount -t mqueue none {mountpoint} && ls -ln {mountpoint}"

@@ -1,5 +1,5 @@
 """
-Running a command within a time.
+Commands with a time limit.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Sequence
 
 class CannotRun(Exception):
     """
-    Something could not be run, or what it says cannot be trusted.
+    A command could not be run, or its result cannot be trusted.
     """
 
 
 def run(command: Sequence[object], timeout: float) -> str:
     """
-    Run *command* and return what it printed.
+    Run *command* and return its output.
 
     Args:
-        command: Program and arguments; paths will do.
-        timeout: Seconds.
+        command: Program and arguments; paths are allowed.
+        timeout: The time limit in seconds.
 
     Raises:
-        CannotRun: It failed or took longer.
+        CannotRun: The command failed or took longer.
     """
     line = " ".join(map(str, command))
     try:

@@ -1,18 +1,18 @@
 """
-Run test suites alone and twice at the same time, plain and isolated, and compare.
+Comparison of test suites run alone and twice at the same time, plain and isolated.
 
 Usage: python3 tools/suites/crowd.py [options] [package ...]
 
-The suites are of packages that use what a machine has only one of: ports, SysV keys,
-names of PID files. Each runs plain alone, two times; plain twice at the same time; and
-isolated at the scopes function and module, each alone and twice at the same time. All
-that as root and as a user without privilege, or as that user alone if not started by
-root.
+The suites belong to packages that use what a machine has only one of: ports, SysV keys,
+names of PID files. Each suite runs plain alone, two times; plain twice at the same
+time; and isolated with the scopes function and module, each alone and twice at the same
+time. Root runs all that both as root and as a user without privilege; anyone else runs
+it only as themselves.
 
-Isolated must equal plain test by test, but for what is known and has its cause in
-crowd_suites.py, and leave nothing behind. What differs between the two plain runs alone
-is unstable and not judged. Plain twice at the same time shows what isolation is for; it
-is printed and not judged.
+Isolated must equal plain test by test, except for what crowd_suites.py lists with its
+cause, and must leave nothing behind. What differs between the two plain runs alone is
+unstable and not judged. Plain twice at the same time shows what isolation is for; it is
+printed and not judged.
 
 Exits 1 if isolated differs from plain or leaves something, or if a lane could not be
 run. Run it where nobody makes IPC objects at the same time: those of the same user
@@ -53,14 +53,14 @@ _WAYS = (
 
 def main() -> int:
     """
-    Do all that the module's docstring says, and return the exit code.
+    Run and compare as the module's docstring says, and return the exit code.
     """
     options = _options()
-    # The directory below must go then, too.
+    # On SIGTERM too, the directory below must be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     os.umask(0o022)
     good = True
-    # Not below /tmp, for which some get a fresh directory.
+    # Not below /tmp, because some suites get a fresh directory there.
     with tempfile.TemporaryDirectory(prefix="suites-", dir="/var/tmp") as name:
         work = Path(name)
         work.chmod(0o755)
@@ -90,7 +90,7 @@ def main() -> int:
 
 class _Trial:
     """
-    One suite as one user, in all ways.
+    The runs of one suite as one user, in all ways.
     """
 
     def __init__(self, ready: Ready, lane: CrowdLane) -> None:
@@ -101,7 +101,7 @@ class _Trial:
 
     def run(self) -> bool:
         """
-        Run it, print what it came to, and say whether it is good.
+        Run the suite in all ways, print the results, and say whether they are good.
         """
         good = True
         for way in _WAYS:
@@ -137,7 +137,7 @@ class _Trial:
 
     def _judge(self, way: Way, title: str, result: Outcomes) -> bool:
         """
-        Print one run, and say whether it is good.
+        Print the result of one run, and say whether it is good.
         """
         if self._plain is None:
             self._plain = result

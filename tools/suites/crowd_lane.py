@@ -1,5 +1,5 @@
 """
-How suites are run alone and twice at the same time.
+Runs of suites alone and twice at the same time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from accounts import Lane, wait
 from crowd_suites import Ready
 from outcomes import Outcomes
 
-#: Seconds for the runs of a suite at the same time.
+#: The time limit, in seconds, for runs of a suite at the same time.
 _RUN_TIME = 900.0
 
-#: posix_ipc 1.3.2, run plain, leaves a name that it made of letters in its test
-#: TestMemoryResize::test_ftruncate_increase.
+#: posix_ipc 1.3.2, run plain, leaves an object with a random name of letters, from its
+#: test TestMemoryResize::test_ftruncate_increase.
 _LEFT_BY_PLAIN = re.compile(r"/dev/shm/[a-z]+")
 
-#: No plugin that is not named, and no litter in the sources.
+#: Load no plugin that is not named, and write no bytecode into the sources.
 _ENVIRONMENT = {
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -42,9 +42,9 @@ class Way:
     """
 
     times: int
-    """How often at the same time."""
+    """How many runs at the same time."""
     scope: str | None = None
-    """How wide its tests are isolated, as in the marker; None: they are not."""
+    """The scope of isolation, as in the marker; None if not isolated."""
 
     def __str__(self) -> str:
         return self.scope or "plain"
@@ -52,14 +52,14 @@ class Way:
 
 class CrowdLane(Lane):
     """
-    A user as whom those suites are run.
+    A user that these suites run as.
 
     The directory of plugins has the modules that the suites name, and ``witness``.
     """
 
     def __init__(self, account: pwd.struct_passwd, work: Path, plugins: Path) -> None:
         super().__init__(account, work, plugins)
-        # For all runs, as /tmp is; and not above a run's own place.
+        # All runs share it, as they share /tmp; it is not above the place of any run.
         temporary = self.own / "tmp"
         temporary.mkdir()
         self._give([temporary])
@@ -67,10 +67,10 @@ class CrowdLane(Lane):
 
     def run(self, ready: Ready, way: Way) -> list[Outcomes]:
         """
-        Run a suite, each time in a copy of its source, as in a checkout of its own.
+        Run a suite, each time in its own copy of the source, like a separate checkout.
 
         Raises:
-            CannotRun: A run did not come to its end, or not where it should have.
+            CannotRun: A run had no result, or a test did not run where it should have.
         """
         places = [self._place(ready.source) for _ in range(way.times)]
         started: list[subprocess.Popen[bytes]] = []
@@ -112,7 +112,7 @@ class CrowdLane(Lane):
         command += ["-o", "junit_family=xunit1", f"--junitxml={place}/report.xml"]
         command += [f"--basetemp={place}/base", "-p", "witness"]
         if way.scope is not None:
-            # What these suites leave is no news.
+            # These suites are known to leave things, so no warnings.
             command += ["-p", "nsisolate", "--nsisolate", "--nsisolate-leaks=ignore"]
             command += [f"--nsisolate-scope={way.scope}"]
             plugins = [*suite.plugins, *(["own_network"] if suite.net else [])]
@@ -129,11 +129,11 @@ class CrowdLane(Lane):
 
 def remove_what_plain_left(left: Iterable[str], absent: Iterable[str]) -> None:
     """
-    Remove from the host what a suite is known to forget when it is run plain.
+    Remove from the host what a suite is known to leave when it runs plain.
 
     Args:
-        left: What was found of it.
-        absent: Files of those it forgets that were not there before.
+        left: What the suite was found to have left.
+        absent: Files that it leaves and that were not there before.
     """
     for name in (*filter(_LEFT_BY_PLAIN.fullmatch, left), *absent):
         Path(name).unlink(missing_ok=True)
@@ -142,7 +142,7 @@ def remove_what_plain_left(left: Iterable[str], absent: Iterable[str]) -> None:
 @contextlib.contextmanager
 def _stdin(terminal: bool) -> Iterator[int]:
     """
-    Give what a suite wants on descriptor 0, which it has to itself.
+    Yield what a suite wants as descriptor 0, for it alone.
     """
     fds = os.openpty() if terminal else (os.open(os.devnull, os.O_RDONLY),)
     try:

@@ -1,5 +1,5 @@
 """
-The suites that are run twice at the same time, and in what they may differ isolated.
+Suites that run twice at the same time, and their expected differences when isolated.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from packages import CHECKOUT, environment, fetch, install, unpack, versions
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Expected:
     """
-    A difference between a plain and an isolated run that is right.
+    A difference between a plain and an isolated run that is correct.
     """
 
     about: str
-    """Pattern for the tests."""
+    """A pattern for the tests."""
     scope: str
-    """How wide the isolation is with which it is seen, with each time."""
+    """The scope of isolation with which it shows, every time."""
     cause: str
-    """Why it is right."""
+    """Why it is correct."""
 
     def covers(self, test: str, scope: str | None) -> bool:
         """
-        Say whether *test* may differ in a run of this *scope*.
+        Say whether *test* may differ in a run with this *scope*.
         """
         return scope == self.scope and re.fullmatch(self.about, test) is not None
 
@@ -35,50 +35,51 @@ class Expected:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
     """
-    A package and how its own test suite is run.
+    A package and how to run its own test suite.
     """
 
     name: str
     version: str
     requirements: tuple[str, ...] = ()
-    """What the tests need besides, for pip."""
+    """What the tests need in addition, for pip."""
     arguments: tuple[str, ...] = ("tests",)
-    """For pytest."""
+    """Arguments for pytest."""
     plugins: tuple[str, ...] = ()
     """Modules of the directory ``plugins``, for the isolated runs."""
     net: bool = False
-    """Whether ``own_network`` is one more of them: its tests use ports."""
+    """Whether its tests use ports and so need ``own_network`` too."""
     forgets: tuple[str, ...] = ()
-    """Files that it leaves on the host when it is run plain."""
+    """Files that it leaves on the host when it runs plain."""
     terminal: bool = False
-    """Whether it wants -s and a terminal on descriptor 0."""
+    """Whether it needs -s and a terminal on descriptor 0."""
     expected: tuple[Expected, ...] = ()
-    """In what it may differ."""
+    """Its expected differences."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
     """
-    A suite, installed.
+    A suite that is installed.
     """
 
     suite: Suite
     python: Path
-    """Interpreter of the environment that has the package, pytest and the plugin."""
+    """The interpreter of the environment with the package, pytest and the plugin."""
     source: Path
-    """Top directory of the source distribution."""
+    """The top directory of the source distribution."""
 
 
-#: Two bind SysV and POSIX IPC, and use fixed keys and names; others start servers on
-#: ports that are fixed or were free a moment ago; one makes PID files of fixed names.
+#: Two are bindings for SysV and POSIX IPC and use fixed keys and names. Others start
+#: servers on ports that are fixed or were free a moment ago. One makes PID files with
+#: fixed names.
 SUITES = (
     Suite(name="sysv_ipc", version="1.2.0"),
     Suite(
         name="posix_ipc",
         version="1.3.2",
         # Its test_memory.py calls sys.stdin.fileno() while it is imported, and skips a
-        # test unless that is 0. pytest's capture has no such thing. Any open descriptor
-        # would do; the plugin treats a terminal specially, so it is one.
+        # test unless that is 0. pytest's capture has no such method. Any open
+        # descriptor would do; it is a terminal because the plugin treats one specially.
         terminal=True,
     ),
     Suite(
@@ -92,7 +93,7 @@ SUITES = (
         version="1.4.6",
         # It uses pkg_resources.
         requirements=("pytest-mock", "setuptools<81"),
-        # Its options want coverage, and make an error of the end of pkg_resources.
+        # Its options need coverage and make the warning of pkg_resources an error.
         arguments=(
             *("-p", "pytest_mock", "-o", "addopts=", "-o", "filterwarnings="),
             "aiosmtpd/tests",
@@ -121,7 +122,7 @@ SUITES = (
         name="pyftpdlib",
         version="2.2.0",
         requirements=("psutil", "pyOpenSSL", "setuptools"),
-        # Its options want plugins, and none for JUnit XML.
+        # Its options need plugins, and none of them is for JUnit XML.
         arguments=("-o", "addopts=", "tests"),
         plugins=("own_process",),
         net=True,
@@ -140,9 +141,9 @@ def prepare(suite: Suite, python: str, work: Path) -> Ready:
     Fetch the source distribution of *suite*; install it, pytest and this project.
 
     Args:
-        suite: Which one.
-        python: Interpreter for the environment.
-        work: Directory to do it in.
+        suite: The suite to install.
+        python: The interpreter for the environment.
+        work: The directory to work in.
 
     Raises:
         CannotRun: A step failed or took too long.

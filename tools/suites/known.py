@@ -1,5 +1,5 @@
 """
-The suites that are tried, and in what they may differ when isolated.
+Suites to try, and their expected differences when isolated.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Expected:
     kind: str
     """One of `results.KINDS`."""
     about: str
-    """Pattern for the test or file."""
+    """A pattern for the test or file."""
     cause: str
-    """Why it is right."""
+    """Why it is correct."""
 
     def covers(self, difference: Difference) -> bool:
         """
@@ -34,39 +34,39 @@ class Expected:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Suite:
     """
-    A package and how its own test suite is run.
+    A package and how to run its own test suite.
     """
 
     name: str
     version: str
     modules: tuple[str, ...] = ()
-    """What coverage is measured of; the package's name if empty."""
+    """The modules to measure; if empty, that of the package's name."""
     extras: tuple[str, ...] = ()
     """Extras of the package that its tests need."""
     groups: tuple[str, ...] = ()
-    """Groups of its ``[dependency-groups]`` that they need."""
+    """Groups of its ``[dependency-groups]`` that its tests need."""
     requirements: tuple[str, ...] = ()
-    """What they need and its metadata do not say."""
+    """What its tests need although its metadata does not say so."""
     remove: tuple[str, ...] = ()
-    """Files and directories that are in the way of the tests."""
+    """Files and directories to remove because they disturb the tests."""
     arguments: tuple[str, ...] = ()
-    """For pytest."""
+    """Arguments for pytest."""
     expected: tuple[Expected, ...] = ()
-    """In what it may differ."""
+    """Its expected differences."""
 
 
-#: For all suites.
+#: Differences of all suites.
 EXPECTED: tuple[Expected, ...] = ()
 
 SUITES = (
     Suite(name="pluggy", version="1.7.0", groups=("testing",)),
     Suite(name="click", version="8.5.1", groups=("tests",)),
-    # Newer ones are built with python-sbom, which not every index has.
+    # Newer versions are built with python-sbom, which not every index has.
     Suite(
         name="filelock",
         version="3.25.2",
         groups=("test",),
-        # Its own limit of 20 s is too little for some on a slow machine.
+        # Its own limit of 20 s is too short for some tests on a slow machine.
         arguments=("-o", "timeout=120"),
     ),
     Suite(
@@ -79,7 +79,7 @@ SUITES = (
         name="structlog",
         version="26.1.0",
         groups=("tests",),
-        # pytest-randomly: the same order and numbers in all runs.
+        # With pytest-randomly, all runs must have the same order and numbers.
         arguments=("-p", "randomly", "--randomly-seed=1"),
         expected=(
             Expected(
@@ -90,13 +90,13 @@ SUITES = (
             ),
         ),
     ),
-    # Its requirements/tests.txt pins what newer packages cannot be tried with.
+    # Its requirements/tests.txt pins versions that newer packages do not work with.
     Suite(name="itsdangerous", version="2.2.0", requirements=("freezegun",)),
     Suite(
         name="werkzeug",
         version="3.1.9",
         groups=("tests",),
-        # Run plain, that of the reloader may wait for ever for a change of a file.
+        # Run plain, the reloader's test may wait for ever for a file to change.
         arguments=("-k", "not reloader"),
     ),
     Suite(name="tenacity", version="9.2.1", groups=("dev",)),
@@ -113,14 +113,14 @@ SUITES = (
             "pyOpenSSL",
             "trustme",
         ),
-        # Its tests are in the package. Those that need what is not there are skipped.
+        # Its tests are in the package. Tests that need a missing module are skipped.
         arguments=("--pyargs", "trio", "--skip-optional-imports"),
     ),
     Suite(
         name="portalocker",
         version="4.4.2",
         extras=("tests",),
-        # Its addopts demand a coverage of 100 % by pytest-cov, and a limit of 20 s.
+        # Its addopts demand 100 % coverage from pytest-cov and a limit of 20 s.
         arguments=("-o", "addopts=--doctest-modules --timeout=60"),
     ),
 )

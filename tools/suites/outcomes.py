@@ -1,5 +1,5 @@
 """
-What a run of a suite came to, test by test, out of its JUnit XML.
+Outcomes of a suite's run, test by test, from its JUnit XML.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ _KIND_OF_TAG = {"failure": "failed", "skipped": "skipped", "error": "error"}
 @dataclasses.dataclass(frozen=True)
 class Outcomes:
     """
-    How each test of a run came out, by node id.
+    The outcome of each test of a run, by node id.
     """
 
     by_test: dict[str, str]
-    """One of `KINDS`, or two with a plus: its call and its teardown may both fail."""
+    """One of `KINDS`, or two with a plus, as call and teardown may both fail."""
     messages: dict[str, str]
-    """First line of what those say that did not pass."""
+    """The first line of the reason of each test that did not pass."""
 
     def counts(self) -> list[int]:
         """
-        Return how many tests each of `KINDS` has.
+        Return how many tests have each of `KINDS`.
         """
         number = collections.Counter("+".join(self.by_test.values()).split("+"))
         return [number[kind] for kind in KINDS]
 
     def differences(self, plain: Outcomes) -> dict[str, str]:
         """
-        Return in what each test differs that came out otherwise than in *plain*.
+        Return, for each test whose outcome differs from *plain*, what differs.
         """
         found = {}
         for test in {**plain.by_test, **self.by_test}:
@@ -51,7 +51,7 @@ class Outcomes:
 
 def namespaces(isolated: bool, *, net: bool) -> dict[str, bool]:
     """
-    Return for each kind of namespace that a test tells of whether it is a new one.
+    Return, for each kind of namespace that a test reports, whether it must be new.
     """
     return {"ipc": isolated, "net": isolated and net}
 
@@ -61,15 +61,15 @@ def read(report: Path, new: dict[str, bool]) -> Outcomes:
     Return the outcomes in *report*, JUnit XML of the family xunit1.
 
     Args:
-        report: Of a run with the plugin ``witness``.
-        new: In what namespaces its tests should have run, by `namespaces`.
+        report: The report of a run with the plugin ``witness``.
+        new: In which namespaces its tests should have run, as from `namespaces`.
 
     Raises:
         CannotRun: There are none, or a test did not run where it should have.
     """
     kinds: dict[str, set[str]] = {}
     messages: dict[str, str] = {}
-    # No danger from outside: pytest has just written it.
+    # This is safe: pytest has just written the file.
     for case in ET.parse(report).iter("testcase"):  # noqa: S314
         test = _node_id(case)
         # A test whose call and teardown both fail has two elements.

@@ -12,7 +12,7 @@ from typing import Any
 
 from commands import run
 
-#: Where this script lies, and the plugin that it tries.
+#: The checkout with this script and the plugin to try.
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 _TIME = 600.0
@@ -24,7 +24,7 @@ def environment(python: str, place: Path) -> Path:
     """
     run([python, "-m", "venv", place], _TIME)
     interpreter = place / "bin/python"
-    # --group came with pip 25.1.
+    # --group is new in pip 25.1.
     install(interpreter, "--upgrade", "pip>=25.1")
     return interpreter
 
@@ -34,12 +34,12 @@ def fetch(interpreter: Path, name: str, wanted: str, place: Path) -> Path:
     Fetch the source distribution of *name* into the directory *place*, and return it.
 
     Args:
-        interpreter: One that has pip.
-        name: Name of the package on the package index.
+        interpreter: An interpreter that has pip.
+        name: The name of the package on the package index.
         wanted: The same, or with a version: ``name==version``.
-        place: Where to; it must not exist.
+        place: The target directory, which must not exist.
     """
-    # Not ":all:", which builds the tools for building from source as well.
+    # Not ":all:", which would also build the build tools from source.
     only_source = ["--no-deps", "--no-binary", name]
     _pip(interpreter, "download", *only_source, "--dest", place, wanted)
     (archive,) = place.iterdir()
@@ -48,7 +48,7 @@ def fetch(interpreter: Path, name: str, wanted: str, place: Path) -> Path:
 
 def wheel(interpreter: Path, place: Path) -> Path:
     """
-    Build the wheel of this project in *place*, as it is now, and return it.
+    Build the wheel of this project in *place* from its current state, and return it.
     """
     _pip(interpreter, "wheel", "--no-deps", "--wheel-dir", place, CHECKOUT)
     (built,) = place.glob("pytest_nsisolate-*.whl")
@@ -64,7 +64,7 @@ def install(interpreter: Path, *what: object) -> None:
 
 def versions(interpreter: Path, names: Sequence[str]) -> list[str]:
     """
-    Return the versions that the environment of *interpreter* has of *names*.
+    Return the versions of *names* in the environment of *interpreter*.
     """
     ask = "import importlib.metadata as m, sys; print(*map(m.version, sys.argv[1:]))"
     return run([interpreter, "-c", ask, *names], _TIME).split()
@@ -74,11 +74,11 @@ def unpack(archive: Path, place: Path) -> Path:
     """
     Unpack *archive* into *place* for all users to read; return its top directory.
     """
-    # The argument came with 3.12 and some later versions of those before.
+    # The argument is new in 3.12, and in later releases of older versions.
     safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     shutil.unpack_archive(archive, place, **safe)
     (top,) = place.iterdir()
-    # Archives may keep files for their owner alone.
+    # Archives may hold files that only their owner may read.
     for path in [top, *top.rglob("*")]:
         executable = path.is_dir() or path.stat().st_mode & 0o100
         path.chmod(0o755 if executable else 0o644)

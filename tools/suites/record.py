@@ -1,8 +1,8 @@
 """
-A pytest plugin that writes down what a run came to, for the suites to be compared.
+A pytest plugin that records the results of a run, so that suites can be compared.
 
-It reads what the terminal has counted, once, at the end: a hook that is called for each
-report would have the tests run in another way (no guest is then forked ahead).
+It reads the terminal's counts once, at the end. A hook that is called for each report
+would make the tests run differently, because no guest is then forked ahead.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from os import readlink
 
 import pytest
 
-#: Where it is loaded: the forks of a test are not to write.
+#: The process that loads the plugin; the forks of a test must not write.
 _OWNER = os.getpid()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """
-    Tell in which namespace the test ran.
+    Record in which namespace the test ran.
     """
     item.user_properties.append(("ipc", readlink("/proc/self/ns/ipc")))
 
@@ -28,7 +28,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """
-    Write it all into the file that SUITES_RECORD names.
+    Write the results into the file that SUITES_RECORD names.
     """
     path = os.environ.get("SUITES_RECORD")
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -51,14 +51,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _facts(category: str, report: pytest.TestReport) -> list[str]:
     """
-    Return the test, how this phase of it came out, and the first line of why.
+    Return the test, its outcome in this phase, and the first line of the reason.
     """
     when, outcome = getattr(report, "when", "collect"), report.outcome
     facts = [str(when), outcome, "" if category == outcome else category]
     longrepr = report.longrepr
     why = ""
     if isinstance(longrepr, tuple):
-        # A skip: path, line and reason belong to its outcome.
+        # For a skip, path, line and reason belong to the outcome.
         facts += [str(part) for part in longrepr]
     elif longrepr is not None:
         crash = getattr(longrepr, "reprcrash", None)

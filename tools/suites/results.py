@@ -1,5 +1,5 @@
 """
-What a run of a suite came to, and in what two of them differ.
+Results of a suite's run, and the differences between two of them.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from pathlib import Path
 
 from commands import CannotRun
 
-#: Where objects lie, and how long something took, is another in each run.
+#: Addresses and durations, which change with each run.
 _CHANGING = re.compile(r"0x[0-9a-f]+|\b\d+\.\d+ ?m?s\b")
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """
-    Something that one run has and another has not.
+    Something that one run has and another lacks.
     """
 
     kind: str
     """One of `KINDS`."""
     about: str
-    """Test or file."""
+    """The test or file."""
     text: str
     """The difference."""
 
@@ -42,25 +42,25 @@ KINDS = ("outcomes", "warnings", "coverage")
 @dataclasses.dataclass(frozen=True)
 class Result:
     """
-    What one run came to.
+    The results of one run.
     """
 
     seconds: float
     outcomes: dict[str, tuple[str, ...]]
     """The phases of each test: outcome, category and reason of skips."""
     reasons: dict[str, str]
-    """First line of what those say that did not pass."""
+    """The first line of the reason of each test that did not pass."""
     warnings: dict[str, int]
-    """How often each was given: test, place, category and message."""
+    """How often each was issued, by test, place, category and message."""
     covered: dict[str, frozenset[str]]
-    """What was run of each file: lines and branches."""
+    """The lines and branches of each file that ran."""
 
 
 def read(
     record: Path, coverage: Path | None, *, seconds: float, isolated: bool
 ) -> Result:
     """
-    Return what the plugin `record` wrote, and what coverage.py did.
+    Return what the plugin `record` and coverage.py wrote.
 
     Raises:
         CannotRun: There is nothing, or tests did not run where they should have.
@@ -91,7 +91,7 @@ def compare(
     isolated: Result, plains: Sequence[Result]
 ) -> tuple[list[Difference], list[Difference]]:
     """
-    Return in what *isolated* differs from all *plains*, and what these disagree about.
+    Return how *isolated* differs from all *plains*, and how these differ.
     """
     different: list[Difference] = []
     unstable: list[Difference] = []
@@ -142,7 +142,7 @@ def _sorted(keys: Iterable[Iterable[str]]) -> list[str]:
 
 def _covered(report: Path) -> dict[str, frozenset[str]]:
     """
-    Return the lines and branches in *report*, JSON of coverage.py.
+    Return the lines and branches in *report*, the JSON of coverage.py.
     """
     covered = {}
     for file, facts in json.loads(report.read_text())["files"].items():
@@ -154,7 +154,7 @@ def _covered(report: Path) -> dict[str, frozenset[str]]:
 
 def _of(phases: tuple[str, ...], others: tuple[str, ...]) -> str:
     """
-    Return those of *phases* that are not in *others*.
+    Return the *phases* that are not in *others*.
     """
     left = collections.Counter(phases) - collections.Counter(others)
     return " and ".join(left.elements()) or "nothing"

@@ -1,5 +1,5 @@
 """
-Getting a suite ready, and running it.
+Preparation of a suite, and its runs.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ output = {report}
 @dataclasses.dataclass(frozen=True)
 class Manner:
     """
-    How runs are made.
+    Settings for all runs.
     """
 
     coverage: bool
-    """Whether it is measured."""
+    """Whether to measure coverage."""
     patch: str
     """What coverage.py is to patch."""
     timeout: float
-    """Seconds for a run."""
+    """The time limit of a run, in seconds."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
     """
-    A suite that is ready to be run.
+    A suite that is ready to run.
     """
 
     suite: Suite
     programs: Path
-    """Directory with its interpreter and pytest."""
+    """The directory with its interpreter and pytest."""
     source: Path
-    """Top directory of the source distribution."""
+    """The top directory of the source distribution."""
 
 
 def prepare(suite: Suite, python: str, work: Path, plugin: Path) -> Ready:
@@ -60,9 +60,9 @@ def prepare(suite: Suite, python: str, work: Path, plugin: Path) -> Ready:
     Fetch *suite*; install it, what its tests need, and this project.
 
     Args:
-        suite: What.
-        python: Interpreter for the environment.
-        work: Directory to do it in.
+        suite: The suite to install.
+        python: The interpreter for the environment.
+        work: The directory to work in.
         plugin: The wheel of this project.
 
     Raises:
@@ -91,7 +91,7 @@ def run_once(ready: Ready, lane: Lane, manner: Manner, *, isolated: bool) -> Res
     Run the suite *ready* in *lane*, in a fresh copy of its source.
 
     Raises:
-        CannotRun: It did not come to its end, or not where it should have.
+        CannotRun: The run had no result, or tests did not run where they should have.
     """
     place = lane.own / ready.suite.name
     _make(place, ready.source, lane)
@@ -106,12 +106,12 @@ def run_once(ready: Ready, lane: Lane, manner: Manner, *, isolated: bool) -> Res
             report=report,
         )
     )
-    # Not python -m pytest, which has the working directory come first on sys.path.
+    # Not python -m pytest, which would put the working directory first on sys.path.
     pytest = [str(ready.programs / "python"), str(ready.programs / "pytest")]
     if manner.coverage:
         pytest[1:1] = ["-m", "coverage", "run", f"--rcfile={settings}"]
     pytest += ["-p", "record", "-p", "no:cacheprovider", *ready.suite.arguments]
-    # A warning of what a test leaves has no like in a plain run.
+    # A warning about what a test leaves has no counterpart in a plain run.
     isolating = ["--nsisolate", "--nsisolate-leaks=ignore"]
     pytest += isolating if isolated else ["-p", "no:nsisolate"]
     log = place / "log"
@@ -147,7 +147,7 @@ def run_once(ready: Ready, lane: Lane, manner: Manner, *, isolated: bool) -> Res
 
 def _make(place: Path, source: Path, lane: Lane) -> None:
     """
-    Make *place* anew, always at the same path: it shows in reports and warnings.
+    Make *place* anew, always at the same path, as it shows in reports and warnings.
     """
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()

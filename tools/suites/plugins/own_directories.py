@@ -1,5 +1,5 @@
 """
-Gives each isolated test directories of its own for files of fixed names.
+A plugin that gives each isolated test its own directories for files of fixed names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def pytest_nsisolate_spec(spec: Spec | None) -> Spec | None:
     """
-    Let *spec* have them, as ``tmpfs=`` in the marker would.
+    Add these directories to *spec*, as ``tmpfs=`` in the marker would.
     """
     return spec and dataclasses.replace(
         spec, tmpfs=("/run", "/tmp", tempfile.gettempdir())

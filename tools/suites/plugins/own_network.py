@@ -1,5 +1,5 @@
 """
-Gives each isolated test a network of its own.
+A plugin that gives each isolated test a network of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 def pytest_nsisolate_spec(spec: Spec | None) -> Spec | None:
     """
-    Let *spec* have it, as ``net=True`` in the marker would.
+    Add a network to *spec*, as ``net=True`` in the marker would.
     """
     return spec and dataclasses.replace(spec, net=True)

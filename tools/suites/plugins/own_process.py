@@ -1,8 +1,8 @@
 """
-Lets the suite of pyftpdlib look at the process that its tests run in.
+A plugin that lets the suite of pyftpdlib look at the process that its tests run in.
 
-Its conftest.py counts the descriptors of a process that it looks up when it is
-imported: pytest, by a process id that in a sandbox is that of another, or of none.
+The suite's conftest.py counts the descriptors of a process that it looks up on import.
+That is pytest, by a process id that in a sandbox belongs to another process or none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ import psutil
 
 def pytest_nsisolate_enter() -> None:
     """
-    Look up the process anew.
+    Look up the process again.
     """
     sys.modules["tests.conftest"].this_proc = psutil.Process()  # type: ignore[attr-defined]

@@ -1,5 +1,5 @@
 """
-Tells of each test in which namespaces it ran, in the JUnit XML.
+A plugin that adds to the JUnit XML in which namespaces each test ran.
 
 So a run that isolated nothing cannot pass for one that did.
 """
@@ -14,7 +14,7 @@ import pytest
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """
-    Note where this is.
+    Record the namespaces of the test.
     """
     for kind in ("ipc", "net"):
         item.user_properties.append((kind, os.readlink(f"/proc/self/ns/{kind}")))

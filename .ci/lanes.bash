@@ -1,6 +1,6 @@
-# What .ci/run is made of.
+# Functions of .ci/run.
 
-# Seconds after which a lane is ended and has failed.
+# The seconds after which a lane is ended and counts as failed.
 LANE_LIMIT=1200
 
 SYSTEM_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -15,7 +15,7 @@ stop() {
     exit 1
 }
 
-# Install what is missing; what cannot be installed shows in the lane that needs it.
+# Install missing packages; if one cannot be installed, the lane that needs it fails.
 install_packages() {
     local package missing=()
     for package in gcc git hostname libc6-dev passwd patchelf python3 python3-dev \
@@ -25,7 +25,7 @@ install_packages() {
     ((${#missing[@]})) || return 0
     export DEBIAN_FRONTEND=noninteractive
     apt-get update --quiet </dev/null
-    # A service that is installed here is not to be started.
+    # Do not start the services that are installed here.
     local policy=/usr/sbin/policy-rc.d
     if [[ -e $policy ]]; then policy=; else
         printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
@@ -48,7 +48,7 @@ copy_working_tree() {
     [[ -f $1/pyproject.toml ]] || stop "cannot copy the checkout"
 }
 
-# git refuses a repository of another user; this one is to be trusted.
+# git refuses a repository of another user, so tell it to trust this one.
 trusting_git() {
     printf '[safe]\n\tdirectory = *\n' >"$work/gitconfig"
     GIT_CONFIG_GLOBAL=$work/gitconfig git "$@"
@@ -64,7 +64,7 @@ python_for_all() {
         can_all_run "$prefix/bin/python$version" && return
         rm -rf "$copy"
         cp -a "$prefix" "$copy" || continue
-        # It remembers where it was installed: for sysconfig, and for its libpython.
+        # It has its old path in sysconfig and in the search path of libpython.
         sed -i "s#$prefix#$copy#g" "$copy/lib/python$version"/_sysconfigdata*.py
         patchelf --set-rpath "\$ORIGIN/../lib" "$copy/bin/python$version" 2>/dev/null
         can_all_run "$copy/bin/python$version" && return
@@ -81,8 +81,8 @@ can_all_run() {
     "${as_rootless[@]}" "$1" -c "$DESCRIBE" "${1##*python}" >/dev/null 2>&1 && echo "$1"
 }
 
-# Run a command with IPC objects of its own, so that lanes can run side by side, and note
-# in the file $1 what it leaves of them.
+# Run a command with its own IPC objects, so that lanes can run side by side, and record
+# in the file $1 which of them it leaves.
 WITH_OWN_IPC='
 left=$1
 shift
@@ -96,7 +96,7 @@ code=$?
 } >>"$left"
 exit "$code"'
 
-# Run a lane: its name, root or rootless, and a command line for sh.
+# Run a lane, given its name, root or rootless, and a command line for sh.
 lane() {
     local name=$1 who=$2 command=$3 begun=$SECONDS code=0
     local dir=$work/lane/$name
@@ -112,12 +112,12 @@ lane() {
         unset PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONUNBUFFERED
         export TMPDIR="$dir/tmp" NSISOLATE_MUST_WORK=1
         [[ $who == rootless ]] || as_rootless=()
-        # What bash runs in the background ignores SIGINT, and so would the tests.
+        # Bash's background processes ignore SIGINT, and so would the tests.
         exec unshare --ipc --mount bash -c "$WITH_OWN_IPC" "$name" "$work/left" \
             env --default-signal timeout --kill-after=20 "$LANE_LIMIT" \
             "${as_rootless[@]}" sh -c "$command"
     ) </dev/null >"$dir.log" 2>&1 &
-    # In the background, for a wait can be interrupted: traps act at once.
+    # In the background, because a wait can be interrupted: traps act at once.
     wait $! || code=$?
     if [[ $name == newcomer-* ]] && ! grep -q '^nsisolate: ipc uts pid mnt' "$dir.log"; then
         echo "ci: the header does not say that tests are isolated" >>"$dir.log"
@@ -128,7 +128,7 @@ lane() {
     fi
     echo "$code $((SECONDS - begun))" >"$dir.result"
     echo "ci: $name: $( ((code)) && echo failed || echo passed) after $((SECONDS - begun)) s"
-    # pytest keeps its last three directories; nothing else is to be left.
+    # pytest keeps its last three directories; nothing else may be left.
     find "$dir/tmp" -mindepth 1 -maxdepth 1 ! -name 'pytest-of-*' >>"$work/left"
     rm -rf "$dir"
 }
@@ -137,7 +137,7 @@ result_of() {
     cat "$work/lane/$1.result" 2>/dev/null || echo "1 0"
 }
 
-# Print the last line with which pytest has summed up in lane $1, if it has.
+# Print pytest's last summary line in lane $1, if there is one.
 summary_of() {
     sed -E 's/\x1b\[[0-9;]*m//g' "$work/lane/$1.log" 2>/dev/null |
         grep -E '^=+ .* in [0-9.]+s( \([0-9:]+\))? =+$' | tail -1 | sed -E 's/^=+ | =+$//g'
@@ -153,7 +153,7 @@ print_failed_logs() {
     done
 }
 
-# Print everything that a lane could leave on this machine, a line each.
+# Print everything that a lane could leave on this machine, one line each.
 snapshot() {
     local kind
     for kind in queues shmems semaphores; do
@@ -166,7 +166,7 @@ snapshot() {
     return 0
 }
 
-# Print the processes that descend from this one and are no part of looking for them.
+# Print the descendants of this process, except those of the search itself.
 descendants() {
     python3 -c '
 import pathlib, os, sys
@@ -188,7 +188,7 @@ for pid, (_, state, words) in table.items():
         print("process", pid, words)' $$
 }
 
-# Fail the run if anything is there that was not; what is just ending gets some time.
+# Set left to what was not there before; what is just ending gets some time.
 check_leftovers() {
     local try
     for try in {1..10}; do
@@ -203,7 +203,7 @@ check_leftovers() {
     printf '\n===== left behind =====\n%s\n' "$left"
 }
 
-# Print what came of each lane, and of all; the exit status of this is that of the run.
+# Print the result of each lane and the total; the exit status is that of the run.
 print_table() {
     local name code seconds summary good bad passed=0 failed=0 any=0
     printf '\n%-18s %-7s %5s  %s\n' lane result s pytest

@@ -4,8 +4,9 @@ Benchmark of what isolation costs per test, against plain pytest and pytest-fork
 One run compares the same trivial tests round by round: plain, isolated as root,
 isolated rootless, and with pytest-forked. The last has an environment of its own, on
 the newest pytest on which it still passes. Each comparison is made twice: with a bare
-pytest, and with one that holds 90 MB of small objects. The benchmark prints the overhead
-per test and the ratios to pytest-forked, and fails where a ratio exceeds its limit.
+pytest, and with one that holds 90 MB of small objects. The benchmark prints the
+overhead per test and the ratios to pytest-forked, and fails where a ratio exceeds its
+limit.
 
     python benchmarks/overhead.py
 

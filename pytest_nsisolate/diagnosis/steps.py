@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.diagnosis.throwaway import Action, attempt
-from pytest_nsisolate.launcher import init
+from pytest_nsisolate.launcher import init, mounts
 from pytest_nsisolate.launcher import main as launcher
 from pytest_nsisolate.linux import namespaces, syscalls
 from pytest_nsisolate.linux.namespaces import (
@@ -108,7 +108,7 @@ def _within(kinds: Sequence[Namespace], action: Action) -> Action:
     def act() -> None:
         syscalls.unshare(namespaces.joined(kinds))
         if MNT in kinds:
-            init.detach_mounts()
+            mounts.detach_mounts()
         action()
 
     return act
@@ -153,20 +153,20 @@ STEPS = (
     Step(
         group="mounts",
         name="/proc",
-        action=_inside(_within([MNT], init.mount_proc)),
+        action=_inside(_within([MNT], mounts.mount_proc)),
         needs=(*_MOUNT, "pid", "/ as slave"),
     ),
     Step(
         group="mounts",
         name="/dev/shm",
-        action=_within([MNT], init.mount_shm),
+        action=_within([MNT], mounts.mount_shm),
         needs=(*_MOUNT, "/ as slave"),
         directory="/dev/shm",
     ),
     Step(
         group="mounts",
         name="/dev/mqueue",
-        action=_within([MNT, IPC], init.mount_mqueue),
+        action=_within([MNT, IPC], mounts.mount_mqueue),
         needs=(*_MOUNT, "ipc", "/ as slave"),
         directory="/dev/mqueue",
     ),

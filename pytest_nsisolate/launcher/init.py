@@ -1,7 +1,7 @@
 """
 PID 1 of a sandbox: makes it, reaps orphans, audits, and takes it down by dying.
 
-Runs in a fork of the launcher. Imports what the launcher has, `fresh` and `audit`.
+Runs in a fork of the launcher, and imports what the launcher has, `mounts` and `audit`.
 
 Source for all of it: pid_namespaces(7), "The namespace init process".
 """
@@ -41,8 +41,6 @@ GRACE = struct.Struct("=d")
 
 #: What the launcher answers for an init that died before it had answered.
 DIED = "died"
-
-_QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV
 
 
 def run(control: _socket.socket, request: Request, answered: int) -> NoReturn:
@@ -106,11 +104,11 @@ def _set_up_net(_: Request) -> None:
 
 
 def _set_up_mnt(request: Request) -> None:
-    detach_mounts()
+    mounts.detach_mounts()
     if request["proc"] is not False:
-        mount_proc()
-    mount_shm()
-    mount_mqueue()
+        mounts.mount_proc()
+    mounts.mount_shm()
+    mounts.mount_mqueue()
 
 
 def _set_up_uts(request: Request) -> None:
@@ -142,44 +140,3 @@ def bring_up_loopback() -> None:
         syscalls.set_link_up(made.fileno(), "lo")
     finally:
         made.close()
-
-
-def detach_mounts() -> None:
-    """
-    Have no mount that is made here from now on be seen outside.
-    """
-    # Slave, not private: what the host unmounts must not be kept busy from here.
-    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
-
-
-def mount_proc() -> None:
-    """
-    Mount a ``/proc`` that shows the processes of the caller's PID namespace.
-    """
-    syscalls.mount("proc", "/proc", "proc", _QUIET | syscalls.MS_NOEXEC)
-
-
-def mount_mqueue() -> None:
-    """
-    Have ``/dev/mqueue``, where there is one, show the queues of the IPC namespace.
-
-    The namespace has its own queues with or without this. Source: mq_overview(7).
-    """
-    if os.path.isdir("/dev/mqueue"):
-        syscalls.mount("mqueue", "/dev/mqueue", "mqueue", _QUIET | syscalls.MS_NOEXEC)
-
-
-def mount_shm() -> None:
-    """
-    Give the sandbox a ``/dev/shm`` of its own, as large as the one it hides.
-
-    POSIX shared memory and semaphores live there, outside the IPC namespace. Source:
-    shm_overview(7), sem_overview(7).
-    """
-    if not os.path.isdir("/dev/shm"):
-        return
-    data = "mode=1777"
-    if os.path.ismount("/dev/shm"):
-        facts = syscalls.named("statvfs(/dev/shm)", os.statvfs, "/dev/shm")
-        data += f",size={facts.f_blocks * facts.f_frsize}"
-    syscalls.mount("tmpfs", "/dev/shm", "tmpfs", _QUIET, data)

@@ -1,5 +1,5 @@
 """
-Fresh directories of a sandbox, as its init makes them: each an empty tmpfs.
+Mounts of a sandbox, as its init makes them: /proc, /dev/shm, fresh directories.
 
 Runs in a bare interpreter, and imports nothing but `linux`.
 """
@@ -16,6 +16,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV
+
+
+def detach_mounts() -> None:
+    """
+    Have no mount that is made here from now on be seen outside.
+    """
+    # Slave, not private: what the host unmounts must not be kept busy from here.
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+
+
+def mount_proc() -> None:
+    """
+    Mount a ``/proc`` that shows the processes of the caller's PID namespace.
+    """
+    syscalls.mount("proc", "/proc", "proc", _QUIET | syscalls.MS_NOEXEC)
+
+
+def mount_mqueue() -> None:
+    """
+    Have ``/dev/mqueue``, where there is one, show the queues of the IPC namespace.
+
+    The namespace has its own queues with or without this. Source: mq_overview(7).
+    """
+    if os.path.isdir("/dev/mqueue"):
+        syscalls.mount("mqueue", "/dev/mqueue", "mqueue", _QUIET | syscalls.MS_NOEXEC)
+
+
+def mount_shm() -> None:
+    """
+    Give the sandbox a ``/dev/shm`` of its own, as large as the one it hides.
+
+    POSIX shared memory and semaphores live there, outside the IPC namespace. Source:
+    shm_overview(7), sem_overview(7).
+    """
+    if not os.path.isdir("/dev/shm"):
+        return
+    data = "mode=1777"
+    if os.path.ismount("/dev/shm"):
+        facts = syscalls.named("statvfs(/dev/shm)", os.statvfs, "/dev/shm")
+        data += f",size={facts.f_blocks * facts.f_frsize}"
+    syscalls.mount("tmpfs", "/dev/shm", "tmpfs", _QUIET, data)
 
 
 def cover(paths: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """
-The namespaces that a sandbox may be made of: one table, from which all else derives.
+The table of namespaces that a sandbox can have; everything else derives from it.
 
-The launcher imports it, a bare interpreter: it imports nothing.
+The launcher, a bare interpreter, imports this module, which itself imports nothing.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: How a process comes to be in one. By setns(), at once: init makes it by unshare().
+# How a process enters a namespace.
+#: By setns(), which takes effect at once. Init makes it by unshare().
 JOINED = "joined"
-#: By its next fork: the launcher makes it, and a guest is forked into it.
+#: By being forked into it. The launcher makes it.
 FORKED = "forked"
-#: By setns(), before any other: it owns the others, and is made where nothing else
-#: lets this process make them.
+#: By setns(), before all others, which it owns. It is made only if this process may
+#: not make the others without it.
 OWNER = "owner"
 
 
@@ -24,14 +25,14 @@ class Namespace:
     A kind of namespace.
 
     Args:
-        name: What it is called in ``/proc/PID/ns``.
+        name: Its name in ``/proc/PID/ns``.
         flag: Its bit for unshare(2) and setns(2). Source: linux/sched.h.
-        clone_name: The bit as C source.
-        man_page: The manual page on it.
+        clone_name: The name of that bit in C.
+        man_page: Its manual page.
         entry: `JOINED`, `FORKED` or `OWNER`.
         keyword: The field of a spec that asks for it; None: every sandbox has it.
-        privileged: Whether it takes CAP_SYS_ADMIN, for which a process without that
-            needs a namespace of the kind `OWNER`. Source: unshare(2), setns(2).
+        privileged: Whether it takes CAP_SYS_ADMIN. A process without that needs a
+            namespace of the kind `OWNER` first. Source: unshare(2), setns(2).
     """
 
     __slots__ = (
@@ -69,7 +70,7 @@ class Namespace:
     @property
     def limit(self) -> str:
         """
-        The setting of how many there may be. Source: namespaces(7).
+        The sysctl that limits how many there may be. Source: namespaces(7).
         """
         return f"user.max_{self.name}_namespaces"
 
@@ -99,7 +100,7 @@ MADE = tuple(sorted(TABLE, key=lambda one: one.entry == JOINED))
 
 def asked_for(spec: object) -> tuple[Namespace, ...]:
     """
-    Return those that a sandbox for *spec* has, whoever makes it.
+    Return the namespaces that a sandbox for *spec* has, whoever makes them.
     """
     return tuple(
         one
@@ -110,14 +111,14 @@ def asked_for(spec: object) -> tuple[Namespace, ...]:
 
 def joined(namespaces: Iterable[Namespace]) -> int:
     """
-    Return the bits of those of *namespaces* that are `JOINED`.
+    Return the combined bits of the `JOINED` ones among *namespaces*.
     """
     return sum(one.flag for one in namespaces if one.entry == JOINED)
 
 
 def named(names: Iterable[str]) -> list[Namespace]:
     """
-    Return those that *names* are the names of.
+    Return the namespaces with the given *names*.
     """
     wanted = frozenset(names)
     return [one for one in TABLE if one.name in wanted]
@@ -125,6 +126,6 @@ def named(names: Iterable[str]) -> list[Namespace]:
 
 def clone_names(flags: int) -> str:
     """
-    Return *flags* as C source, ``CLONE_NEWIPC|CLONE_NEWUTS``.
+    Return *flags* as C source, such as ``CLONE_NEWIPC|CLONE_NEWUTS``.
     """
     return "|".join(one.clone_name for one in TABLE if flags & one.flag)

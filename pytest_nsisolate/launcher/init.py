@@ -3,7 +3,7 @@ PID 1 of a sandbox: makes it, reaps orphans, audits, and takes it down by dying.
 
 Runs in a fork of the launcher, and imports what the launcher has, `mounts` and `audit`.
 
-Source for all of it: pid_namespaces(7), "The namespace init process".
+Source: pid_namespaces(7), "The namespace init process".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, TypedDict
 
     class Request(TypedDict):
-        """What the supervisor asks for: fields of a spec, but for the first."""
+        """What the supervisor asks for: namespaces, and some fields of a spec."""
 
         namespaces: list[str]
         hostname: str | None
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
         tmpfs: tuple[str, ...] | None
 
 
-#: What init sends: its pidfd, its root directory, and a socket to ask for an audit.
+#: How many descriptors init sends: its pidfd, its root directory and a socket that
+#: takes requests for audits.
 DESCRIPTORS = 3
 
-#: How an audit is asked for: the grace period in seconds.
+#: Format of a request for an audit: the grace period in seconds.
 GRACE = struct.Struct("=d")
 
-#: What the launcher answers for an init that died before it had answered.
+#: The answer of the launcher in the place of an init that died without answering.
 DIED = "died"
 
 
@@ -47,13 +48,13 @@ def run(control: _socket.socket, request: Request, answered: int) -> NoReturn:
     """
     Become the init of a new sandbox and answer *request* on *control*.
 
-    The answer is an empty message with the descriptors of `DESCRIPTORS`, or the call
-    that was refused and its errno.
+    The answer is None together with `DESCRIPTORS` descriptors, or the call that was
+    refused and its errno.
 
     Args:
         control: The launcher's socket to the supervisor.
-        request: What of a spec it takes to make a sandbox.
-        answered: Pipe in which to note for the launcher that this has answered.
+        request: What the sandbox is to be like.
+        answered: Pipe to the launcher. A byte in it says that init has answered.
     """
     try:
         _build(request)
@@ -67,7 +68,7 @@ def run(control: _socket.socket, request: Request, answered: int) -> NoReturn:
         os.write(answered, b"!")
         os._exit(1)
     os.write(answered, b"!")
-    # Nothing that the launcher had open may be kept alive by a sandbox.
+    # A sandbox must not keep alive what the launcher had open.
     questions = ours.detach()
     descriptors.close_all_but({0, 1, 2, questions})
     while question := os.read(questions, GRACE.size):
@@ -86,11 +87,11 @@ def tell_refusal(control: _socket.socket, error: OSError) -> None:
 
 
 def _build(request: Request) -> None:
-    # A test may send signals to PID 1. Those at their default do nothing there;
-    # Python's own handler for SIGINT would end it.
+    # A test may send signals to PID 1. The kernel ignores those without a handler, but
+    # Python's own handler for SIGINT would end init.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # SIGCHLD stays ignored, as in the launcher: the kernel then reaps by itself all
-    # orphans that come to this process. Source: wait(2), "Linux notes".
+    # SIGCHLD stays ignored, as in the launcher, so the kernel reaps all orphans that
+    # init inherits. Source: wait(2), "Linux notes".
     syscalls.unshare(namespaces.joined(namespaces.named(request["namespaces"])))
     for name, set_up in _SET_UP.items():
         if name in request["namespaces"]:
@@ -118,7 +119,7 @@ def _set_up_uts(request: Request) -> None:
         syscalls.setdomainname(request["domainname"])
 
 
-#: What is done in a new namespace, by its name, in the order in which it is done.
+#: How to set up a new namespace, by its name, in the order in which it is done.
 _SET_UP: dict[str, Callable[[Request], None]] = {
     "net": _set_up_net,
     "mnt": _set_up_mnt,
@@ -128,11 +129,11 @@ _SET_UP: dict[str, Callable[[Request], None]] = {
 
 def bring_up_loopback() -> None:
     """
-    Bring up the loopback interface of a new network namespace, where it is down.
+    Bring up the loopback interface, which is down in a new network namespace.
 
-    Source: network_namespaces(7); its addresses are in `syscalls.set_link_up`.
+    Source: network_namespaces(7). `syscalls.set_link_up` says who adds its addresses.
     """
-    # One of a family that every kernel has: IPv4 and IPv6 may be missing.
+    # A Unix socket, which every kernel has: IPv4 and IPv6 may be missing.
     made = syscalls.named(
         "socket()", _socket.socket, _socket.AF_UNIX, _socket.SOCK_DGRAM
     )

@@ -1,5 +1,5 @@
 """
-What one test asked for. Knows no pytest and no process.
+The spec: what one test asked for. It knows nothing of pytest or of processes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pytest_nsisolate.model.limits import (
 )
 from pytest_nsisolate.model.tmpfs_env import Directories, Environment, Variables
 
-#: What becomes of a test that leaves something in its sandbox.
+#: What to do about a test that leaves something in its sandbox.
 LeakPolicy: TypeAlias = Literal["ignore", "warn", "fail"]
 
-#: Whose tests share a sandbox; a fixture's scopes have these names, too.
+#: Which tests share a sandbox, named like the scopes of pytest's fixtures.
 Scope: TypeAlias = Literal["function", "class", "module", "package", "session"]
 
 
@@ -43,7 +43,7 @@ class Spec:
     The sandbox that one test asked for.
 
     Raises:
-        SpecError: A value is of the wrong type or cannot be.
+        SpecError: A value has the wrong type or is not allowed.
 
     .. versionadded:: 0.1.0
     """
@@ -52,7 +52,7 @@ class Spec:
         doc="hostname inside; `None`: the host's",
         check=UtsName(),
         example="t1",
-        box="hostname inside, at most 64 bytes; else that of the caller",
+        box="hostname inside, at most 64 bytes; default: the caller's",
         requested=True,
         calls=_is_given,
     )
@@ -60,7 +60,7 @@ class Spec:
         doc="NIS domain name inside; `None`: the host's",
         check=UtsName(),
         example="t1",
-        box="NIS domain name inside, at most 64 bytes; else that of the caller",
+        box="NIS domain name inside, at most 64 bytes; default: the caller's",
         requested=True,
         calls=_is_given,
     )
@@ -72,8 +72,8 @@ class Spec:
         calls=_is_given,
     )
     proc: bool | None = keyword(
-        doc="`False`: a sandbox without a fresh `/proc`, where none can be mounted; "
-        "`True` and `None`: a fresh one, or the test is refused",
+        doc="`False`: no fresh `/proc`, for systems that refuse to mount one; "
+        "`True` and `None`: a fresh `/proc`, without which the test does not run",
         check=Switch(),
         example=False,
         box="`False`: no fresh `/proc`",
@@ -81,30 +81,30 @@ class Spec:
         calls=_is_false,
     )
     timeout: float | None = keyword(
-        doc="how long the test may take, its own fixtures included; `0`: as long as it "
-        "takes; `None`: what the [options](options.md) say",
+        doc="how long the test may take, including its own fixtures; `0`: no limit; "
+        "`None`: what the [options](options.md) say",
         check=Duration(),
         example=5,
-        box="seconds that each call by `run` may take",
+        box="how many seconds each call of `run` may take",
         option=Option(
-            help="How long an isolated test may take (default: as long as it takes)",
+            help="How long an isolated test may take (default: no limit)",
             default=0.0,
             example="60",
         ),
     )
     leaks: LeakPolicy | None = keyword(
-        doc="what becomes of a test that leaves processes, IPC objects, files in "
+        doc="what to do if the test leaves processes, IPC objects, files in "
         "`/dev/shm` or mounts; `None`: what the options say",
         check=Choice(get_args(LeakPolicy)),
         example="fail",
-        box='`"ignore"`, `"warn"` or `"fail"`; else what [the options](options.md) say',
+        box='`"ignore"`, `"warn"` or `"fail"`; default: [the options](options.md)',
         option=Option(
-            help="What becomes of a test that leaves something behind (default: warn)",
+            help="What to do if a test leaves something behind (default: warn)",
             default="warn",
         ),
     )
     memory: str | int | None = keyword(
-        doc="private writable memory of each process, pytest's own included; "
+        doc="private writable memory of each process, including what pytest uses; "
         "`None`: no limit",
         check=Size(MEMORY, "`str` with `K`, `M` or `G`, or `int` in bytes"),
         example="512M",
@@ -118,12 +118,12 @@ class Spec:
         hint=", in seconds",
     )
     nofile: int | None = keyword(
-        doc="above every number that a descriptor may have inside; `None`: no limit",
+        doc="one more than the highest descriptor number inside; `None`: no limit",
         check=Amount(NOFILE, (int,), "`int`"),
         example=64,
     )
     nproc: int | None = keyword(
-        doc="processes and threads of the test, itself included; `None`: no limit",
+        doc="processes and threads of the test, including itself; `None`: no limit",
         check=Amount(NPROC, (int,), "`int`"),
         example=20,
     )
@@ -135,35 +135,35 @@ class Spec:
         requested=True,
     )
     env: Mapping[str, str | None] | Variables | None = keyword(
-        doc="environment variables inside, `None` for one that is to be unset; `None` "
-        "and `{}`: as outside",
+        doc="environment variables to set inside, or to unset if the value is `None`; "
+        "`None` and `{}`: as outside",
         check=Environment(),
         example={"NAME": "value"},
-        box="environment variables inside; `env=` of a Popen is all that its process "
-        "has",
+        box="environment variables to set or unset inside; `env=` of a Popen replaces "
+        "them all",
     )
     clear_env: bool | None = keyword(
-        doc="`True`: no environment variables but those in `env`, "
-        "`PYTEST_CURRENT_TEST` and `PYTEST_VERSION`; `False` and `None`: as outside",
+        doc="`True`: only the environment variables in `env`, `PYTEST_CURRENT_TEST` "
+        "and `PYTEST_VERSION`; `False` and `None`: also those from outside",
         check=Switch(),
         example=True,
-        box="`True`: no others than those",
+        box="`True`: only the variables in `env`",
     )
     net: bool | None = keyword(
-        doc="`True`: a network of its own, with nothing but a loopback interface, "
-        "which is up; `False` and `None`: the host's",
+        doc="`True`: a network of its own, with only a loopback interface, which is "
+        "up; `False` and `None`: the host's",
         check=Switch(),
         example=True,
         box="`True`: a network of its own, with a loopback interface",
         calls=bool,
     )
     scope: Scope | None = keyword(
-        doc='whose tests share the sandbox; `"function"`: each has its own; `None`: '
+        doc='which tests share a sandbox; `"function"`: each has its own; `None`: '
         "what the options say",
         check=Choice(get_args(Scope)),
         example="module",
         option=Option(
-            help="Whose tests share a sandbox (default: function, each has its own)",
+            help="Which tests share a sandbox (default: function, each has its own)",
             default="function",
         ),
     )
@@ -178,12 +178,12 @@ class Spec:
         for one in KEYWORDS:
             value = getattr(self, one.name)
             if value is not None:
-                # Values that are equal make specs that are equal, and can be a key.
+                # What accept() returns can be hashed: specs are keys.
                 object.__setattr__(self, one.name, one.accept(value))
 
     def limits(self) -> tuple[Limit, ...]:
         """
-        Return what the processes of the test may use.
+        Return the resource limits of the test.
         """
         given = [(one, getattr(self, one.name)) for one in KEYWORDS]
         return tuple(
@@ -194,7 +194,7 @@ class Spec:
 
     def calls(self) -> tuple[object, ...]:
         """
-        Return what decides which system calls its sandbox takes.
+        Return the values that decide which system calls the sandbox takes.
         """
         return tuple(
             one.calls(getattr(self, one.name)) for one in KEYWORDS if one.calls

@@ -1,5 +1,5 @@
 """
-Checks of values that are one word or one number: switches, choices, names and times.
+Checks of simple values: switches, choices, names and times.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Switch(Check):
         """
         if isinstance(value, bool):
             return value
-        raise Unfit(f"{keyword}={safe_repr(value)} is neither True, False nor None")
+        raise Unfit(f"{keyword}={safe_repr(value)} is not True, False or None")
 
 
 class Choice(Check):
@@ -56,7 +56,7 @@ class Choice(Check):
         if len(self.words) == 1:
             raise Unfit(f'{given} is neither "{self.words[0]}" nor None')
         known = ", ".join(f'"{one}"' for one in self.words)
-        raise Unfit(f"{given} is none of {known}")
+        raise Unfit(f"{given} is not one of {known}")
 
     def read(self, text: str) -> object:
         """
@@ -64,12 +64,12 @@ class Choice(Check):
         """
         if text in self.words:
             return text
-        raise Unfit(f"knows {', '.join(self.words[:-1])} and {self.words[-1]}")
+        raise Unfit(f"takes {', '.join(self.words[:-1])} or {self.words[-1]}")
 
 
 class UtsName(Check):
     """
-    What can be the name of a machine or a domain.
+    The name of a machine or a domain.
     """
 
     takes = f"`str`, 1 to {UTS_NAME_MAX} bytes"
@@ -87,14 +87,14 @@ class UtsName(Check):
         size = len(os.fsencode(value))
         if size > UTS_NAME_MAX:
             raise Unfit(
-                f"{keyword} has {size} bytes and the kernel takes {UTS_NAME_MAX}"
+                f"{keyword} has {size} bytes, but the kernel allows {UTS_NAME_MAX}"
             )
         return value
 
 
 class Duration(Check):
     """
-    Seconds that can be waited for.
+    A time to wait, in seconds.
     """
 
     takes = "`int` or `float`, seconds"
@@ -108,7 +108,8 @@ class Duration(Check):
             kind = type(value).__name__
             raise Unfit(f"{keyword}={safe_repr(value)} is of type {kind}, not float")
         if not 0 <= value <= LONGEST:
-            raise Unfit(f"{keyword}={value} is no number of seconds from 0 up")
+            given = f"{keyword}={value}"
+            raise Unfit(f"{given} is not a number of seconds from 0 to {LONGEST}")
         return value
 
     def read(self, text: str) -> object:
@@ -120,18 +121,18 @@ class Duration(Check):
         except ValueError:
             raise Unfit("takes a number of seconds") from None
         if not 0 <= seconds <= LONGEST:
-            raise Unfit("takes a number of seconds from 0 up")
+            raise Unfit(f"takes a number of seconds from 0 to {LONGEST}")
         return seconds
 
 
 def flaw(text: str) -> str | None:
     """
-    Say what keeps *text* from being given to the kernel; None if nothing does.
+    Return what is wrong with *text* as an argument of a system call, or None.
     """
     if not text:
         return "is empty"
     if "\0" in text:
-        return "has a NUL byte"
+        return "contains a NUL byte"
     try:
         os.fsencode(text)
     except UnicodeEncodeError:

@@ -1,8 +1,7 @@
 """
-Limits on what the processes of one test may use: as written, and as the kernel has it.
+Limits on what the processes of a test may use, as written and as the kernel sees them.
 
-All of them are resource limits, which hold for each process by itself and end with it.
-Source: setrlimit(2).
+All are resource limits, which apply to each process separately. Source: setrlimit(2).
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ import re
 from pytest_nsisolate.model.errors import safe_repr
 from pytest_nsisolate.model.keywords import Check, Unfit
 
-# There is none on Windows, where there are no guests either.
+# Windows does not have it, and has no guests either.
 with contextlib.suppress(ImportError):
     import resource
 
-#: What is more is no limit: nothing has as much, and sums of it still fit the kernel.
+#: The largest limit. Nothing uses that much, and the kernel can still add to it.
 MOST = 2**62
 
-#: The memory that a process has for itself: heap, and private writable mappings, those
-#: since Linux 4.7. Source: setrlimit(2), RLIMIT_DATA.
+#: The private memory of a process: its heap and, since Linux 4.7, private writable
+#: mappings. Source: setrlimit(2), RLIMIT_DATA.
 MEMORY = "RLIMIT_DATA"
-#: Seconds of processor time of all threads of a process.
+#: Processor time of all threads of a process, in seconds.
 CPU = "RLIMIT_CPU"
-#: One more than the highest number that a descriptor may have.
+#: One more than the highest descriptor number.
 NOFILE = "RLIMIT_NOFILE"
-#: Processes and threads of a user in a user namespace. Source: user_namespaces(7) and
-#: setrlimit(2); until Linux 5.14 those of the user on the whole machine.
+#: Processes and threads of a user in a user namespace; before Linux 5.14, of the user
+#: on the whole machine. Source: user_namespaces(7), setrlimit(2).
 NPROC = "RLIMIT_NPROC"
 
 _SUFFIXES = {"": 0, "K": 10, "M": 20, "G": 30}
@@ -46,11 +45,11 @@ class Limit:
     name: str
     """`MEMORY`, `CPU`, `NOFILE` or `NPROC`."""
     value: int
-    """In the unit that the kernel has it in."""
+    """The value, in the kernel's unit."""
     keyword: str
-    """What it is called on the marker."""
+    """The keyword of the marker."""
     given: object
-    """What was written there."""
+    """The value given to that keyword."""
 
     def __str__(self) -> str:
         return f"{self.keyword}={self.given} of the marker"
@@ -58,19 +57,19 @@ class Limit:
     @property
     def number(self) -> int:
         """
-        The kernel's number of it.
+        The kernel's number for it.
         """
         return int(getattr(resource, self.name))
 
 
 class Amount(Check):
     """
-    How much of something a process may use.
+    An amount of a resource that a process may use.
 
     Args:
         limit: `MEMORY`, `CPU`, `NOFILE` or `NPROC`.
-        types: The types that a number of it may be of.
-        takes: What the docs call such values.
+        types: The types that a value may have.
+        takes: The description of such values in the docs.
     """
 
     def __init__(self, limit: str, types: tuple[type, ...], takes: str) -> None:
@@ -81,17 +80,17 @@ class Amount(Check):
 
     def accept(self, keyword: str, value: object) -> object:
         """
-        Return *value*, if it is an amount.
+        Return *value* if it is an amount.
         """
         self.number(keyword, value)
         return value
 
     def number(self, keyword: str, value: object) -> int:
         """
-        Return *value* in the unit of the kernel, rounded up.
+        Return *value* in the kernel's unit, rounded up.
 
         Raises:
-            Unfit: It is no amount.
+            Unfit: It is not an amount.
         """
         return self._count(keyword, value, safe_repr(value))
 
@@ -101,9 +100,9 @@ class Amount(Check):
             kind = type(value).__name__
             raise Unfit(f"{given} is of type {kind}, not {self._names}")
         assert isinstance(value, int | float)
-        # Also what is not a number is not above 0.
+        # Written like this, it refuses NaN, too.
         if not value > 0:
-            raise Unfit(f"{given} is not above 0")
+            raise Unfit(f"{given} is not greater than 0")
         if value > MOST:
             raise Unfit(f"{keyword} is more than {MOST}")
         return math.ceil(value)
@@ -111,11 +110,11 @@ class Amount(Check):
 
 class Size(Amount):
     """
-    How much memory a process may use: with a suffix, or in bytes.
+    An amount of memory, as a number with a suffix or in bytes.
 
     Args:
         limit: `MEMORY`.
-        takes: What the docs call such values.
+        takes: The description of such values in the docs.
     """
 
     def __init__(self, limit: str, takes: str) -> None:
@@ -127,15 +126,15 @@ class Size(Amount):
         Return *value* in bytes.
 
         Raises:
-            Unfit: It is no size.
+            Unfit: It is not a size.
         """
         if not isinstance(value, str):
             return super().number(keyword, value)
         shown = safe_repr(value)
         match = _SIZE.fullmatch(value)
         if match is None:
-            raise Unfit(f"{keyword}={shown} is no number with K, M or G behind it")
-        # A number of more digits than this would be converted in quadratic time.
+            raise Unfit(f"{keyword}={shown} is not a number followed by K, M or G")
+        # More digits would take quadratic time to convert, and are too many anyway.
         digits = match[1].lstrip("0")[: len(str(MOST)) + 1]
         size = int(digits or "0") << _SUFFIXES[match[2].upper()]
         return self._count(keyword, size, shown)

@@ -1,8 +1,8 @@
 """
-Values of a spec that are collections: fresh directories and environment variables.
+Checks of collections in a spec: fresh directories and environment variables.
 
-What is written on a marker may be a list or a dictionary. A spec keeps tuples, so that
-equal ones are one key.
+A marker may have a list or a dictionary. A spec keeps tuples, so that equal specs are
+the same key.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from pytest_nsisolate.model.checks import flaw
 from pytest_nsisolate.model.errors import safe_repr
 from pytest_nsisolate.model.keywords import Check, Unfit
 
-#: Names with their values, None for one that is to be unset.
+#: Names with their values; None unsets a variable.
 Variables: TypeAlias = "tuple[tuple[str, str | None], ...]"
 
-#: What each sandbox has of its own already.
+#: What every sandbox has of its own already.
 OWN = ("/proc", "/dev/shm", "/dev/mqueue")  # noqa: S108 - not a file of ours
 
 
 class Directories(Check):
     """
-    Paths of directories that are to be fresh. What means nothing in them is left out.
+    Paths of directories that are to be fresh, without redundant slashes and dots.
     """
 
     takes = "list or tuple of absolute paths, `str` or `Path`"
 
     def accept(self, keyword: str, value: object) -> object:
         """
-        Return each of the paths once.
+        Return the paths, without duplicates.
         """
         if not isinstance(value, (list, tuple)):
             kind = type(value).__name__
@@ -48,22 +48,22 @@ def _directory(given: object, shown: str) -> str:
         raise Unfit(f"{shown} is of type {type(given).__name__}, not str or Path")
     why = flaw(path)
     if why is None and not path.startswith("/"):
-        why = "is no absolute path"
+        why = "is not an absolute path"
     parts = [part for part in path.split("/") if part not in {"", "."}]
     if why is None and ".." in parts:
-        why = 'has ".." in it'
+        why = 'contains ".."'
     if why is not None:
         raise Unfit(f"{shown} {why}")
     path = "/" + "/".join(parts)
     own = overlap(path)
     if own is not None:
-        raise Unfit(f"{shown} and {own}, which each sandbox has of its own, overlap")
+        raise Unfit(f"{shown} overlaps {own}, which every sandbox has of its own")
     return path
 
 
 def overlap(path: str) -> str | None:
     """
-    Return which of `OWN` is at *path*, above it or below it.
+    Return the first of `OWN` that is *path*, above it or below it.
     """
     for own in OWN:
         if is_within(own, path) or is_within(path, own):
@@ -80,7 +80,7 @@ def is_within(path: str, directory: str) -> bool:
 
 class Environment(Check):
     """
-    Environment variables: a mapping, or what a spec has kept of one, which is copied.
+    Environment variables: a mapping, or the tuple that another spec made of one.
     """
 
     takes = "`dict` of `str` to `str` or `None`"
@@ -103,12 +103,12 @@ class Environment(Check):
 
 def _check_variable(name: object, value: object, keyword: str) -> None:
     """
-    Raise an Unfit if there can be no such variable. Source: setenv(3), environ(7).
+    Raise `Unfit` if such a variable is impossible. Source: setenv(3), environ(7).
     """
     shown = f"the name {safe_repr(name)} in {keyword}="
     if not isinstance(name, str):
         raise Unfit(f"{shown} is of type {type(name).__name__}, not str")
-    why = 'has "=" in it' if "=" in name else flaw(name)
+    why = 'contains "="' if "=" in name else flaw(name)
     if why is not None:
         raise Unfit(f"{shown} {why}")
     if value is None:

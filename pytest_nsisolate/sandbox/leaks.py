@@ -200,7 +200,7 @@ def process_tree(facts: Facts, activities: Mapping[int, object]) -> list[str]:
 
     def add(starter: int, depth: int) -> None:
         for pid, _, age, command, kind in of.get(starter, []):
-            what = {GUEST: "the test: ", HELPER: "helper of Python: "}.get(
+            what = {GUEST: "the test: ", HELPER: "Python helper: "}.get(
                 str(kind), ""
             )
             does = activities.get(int(pid))

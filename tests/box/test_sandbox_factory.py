@@ -214,7 +214,7 @@ def test_a_bad_argument(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             f"cannot make box {name} for test_long: bad argument of sandbox_factory()",
-            "why: hostname has 65 bytes and the kernel takes 64",
+            "why: hostname has 65 bytes, but the kernel allows 64",
             'fix: write hostname="t1", or leave hostname= out',
         ]
     )

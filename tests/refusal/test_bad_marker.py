@@ -36,8 +36,8 @@ BAD = [
         "write @pytest.mark.isolated(hostname='t1')",
     ),
     ("hostname=''", "hostname is empty", LEAVE),
-    ("hostname='x' * 65", "hostname has 65 bytes and the kernel takes 64", LEAVE),
-    ("hostname='a\\0b'", r"hostname='a\x00b' has a NUL byte", LEAVE),
+    ("hostname='x' * 65", "hostname has 65 bytes, but the kernel allows 64", LEAVE),
+    ("hostname='a\\0b'", r"hostname='a\x00b' contains a NUL byte", LEAVE),
     ("hostname=b't1'", "hostname=b't1' is of type bytes, not str", LEAVE),
     ("hostname=5", "hostname=5 is of type int, not str", LEAVE),
     (
@@ -52,12 +52,12 @@ BAD = [
     ),
     (
         "memory='lots'",
-        "memory='lots' is no number with K, M or G behind it",
+        "memory='lots' is not a number followed by K, M or G",
         'write memory="512M" (or K, G), or leave memory= out',
     ),
-    ("nproc=0", "nproc=0 is not above 0", "write nproc=20, or leave nproc= out"),
-    ("net=1", "net=1 is neither True, False nor None", NET),
-    ("net='lo'", "net='lo' is neither True, False nor None", NET),
+    ("nproc=0", "nproc=0 is not greater than 0", "write nproc=20, or leave nproc= out"),
+    ("net=1", "net=1 is not True, False or None", NET),
+    ("net='lo'", "net='lo' is not True, False or None", NET),
     (
         "user='bob'",
         "user='bob' is neither \"root\" nor None",

@@ -107,7 +107,7 @@ def test_policy(
             "--nsisolate-leaks=loud",
             [
                 "ERROR: cannot use --nsisolate-leaks=loud",
-                "why: the option --nsisolate-leaks knows ignore, warn and fail",
+                "why: the option --nsisolate-leaks takes ignore, warn or fail",
                 "fix: write --nsisolate-leaks=warn on the command line",
             ],
         ),

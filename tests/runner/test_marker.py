@@ -196,7 +196,7 @@ def test_unknown_policy_in_ini_file(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(
         [
             "ERROR: cannot use nsisolate_unavailable = pass",
-            "why: the ini option nsisolate_unavailable knows fail and skip",
+            "why: the ini option nsisolate_unavailable takes fail or skip",
             "fix: write nsisolate_unavailable = fail in the ini file",
         ],
         consecutive=True,
@@ -212,7 +212,7 @@ def test_unknown_policy_on_command_line(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(
         [
             "ERROR: cannot use --nsisolate-unavailable=pass",
-            "why: the option --nsisolate-unavailable knows fail and skip",
+            "why: the option --nsisolate-unavailable takes fail or skip",
             "fix: write --nsisolate-unavailable=fail on the command line",
         ],
         consecutive=True,

@@ -119,14 +119,14 @@ def test_precedence(pytester: pytest.Pytester, story: Path) -> None:
         (
             'scope="modul"',
             (
-                "scope='modul' is none of "
+                "scope='modul' is not one of "
                 '"function", "class", "module", "package", "session"'
             ),
             'write scope="module", or leave scope= out',
         ),
         (
             "fork=1",
-            "fork=1 is neither True, False nor None",
+            "fork=1 is not True, False or None",
             "write fork=True, or leave fork= out",
         ),
     ],
@@ -162,8 +162,8 @@ def test_bad_option(pytester: pytest.Pytester) -> None:
         [
             "ERROR: cannot use --nsisolate-scope=modul",
             (
-                "why: the option --nsisolate-scope knows function, class, module, "
-                "package and session"
+                "why: the option --nsisolate-scope takes function, class, module, "
+                "package or session"
             ),
             "fix: write --nsisolate-scope=function on the command line",
         ]

@@ -213,9 +213,9 @@ def test_options(
     ("value", "takes"),
     [
         ("soon", "takes a number of seconds"),
-        ("-1", "takes a number of seconds from 0 up"),
-        ("nan", "takes a number of seconds from 0 up"),
-        ("inf", "takes a number of seconds from 0 up"),
+        ("-1", "takes a number of seconds from 0 to 2147483"),
+        ("nan", "takes a number of seconds from 0 to 2147483"),
+        ("inf", "takes a number of seconds from 0 to 2147483"),
     ],
 )
 def test_bad_option(pytester: pytest.Pytester, value: str, takes: str) -> None:

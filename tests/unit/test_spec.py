@@ -76,10 +76,10 @@ def test_time_limits_that_can_be(seconds: float) -> None:
     [
         ("5", "timeout='5' is of type str, not float"),
         (True, "timeout=True is of type bool, not float"),
-        (-1, "timeout=-1 is no number of seconds from 0 up"),
-        (float("nan"), "timeout=nan is no number of seconds from 0 up"),
-        (float("inf"), "timeout=inf is no number of seconds from 0 up"),
-        (2**31, "timeout=2147483648 is no number of seconds from 0 up"),
+        (-1, "timeout=-1 is not a number of seconds from 0 to 2147483"),
+        (float("nan"), "timeout=nan is not a number of seconds from 0 to 2147483"),
+        (float("inf"), "timeout=inf is not a number of seconds from 0 to 2147483"),
+        (2**31, "timeout=2147483648 is not a number of seconds from 0 to 2147483"),
     ],
 )
 def test_time_limits_that_cannot_be(seconds: float, why: str) -> None:
@@ -100,7 +100,7 @@ def test_leak_policies_that_cannot_be(policy: str) -> None:
     with pytest.raises(SpecError) as caught:
         Spec(leaks=policy)  # type: ignore[arg-type]
     known = '"ignore", "warn", "fail"'
-    assert caught.value.why == f"leaks={policy!r} is none of {known}"
+    assert caught.value.why == f"leaks={policy!r} is not one of {known}"
     assert caught.value.fix == 'write leaks="fail", or leave leaks= out'
 
 
@@ -109,9 +109,9 @@ def test_leak_policies_that_cannot_be(policy: str) -> None:
     ("name", "why"),
     [
         ("", "{} is empty"),
-        ("x" * 65, "{} has 65 bytes and the kernel takes 64"),
-        ("é" * 33, "{} has 66 bytes and the kernel takes 64"),
-        ("a\0b", "{}='a\\x00b' has a NUL byte"),
+        ("x" * 65, "{} has 65 bytes, but the kernel allows 64"),
+        ("é" * 33, "{} has 66 bytes, but the kernel allows 64"),
+        ("a\0b", "{}='a\\x00b' contains a NUL byte"),
         ("\ud800", "{}='\\ud800' cannot be written in the file system's encoding"),
         (b"t1", "{}=b't1' is of type bytes, not str"),
         (7, "{}=7 is of type int, not str"),
@@ -163,7 +163,7 @@ def test_proc_that_cannot_be(proc: object) -> None:
     """
     with pytest.raises(SpecError) as caught:
         Spec(proc=proc)  # type: ignore[arg-type]
-    assert caught.value.why == f"proc={proc!r} is neither True, False nor None"
+    assert caught.value.why == f"proc={proc!r} is not True, False or None"
     assert caught.value.fix == "write proc=False, or leave proc= out"
 
 
@@ -174,7 +174,7 @@ def test_net_that_cannot_be(net: object) -> None:
     """
     with pytest.raises(SpecError) as caught:
         Spec(net=net)  # type: ignore[arg-type]
-    assert caught.value.why == f"net={net!r} is neither True, False nor None"
+    assert caught.value.why == f"net={net!r} is not True, False or None"
     assert caught.value.fix == "write net=True, or leave net= out"
 
 
@@ -230,19 +230,19 @@ FIXES = {
 @pytest.mark.parametrize(
     ("keyword", "value", "why"),
     [
-        ("memory", "512", "memory='512' is no number with K, M or G behind it"),
-        ("memory", "1.5G", "memory='1.5G' is no number with K, M or G behind it"),
-        ("memory", "٣M", "memory='٣M' is no number with K, M or G behind it"),
-        ("memory", "", "memory='' is no number with K, M or G behind it"),
-        ("memory", "0M", "memory='0M' is not above 0"),
+        ("memory", "512", "memory='512' is not a number followed by K, M or G"),
+        ("memory", "1.5G", "memory='1.5G' is not a number followed by K, M or G"),
+        ("memory", "٣M", "memory='٣M' is not a number followed by K, M or G"),
+        ("memory", "", "memory='' is not a number followed by K, M or G"),
+        ("memory", "0M", "memory='0M' is not greater than 0"),
         ("memory", "9" * 5000 + "K", f"memory is more than {2**62}"),
         ("memory", 1.5, "memory=1.5 is of type float, not str or int"),
         ("memory", True, "memory=True is of type bool, not str or int"),
         ("cpu", "2", "cpu='2' is of type str, not int or float"),
-        ("cpu", 0, "cpu=0 is not above 0"),
-        ("cpu", float("nan"), "cpu=nan is not above 0"),
+        ("cpu", 0, "cpu=0 is not greater than 0"),
+        ("cpu", float("nan"), "cpu=nan is not greater than 0"),
         ("cpu", float("inf"), f"cpu is more than {2**62}"),
-        ("nofile", -1, "nofile=-1 is not above 0"),
+        ("nofile", -1, "nofile=-1 is not greater than 0"),
         ("nofile", 64.0, "nofile=64.0 is of type float, not int"),
         ("nproc", 2**63, f"nproc is more than {2**62}"),
         ("nproc", [], "nproc=[] is of type list, not int"),

@@ -38,9 +38,9 @@ def test_one_key() -> None:
         ([5], "5 in tmpfs= is of type int, not str or Path"),
         ([b"/run"], "b'/run' in tmpfs= is of type bytes, not str or Path"),
         ([""], "'' in tmpfs= is empty"),
-        (["run"], "'run' in tmpfs= is no absolute path"),
-        (["/a/../b"], "'/a/../b' in tmpfs= has \"..\" in it"),
-        (["/a\0"], "'/a\\x00' in tmpfs= has a NUL byte"),
+        (["run"], "'run' in tmpfs= is not an absolute path"),
+        (["/a/../b"], "'/a/../b' in tmpfs= contains \"..\""),
+        (["/a\0"], "'/a\\x00' in tmpfs= contains a NUL byte"),
         (
             ["/\ud800"],
             "'/\\ud800' in tmpfs= cannot be written in the file system's encoding",
@@ -49,8 +49,8 @@ def test_one_key() -> None:
             (
                 [path],
                 (
-                    f"{path!r} in tmpfs= and {own}, which each sandbox has of its own, "
-                    "overlap"
+                    f"{path!r} in tmpfs= overlaps {own}, which every sandbox has of "
+                    "its own"
                 ),
             )
             for path, own in [
@@ -80,9 +80,9 @@ def test_directories_that_cannot_be(tmpfs: list[str], why: str) -> None:
         (("A",), "env=('A',) is of type tuple, not dict"),
         ({5: "a"}, "the name 5 in env= is of type int, not str"),
         ({"": "a"}, "the name '' in env= is empty"),
-        ({"A=": "a"}, "the name 'A=' in env= has \"=\" in it"),
-        ({"A\0": "a"}, "the name 'A\\x00' in env= has a NUL byte"),
-        ({"A": "a\0"}, "A='a\\x00' in env= has a NUL byte"),
+        ({"A=": "a"}, "the name 'A=' in env= contains \"=\""),
+        ({"A\0": "a"}, "the name 'A\\x00' in env= contains a NUL byte"),
+        ({"A": "a\0"}, "A='a\\x00' in env= contains a NUL byte"),
         ({"A": 1}, "A=1 in env= is of type int, not str or None"),
         (
             {"A": "\ud800"},
@@ -109,5 +109,5 @@ def test_clear_env(value: bool | None) -> None:
         return
     with pytest.raises(SpecError) as caught:
         Spec(clear_env=value)
-    assert caught.value.why == f"clear_env={value!r} is neither True, False nor None"
+    assert caught.value.why == f"clear_env={value!r} is not True, False or None"
     assert caught.value.fix == "write clear_env=True, or leave clear_env= out"

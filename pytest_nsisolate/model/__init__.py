@@ -1,3 +1,3 @@
 """
-Values that know nothing of processes and of pytest.
+Values that know nothing of processes or of pytest.
 """

@@ -1,5 +1,5 @@
 """
-How a guest ended: a closed set.
+Endings: the closed set of ways in which a guest can end, and what it used.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pytest_nsisolate.model.errors import Refused
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finished:
-    """It said that it was done."""
+    """The guest reported that it was done."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Exited:
-    """It left by itself before it was done."""
+    """The guest exited before it was done."""
 
     code: int
     """Exit code, 0 to 255."""
@@ -31,7 +31,7 @@ class Exited:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Killed:
-    """A signal ended it."""
+    """A signal ended the guest."""
 
     number: int
     """Number of the signal."""
@@ -42,14 +42,14 @@ class Killed:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TimedOut:
-    """It was ended because its time was over."""
+    """The guest was killed because its time was up."""
 
     after: float
     """Its time limit, in seconds."""
     processes: tuple[str, ...] = ()
-    """What ran in the sandbox then, a line each."""
+    """The processes in the sandbox at that time, a line each."""
     silence: str = ""
-    """Why it has not written its stack; empty if it has."""
+    """Why it wrote no stack; empty if it did."""
 
     def __str__(self) -> str:
         return f"timed out after {self.after:g} s"
@@ -57,7 +57,7 @@ class TimedOut:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NeverStarted:
-    """It did not get as far as the test."""
+    """The guest did not get as far as the test."""
 
     refused: Refused
     """The call that failed on the way into the sandbox."""
@@ -68,7 +68,7 @@ Ending: TypeAlias = "Finished | Exited | Killed | TimedOut | NeverStarted"
 
 def from_wait_status(status: int) -> Exited | Killed:
     """
-    Return the ending that *status* tells of.
+    Return the ending that *status* stands for.
 
     Args:
         status: A wait status. Source: wait(2).
@@ -79,7 +79,7 @@ def from_wait_status(status: int) -> Exited | Killed:
 
 def signal_name(number: int) -> str:
     """
-    Return the symbol of signal *number*; real-time signals are counted from SIGRTMIN.
+    Return the symbol of signal *number*; real-time signals count from SIGRTMIN.
     """
     try:
         return signal.Signals(number).name
@@ -90,7 +90,7 @@ def signal_name(number: int) -> str:
 if TYPE_CHECKING:
     import resource
 
-#: How the process between tells it: two times in seconds, and memory in bytes.
+#: Format in which the intermediate process sends it: two times in seconds, and bytes.
 _STRUCT = struct.Struct("=ddq")
 
 #: Bytes of `Usage.pack`.
@@ -100,7 +100,7 @@ SIZE = _STRUCT.size
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """
-    What the process of a test, and all that it has waited for, has used.
+    What the process of a test, and all processes it waited for, have used.
 
     Source: wait4(2), getrusage(2).
 
@@ -112,7 +112,7 @@ class Usage:
     system: float
     """Processor time in the kernel, in seconds."""
     peak_memory: int
-    """Most resident memory that one of them had at a time, in bytes."""
+    """Peak resident memory of the largest of them, in bytes."""
 
     @property
     def cpu(self) -> float:
@@ -122,7 +122,7 @@ class Usage:
     @classmethod
     def of(cls, used: resource.struct_rusage) -> Usage:
         """
-        Return what *used* tells.
+        Return the usage in *used*.
         """
         # Linux counts it in KiB. Source: getrusage(2), ru_maxrss.
         peak = used.ru_maxrss * 1024
@@ -137,7 +137,7 @@ class Usage:
 
 def unpack(raw: bytes) -> Usage | None:
     """
-    Return what the process between has told; None if it ended before.
+    Return what the intermediate process sent; None if it ended first.
     """
     if len(raw) != SIZE:
         return None

@@ -1,5 +1,5 @@
 """
-What a person reads when something is wrong: what, why, fix.
+Errors, and the three lines that explain them: what, why, fix.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class Explanation:
     """
 
     what: str
-    """What could not be done: the test, the call, the errno by its symbol."""
+    """What failed: the test, the call, and the symbol of the errno."""
     why: str
-    """A fact that was read; where there is none, what was looked at."""
+    """A fact that was read; if none is known, what was checked."""
     fix: str
-    """Something to type."""
+    """What to type."""
 
     def __str__(self) -> str:
         return f"{self.what}\nwhy: {self.why}\nfix: {self.fix}"
@@ -29,7 +29,7 @@ class Explanation:
 
 class NsIsolateError(Exception):
     """
-    Base of the errors that this package raises.
+    The base class of the errors that this package raises.
 
     .. versionadded:: 0.1.0
     """
@@ -39,7 +39,7 @@ class NsIsolateError(Exception):
 
 class SpecError(NsIsolateError, ValueError):
     """
-    A spec asks for something that cannot be: the marker has a wrong value.
+    A spec has a wrong value, as given to the marker.
 
     .. versionadded:: 0.1.0
     """
@@ -54,7 +54,7 @@ class SpecError(NsIsolateError, ValueError):
 
 class LeakWarning(UserWarning):
     """
-    A test has left something in its sandbox.
+    A test left something in its sandbox.
 
     .. versionadded:: 0.1.0
     """
@@ -64,7 +64,7 @@ class LeakWarning(UserWarning):
 
 class Refused(NsIsolateError):
     """
-    A sandbox could not be had.
+    A sandbox could not be made or entered.
 
     .. versionadded:: 0.1.0
     """
@@ -73,7 +73,7 @@ class Refused(NsIsolateError):
 
     def __init__(self, call: str, number: int) -> None:
         super().__init__(call, number)
-        #: The call that was refused, ``unshare(CLONE_NEWUSER)``.
+        #: The call that was refused, such as ``unshare(CLONE_NEWUSER)``.
         self.call = call
         #: Its errno.
         self.number = number
@@ -81,7 +81,7 @@ class Refused(NsIsolateError):
     @classmethod
     def from_os_error(cls, error: OSError, call: str | None = None) -> Refused:
         """
-        Return the refusal that *error* is, of *call* unless the error names one.
+        Return *error* as a refusal of the call that it names, or else of *call*.
         """
         return cls(str(error.filename or call), error.errno or 0)
 
@@ -91,7 +91,7 @@ class Refused(NsIsolateError):
 
 class Known(Refused):
     """
-    What is refused, together with the reason: no errno, which would have to be read.
+    A refusal that knows its reason. It has no errno that needs an explanation.
 
     .. versionadded:: 0.1.0
     """
@@ -107,7 +107,7 @@ class Known(Refused):
 
 class Unlimited(Known):
     """
-    A limit that a test asked for cannot hold.
+    A limit that a test asked for cannot be enforced.
 
     .. versionadded:: 0.1.0
     """
@@ -115,7 +115,7 @@ class Unlimited(Known):
 
 class Hidden(Known):
     """
-    A fresh directory that a test asked for would hide what it needs.
+    A fresh directory that a test asked for would hide something that it needs.
 
     .. versionadded:: 0.1.0
     """
@@ -123,7 +123,7 @@ class Hidden(Known):
 
 class BoxError(NsIsolateError):
     """
-    A box, a sandbox that a test has made, cannot do what it was asked for.
+    A box, a sandbox that a test made, cannot do what it was asked to do.
 
     .. versionadded:: 0.1.0
     """
@@ -138,16 +138,16 @@ class BoxError(NsIsolateError):
 
 def safe_repr(value: object) -> str:
     """
-    Return `repr` of *value*, or what is wrong with that.
+    Return `repr` of *value*, or a text that says why there is none.
     """
     try:
         return repr(value)
-    except Exception as error:  # noqa: BLE001 - whatever a user's __repr__ raises
+    except Exception as error:  # noqa: BLE001 - a user's __repr__ may raise anything
         return f"<{type(value).__name__} whose repr() raises {type(error).__name__}>"
 
 
 def errno_name(number: int) -> str:
     """
-    Return the symbol of the errno *number*, ``EPERM``.
+    Return the symbol of the errno *number*, such as ``EPERM``.
     """
     return errno.errorcode.get(number, f"errno {number}")

@@ -1,5 +1,5 @@
 """
-Keywords of the marker: each is declared once, by a field of the spec.
+Keywords of the marker, each of them declared once, as a field of the spec.
 
 The marker, the factory of boxes, the options, the request to the launcher, the probe
 and the tables in the docs derive from the declaration.
@@ -20,13 +20,13 @@ from pytest_nsisolate.model.errors import SpecError
 _Given = ParamSpec("_Given")
 _Value = TypeVar("_Value")
 
-#: Where a field has its `Keyword`.
+#: The key under which the metadata of a field hold its `Keyword`.
 _DECLARED = "keyword"
 
 
 class Unfit(Exception):
     """
-    A value that a keyword, or an option, does not take.
+    A value that a keyword or an option does not accept.
     """
 
     def __init__(self, why: str) -> None:
@@ -36,34 +36,34 @@ class Unfit(Exception):
 
 class Check:
     """
-    Values that a keyword takes.
+    The values that a keyword accepts.
     """
 
-    #: What the docs call them.
+    #: Their description in the docs.
     takes: str
-    #: What ``--help`` calls one of them, where there is an option.
+    #: Their placeholder in ``--help``, if the keyword has an option.
     metavar: str
 
     def accept(self, keyword: str, value: object) -> object:
         """
-        Return what a spec keeps of *value*, which is not None.
+        Return the form in which a spec keeps *value*, which is not None.
 
         Args:
-            keyword: What it is a value of.
+            keyword: The name of the keyword.
             value: The value.
 
         Raises:
-            Unfit: It is none of these values.
+            Unfit: It is not one of these values.
         """
         raise NotImplementedError
 
     def read(self, text: str) -> object:
         """
-        Return the value that an option has as *text*.
+        Return the value that *text* stands for in an option.
 
         Raises:
-            Unfit: There is no such value. The reason begins with a verb, for the option
-                stands before it.
+            Unfit: There is no such value. The reason begins with a verb, whose subject
+                is the option.
         """
         raise NotImplementedError
 
@@ -71,13 +71,13 @@ class Check:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """
-    The option of the command line and the ini file that stands in for a keyword.
+    The option, on the command line and in the ini file, that replaces a keyword.
     """
 
     help: str
-    """What it is for, as ``--help`` says it."""
+    """Its text in ``--help``."""
     default: object
-    """Its value where no one says it."""
+    """Its value if nobody sets it."""
     example: str | None = None
     """What to write instead of a bad value; None: the default."""
 
@@ -89,30 +89,30 @@ class Keyword:
     """
 
     check: Check
-    """What it takes, but for None."""
+    """What it accepts besides None."""
     doc: str
     """What it means, in Markdown."""
     example: object
     """A value, for the line ``fix:`` and for the doctor."""
     hint: str = ""
-    """What the line ``fix:`` has behind the example."""
+    """What follows the example in the line ``fix:``."""
     box: bool | str = False
-    """Whether a box takes it; a text: what it means there."""
+    """Whether a box accepts it, or a text that says what it means there."""
     requested: bool = False
-    """Whether the launcher is told."""
+    """Whether it is sent to the launcher."""
     calls: Callable[[Any], object] | None = None
-    """What of its value decides which system calls a sandbox takes; None: nothing."""
+    """Returns what of its value decides which system calls are made; None: nothing."""
     option: Option | None = None
-    """What stands in for it where no marker says it."""
+    """The option that replaces it where the marker does not set it."""
     name: str = ""
-    """That of its field."""
+    """The name of its field."""
     type: str = ""
-    """That of its field, None included."""
+    """The type of its field, including None."""
 
     @property
     def written(self) -> str:
         """
-        The keyword with its example, as it is written: ``hostname="t1"``.
+        The keyword with its example, as code: ``hostname="t1"``.
         """
         return f"{self.name}={_literal(self.example)}"
 
@@ -125,10 +125,10 @@ class Keyword:
 
     def accept(self, value: object) -> object:
         """
-        Return what a spec keeps of *value*.
+        Return the form in which a spec keeps *value*.
 
         Raises:
-            SpecError: It cannot be.
+            SpecError: The value is not allowed.
         """
         if value is None:
             return None
@@ -141,14 +141,14 @@ class Keyword:
 
 def keyword(**declared: Any) -> Any:  # noqa: ANN401 - a field, of any type
     """
-    Return a field of a spec that is a keyword; the arguments are those of `Keyword`.
+    Return a field of a spec that is a keyword. The arguments are those of `Keyword`.
     """
     return dataclasses.field(default=None, metadata={_DECLARED: Keyword(**declared)})
 
 
 def keywords_of(kind: type) -> tuple[Keyword, ...]:
     """
-    Return the keywords that the fields of *kind*, a dataclass, are.
+    Return the keywords declared by the fields of *kind*, a dataclass.
     """
     return tuple(
         dataclasses.replace(
@@ -164,12 +164,12 @@ def describe(
     doc: Callable[[Keyword], str] = lambda one: one.doc,
 ) -> None:
     """
-    Give *function* the *keywords* as its signature, and explain them in its docstring.
+    Add *keywords* to the signature and the docstring of *function*.
 
     Args:
-        function: It takes them as ``**keywords``.
+        function: A function that takes them as ``**keywords``.
         keywords: The keywords.
-        doc: Returns what one of them means to the function.
+        doc: Returns what a keyword means to the function.
     """
     before = [
         one
@@ -205,10 +205,10 @@ def taking(
     Callable[Concatenate[Any, _Given], _Value],
 ]:
     """
-    Return a decorator of a method that takes *keywords*, some of *_constructor*'s own.
+    Return a decorator for a method that takes *keywords*, some of *_constructor*'s.
 
-    Those who check types see the parameters of the constructor, and those who ask for
-    the signature see the keywords.
+    A type checker sees the parameters of the constructor. `inspect.signature` sees the
+    keywords.
     """
     chosen = tuple(keywords)
 
@@ -223,6 +223,6 @@ def taking(
 
 def _literal(value: object) -> str:
     """
-    Return *value* as a person writes it in Python, strings in double quotes.
+    Return *value* as a Python literal, with strings in double quotes.
     """
     return repr(value) if isinstance(value, int | float) else json.dumps(value)

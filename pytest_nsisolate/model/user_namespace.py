@@ -1,7 +1,7 @@
 """
-The user namespace of a sandbox: none, or one of two kinds.
+The kinds of user namespace that a sandbox can be in.
 
-Imported by the launcher, where `enum` is in memory already: `signal` imports it.
+The launcher imports this module. `enum` costs it nothing, since `signal` imports it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ class UserNamespace(enum.Enum):
     """
     The kind of user namespace that a sandbox is in.
 
-    A value is what the launcher is given on its command line.
+    The launcher gets the value on its command line.
     """
 
     NONE = "none"
-    """That of the supervisor: the sandbox has none of its own."""
+    """None of its own: the sandbox is in the supervisor's."""
     KEPT = "kept"
-    """One of its own, in which every id is what it is outside."""
+    """One of its own, in which all ids are the same as outside."""
     ROOT = "root"
     """One of its own, in which the caller is uid 0."""

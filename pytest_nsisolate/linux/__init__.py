@@ -1,3 +1,3 @@
 """
-The Linux kernel: system calls, descriptors, namespaces. No pytest, no policy.
+The interface to Linux: system calls, descriptors, namespaces. No pytest, no policy.
 """

@@ -1,5 +1,5 @@
 """
-Credentials and working directory of a process, which its fork in a sandbox keeps.
+Credentials and working directory of a process, which its fork restores in a sandbox.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pytest_nsisolate.linux.stdlib import os
 @dataclasses.dataclass(frozen=True, slots=True)
 class Credentials:
     """
-    What a process may do, to be what it was when a user namespace has given it more.
+    The capabilities of a process, to restore after it has joined a user namespace.
 
-    Source: user_namespaces(7), "Capabilities": who joins one has all of them in it.
+    Joining one gives it all capabilities there. Source: user_namespaces(7),
+    "Capabilities".
     """
 
     capabilities: tuple[int, int, int]
@@ -24,13 +25,13 @@ class Credentials:
     @classmethod
     def now(cls) -> Credentials:
         """
-        Return that of this process.
+        Return the credentials of this process.
         """
         return cls(syscalls.capabilities(), syscalls.bounding_set())
 
     def resume(self) -> None:
         """
-        Give up what this process has beyond it.
+        Drop the capabilities that this process has beyond these.
         """
         syscalls.drop_from_bounding_set(syscalls.bounding_set() & ~self.bounding_set)
         syscalls.set_capabilities(*self.capabilities)
@@ -39,7 +40,7 @@ class Credentials:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Directory:
     """
-    The working directory, by path: a descriptor would lead back to the host's mounts.
+    A working directory, kept as a path: a descriptor would lead to the host's mounts.
     """
 
     path: str | None
@@ -48,17 +49,17 @@ class Directory:
     @classmethod
     def now(cls) -> Directory:
         """
-        Return that of this process.
+        Return the working directory of this process.
         """
         try:
             return cls(os.getcwd(), -1)
         except FileNotFoundError:
-            # Removed: nothing but the descriptor is left of it.
+            # It was removed, and has no path any more.
             return cls(None, os.open(".", os.O_PATH))
 
     def enter(self) -> None:
         """
-        Go there.
+        Change to this directory.
         """
         if self.path is None:
             syscalls.named("fchdir()", os.fchdir, self.fd)

@@ -1,7 +1,7 @@
 """
-Descriptors: pipes and sockets with owners, and waiting for them.
+Descriptors: pipes and sockets that close themselves, and how to wait for them.
 
-Imported by the launcher, a bare interpreter: it imports nothing that costs time there.
+The launcher, a bare interpreter, imports this module, so its imports must be cheap.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 class Pipe:
     """
-    A pipe, each end of which is closed on leaving the context unless it was taken.
+    A pipe. Leaving its context closes each end that was not taken.
 
     Raises:
-        OSError: There can be no more descriptors.
+        OSError: No descriptors are left.
     """
 
     def __init__(self) -> None:
-        #: The ends, -1 once they are closed or taken.
+        #: The ends, or -1 once closed or taken.
         self.read, self.write = syscalls.named("pipe2()", os.pipe)
 
     def __enter__(self) -> Pipe:
@@ -39,27 +39,27 @@ class Pipe:
 
     def take_read(self) -> int:
         """
-        Return the end to read from, which is the caller's to close from here on.
+        Return the read end, which the caller must close from now on.
         """
         fd, self.read = self.read, -1
         return fd
 
     def take_write(self) -> int:
         """
-        Return the end to write to, which is the caller's to close from here on.
+        Return the write end, which the caller must close from now on.
         """
         fd, self.write = self.write, -1
         return fd
 
     def close_read(self) -> None:
         """
-        Close the end to read from, unless it is closed or taken.
+        Close the read end, unless it is closed or taken.
         """
         _close(self.take_read())
 
     def close_write(self) -> None:
         """
-        Close the end to write to, unless it is closed or taken.
+        Close the write end, unless it is closed or taken.
         """
         _close(self.take_write())
 
@@ -71,10 +71,10 @@ def _close(fd: int) -> None:
 
 def socketpair() -> tuple[_socket.socket, _socket.socket]:
     """
-    Return two connected sockets that keep messages apart.
+    Return two connected sockets that preserve message boundaries.
 
     Raises:
-        OSError: There can be no more descriptors.
+        OSError: No descriptors are left.
     """
     return syscalls.named(
         "socketpair()", _socket.socketpair, _socket.AF_UNIX, _socket.SOCK_SEQPACKET
@@ -83,7 +83,7 @@ def socketpair() -> tuple[_socket.socket, _socket.socket]:
 
 def send(control: _socket.socket, message: bytes, fds: Sequence[int]) -> None:
     """
-    Send *message*, and descriptors with it. Source: unix(7), SCM_RIGHTS.
+    Send *message* together with descriptors. Source: unix(7), SCM_RIGHTS.
 
     Raises:
         OSError: The kernel refused.
@@ -94,13 +94,14 @@ def send(control: _socket.socket, message: bytes, fds: Sequence[int]) -> None:
 
 def receive(control: _socket.socket, count: int) -> tuple[bytes, list[int]]:
     """
-    Return a message, empty at the end, and the descriptors that came with it.
+    Return a message and the descriptors that came with it.
 
-    What does not fit under the limit of descriptors is dropped. Source: unix(7).
+    At the end of the stream the message is empty. The kernel drops descriptors beyond
+    the limit on open ones. Source: unix(7).
 
     Args:
         control: The socket.
-        count: How many descriptors there are at most.
+        count: The largest number of descriptors to receive.
 
     Raises:
         OSError: The kernel refused.
@@ -118,19 +119,18 @@ def receive(control: _socket.socket, count: int) -> tuple[bytes, list[int]]:
 
 def close_all_but(kept: Collection[int]) -> None:
     """
-    Close all descriptors of this process but those in *kept*.
+    Close all descriptors of this process except those in *kept*.
     """
-    # Not closerange(): a Python that was built without close_range(2) closes number by
-    # number, whether open or not.
-    # A /proc from outside is as good: its "self" is this process by its number there.
-    # Source: proc_pid(5), /proc/self.
+    # Not closerange(): a Python built without close_range(2) would try every number.
+    # A /proc from outside works, too: its "self" is this process under its number
+    # there. Source: proc_pid(5), /proc/self.
     try:
         names = os.listdir("/proc/self/fd")
     except OSError:
-        # With proc=False there need not be one.
+        # With proc=False there may be no /proc.
         first = 0
         for fd in sorted(kept):
-            # An empty range that begins at 0 would be taken for all there are.
+            # closerange(0, 0) calls close_range(0, -1), which closes everything.
             if fd > first:
                 os.closerange(first, fd)
             first = fd + 1
@@ -141,13 +141,15 @@ def close_all_but(kept: Collection[int]) -> None:
             try:
                 os.close(int(name))
             except OSError:
-                # That of the listing itself.
+                # The descriptor of the listing itself.
                 continue
 
 
 def readable(fd: int, timeout: float) -> bool:
     """
-    Say whether *fd* becomes readable, or a pidfd's process ends, in *timeout* seconds.
+    Return whether *fd* becomes readable within *timeout* seconds.
+
+    A pidfd becomes readable when its process ends. Source: pidfd_open(2).
     """
     poll = select.poll()
     poll.register(fd, select.POLLIN)

@@ -1,7 +1,8 @@
 """
-The PID namespace of a thread's next children, which need not be its own.
+The PID namespace that a thread's next children are forked into.
 
-Imported by the launcher, a bare interpreter. Source: pid_namespaces(7), setns(2).
+The launcher, a bare interpreter, imports this module. Source: pid_namespaces(7),
+setns(2).
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from pytest_nsisolate.linux.stdlib import os
 
 class PidForChildren:
     """
-    The link of that name in ``/proc/PID/ns``, to be pointed elsewhere and back.
+    The namespace behind ``/proc/PID/ns/pid_for_children``, to change and restore.
 
     Raises:
-        OSError: There can be no more descriptors.
+        OSError: No descriptors are left.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,7 @@ class PidForChildren:
 
     def unshare(self) -> None:
         """
-        Point it at a new namespace; it has to be restored before this is done again.
+        Make a new namespace for the children. Restore before calling this again.
 
         Raises:
             OSError: The kernel refused.
@@ -32,7 +33,9 @@ class PidForChildren:
 
     def enter(self, pidfd: int) -> None:
         """
-        Point it at the namespace of the process behind *pidfd*, one of a child at most.
+        Choose the namespace of the process behind *pidfd*.
+
+        It must be this process's own namespace or a descendant of it.
 
         Raises:
             OSError: The kernel refused.
@@ -41,9 +44,9 @@ class PidForChildren:
 
     def restore(self) -> None:
         """
-        Point it at this process's own namespace.
+        Choose this process's own namespace again.
 
-        That takes CAP_SYS_ADMIN over the owner of that namespace.
+        This takes CAP_SYS_ADMIN in the user namespace that owns that namespace.
 
         Raises:
             OSError: The kernel refused.
@@ -52,6 +55,6 @@ class PidForChildren:
 
     def close(self) -> None:
         """
-        Close the descriptor that leads back.
+        Close the descriptor of the own namespace.
         """
         os.close(self._own)

@@ -1,5 +1,5 @@
 """
-The signal mask of a process that forks.
+The signal mask of a process while it forks.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import signal
 
 class Blocked:
     """
-    A context in which all signals are blocked; after it the mask is as it was before.
+    A context that blocks all signals, and restores the mask at its end.
 
-    By that no handler that raises, as that of SIGINT, leads a fork astray.
+    So no handler that raises, such as that of SIGINT, can divert a fork.
     """
 
     def __init__(self) -> None:
-        #: Signals that were blocked before.
+        #: The signals that were blocked before.
         self.before: set[int] = set()
         self._is_kept = False
 
@@ -29,12 +29,12 @@ class Blocked:
 
     def restore(self) -> None:
         """
-        Have signals come through as before; a handler of one that came may raise now.
+        Restore the mask. A handler of a pending signal may raise now.
         """
         signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
 
     def keep(self) -> None:
         """
-        In a fork: leave them blocked after the context, until `restore` is called.
+        Keep signals blocked in a fork, also after the context, until `restore`.
         """
         self._is_kept = True

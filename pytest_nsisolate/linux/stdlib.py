@@ -1,11 +1,10 @@
 """
-Modules of the standard library as they were when pytest started.
+Copies of modules of the standard library, as they were when pytest started.
 
-A test may put something else in the place of `os.write()` or `os.getpid()`, and what it
-puts there is meant for the code under test: ``from pytest_nsisolate.linux.stdlib import
-os`` keeps this project's own calls apart.
+A test may replace `os.write()` or `os.getpid()`, but only for the code under test.
+With ``from pytest_nsisolate.linux.stdlib import os`` this project calls the originals.
 
-Imported by the launcher, a bare interpreter, where nothing of it costs time.
+The launcher, a bare interpreter, imports this module, so its imports must be cheap.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ TYPE_CHECKING = False
 
 def _copy(name: str, *more: str) -> ModuleType:
     """
-    Return a copy of the module *name*, with what the modules *more* have instead.
+    Return a copy of the module *name*, overridden by the contents of *more*.
     """
     copy = ModuleType(name)
     for one in (name, *more):
@@ -32,8 +31,8 @@ def _copy(name: str, *more: str) -> ModuleType:
 
 
 if not TYPE_CHECKING:
-    # Where os has its calls from, on Linux. coverage.py puts something before
-    # os._exit() when it starts, which may have been earlier.
+    # On Linux os gets its functions from posix. coverage.py may have wrapped
+    # os._exit() by now.
     os = _copy("os", *(sys.modules.keys() & {"posix"}))
     select = _copy("select")
     time = _copy("time")

@@ -1,8 +1,8 @@
 """
-The system calls this project makes, one typed function each; the only ctypes.
+System calls that this project makes, as typed functions. No other module uses ctypes.
 
-Imported by the launcher, a bare interpreter that forks for every sandbox: it imports
-nothing that the launcher could do without.
+The launcher, a bare interpreter that forks for every sandbox, imports this module, so
+it imports only what the launcher needs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-# Flags and numbers as in the kernel's uapi headers, alphabetical per header.
+# Flags and numbers as in the kernel's uapi headers, grouped by header.
 
 # linux/capability.h
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
@@ -40,7 +40,7 @@ PR_SET_PDEATHSIG = 1
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 
-# linux/sched.h, those that are asked for by name
+# linux/sched.h, only those used by name
 CLONE_NEWNET = namespaces.NET.flag
 CLONE_NEWPID = namespaces.PID.flag
 CLONE_NEWUSER = namespaces.USER.flag
@@ -67,7 +67,7 @@ class _CapData(ctypes.Structure):
 
 
 class _InterfaceRequest(ctypes.Structure):
-    """``struct ifreq``, netdevice(7), for flags; its union is larger."""
+    """``struct ifreq``, netdevice(7), with the flags of its union."""
 
     _fields_ = (
         ("name", ctypes.c_char * 16),
@@ -77,8 +77,8 @@ class _InterfaceRequest(ctypes.Structure):
 
 
 def _load_libc() -> ctypes.CDLL | None:
-    # Where there is no C library to be had by this name there are no namespaces
-    # either; every call then answers ENOSYS, and the plugin still imports.
+    # A system without this library has no namespaces either. There every call fails
+    # with ENOSYS, and the plugin can still be imported.
     try:
         return ctypes.CDLL(None, use_errno=True)
     except (OSError, TypeError):
@@ -86,7 +86,7 @@ def _load_libc() -> ctypes.CDLL | None:
 
 
 _libc = _load_libc()
-# Looked up here and not at the first call, which is often in a fork.
+# Looked up here, since the first call is often in a fork.
 _functions = {
     name: getattr(_libc, name, None)
     for name in (
@@ -106,7 +106,7 @@ _functions = {
 
 def _call(name: str, text: str, *args: object) -> int:
     """
-    Call the C library's function *name*.
+    Call the function *name* of the C library.
 
     Raises:
         OSError: Its *filename* is *text*, the call as a person would write it.
@@ -126,7 +126,7 @@ def _error(number: int, text: str) -> OSError:
 
 def named(text: str, function: Callable[..., _T], *args: object) -> _T:
     """
-    Return what *function* returns of *args*.
+    Return what *function* returns for *args*.
 
     Raises:
         OSError: Its *filename* is *text*, the call as a person would write it.
@@ -161,7 +161,7 @@ def setns(fd: int, flags: int) -> None:
     Join the namespaces of the kinds in *flags* of the process behind the pidfd *fd*.
 
     Raises:
-        OSError: The kernel refused; EINVAL also where it is older than 5.8.
+        OSError: The kernel refused. EINVAL may mean that it is older than 5.8.
 
     Source: setns(2), "Linux 5.8: fd may be a PID file descriptor". ``os.setns``
     exists since Python 3.12.
@@ -226,27 +226,27 @@ def setdomainname(name: str) -> None:
 
 def clearenv() -> None:
     """
-    Clear the environment of this process as C has it, which is not all `os.environ`.
+    Clear the environment that C code sees, which may hold more than `os.environ`.
 
-    Source: clearenv(3); readline(3) sets LINES and COLUMNS past Python.
+    Source: clearenv(3). readline(3) sets LINES and COLUMNS there, for example.
     """
     _call("clearenv", "clearenv()")
 
 
 def set_link_up(fd: int, name: str) -> None:
     """
-    Bring up the network interface *name* of the network namespace that *fd* is of.
+    Bring up the interface *name* in the network namespace of the socket *fd*.
 
     Args:
-        fd: Descriptor of any socket.
-        name: The interface, ``lo``, which then has its addresses as well.
+        fd: The descriptor of any socket.
+        name: The interface. ``lo`` gets its addresses, too.
 
     Raises:
         OSError: The kernel refused.
 
-    Source: netdevice(7), SIOCSIFFLAGS, which takes CAP_NET_ADMIN. The addresses:
-    inetdev_event() in Linux, net/ipv4/devinet.c, and init_loopback() in
-    net/ipv6/addrconf.c, both before the call returns.
+    Source: netdevice(7), SIOCSIFFLAGS, which takes CAP_NET_ADMIN. The kernel adds the
+    addresses before the call returns: inetdev_event() in net/ipv4/devinet.c and
+    init_loopback() in net/ipv6/addrconf.c.
     """
     request = _InterfaceRequest(name=os.fsencode(name))
     for code, text in (
@@ -265,13 +265,13 @@ def set_link_up(fd: int, name: str) -> None:
 
 def set_parent_death_signal(number: int) -> None:
     """
-    Have the kernel send signal *number* when the thread that forked this one ends.
+    Make the kernel send signal *number* when the thread that forked this one ends.
 
     Raises:
         OSError: The kernel refused.
 
-    Source: PR_SET_PDEATHSIG(2const). Cleared by a change of credentials, so it is
-    set after the last of them.
+    Source: PR_SET_PDEATHSIG(2const). A change of credentials clears it, so set it after
+    the last one.
     """
     _prctl("prctl(PR_SET_PDEATHSIG)", PR_SET_PDEATHSIG, number)
 
@@ -297,7 +297,7 @@ def capabilities() -> tuple[int, int, int]:
 
 def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
     """
-    Set the calling thread's capabilities, three bit masks.
+    Set the calling thread's capabilities, given as three bit masks.
 
     Raises:
         OSError: The kernel refused.
@@ -332,7 +332,7 @@ def bounding_set() -> int:
 
 def drop_from_bounding_set(mask: int) -> None:
     """
-    Take the capabilities in the bit mask *mask* out of the bounding set.
+    Remove the capabilities in the bit mask *mask* from the bounding set.
 
     Raises:
         OSError: The kernel refused.

@@ -1,3 +1,3 @@
 """
-The launcher and the init of each sandbox, which run in a bare interpreter.
+The launcher and the inits of its sandboxes, which run in a bare interpreter.
 """

@@ -1,7 +1,7 @@
 """
 The audit: what is in a sandbox, as its init sees it.
 
-Runs in a bare interpreter, and gives numbers and strings, which `marshal` carries.
+It runs in a bare interpreter, and returns only numbers and strings, for `marshal`.
 """
 
 from __future__ import annotations
@@ -15,53 +15,54 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Not typing.TypeAlias, which a bare interpreter would have to import.
-#: What is known of one thing, in an order that is that of its kind.
+#: What is known about one thing. Each kind of thing has its own order.
 Fact = tuple[int | float | str, ...]
-#: What there is of one kind: how many, and the facts on the first of them.
+#: All things of one kind: how many there are, and the facts on the first ones.
 Found = tuple[int, list[Fact]]
-#: That by kind. Under "unseen": what could not be looked for, the path, and the errno.
+#: What was found, by kind. "unseen" lists kinds that could not be looked for, each
+#: with the path that could not be read and the errno.
 Facts = dict[str, Found]
 
-#: Of one kind, so many are described: an answer must fit into one message.
+#: How many of each kind are described, so that an answer fits into one message.
 SHOWN = 20
 
 _SHOWN_PROCESSES = 100
 _CUT = 300
 
-#: What a process is: the guest, a helper of Python, or anything else.
+#: What a process is: the guest, a helper process of Python, or anything else.
 GUEST, HELPER, OTHER = "guest", "helper", "other"
 
-#: Python starts these of its own accord, and they end with who started them.
+#: Python starts these by itself. They end with the process that started them.
 _HELPERS = ("resource_tracker import main", "multiprocessing.forkserver import main")
 
-#: The guest's process id inside: the first after init.
+#: The guest's process id inside: it is the first after init.
 _GUEST_PID = 2
 
-#: Set for a segment that goes when the last process detaches. Source: shmctl(2).
+#: The flag of a segment that goes when the last process detaches. Source: shmctl(2).
 _SHM_DEST = 0o1000
 
 
 class Audit:
     """
-    The look for what is in this sandbox.
+    A search for what is in this sandbox.
 
-    Made when the sandbox is: what is mounted by then is no leak.
+    Create it with the sandbox: what is mounted by then is not a leak.
     """
 
     def __init__(self) -> None:
         try:
             self._mounts = set(mounts())
         except OSError:
-            # With proc=False there need not be a /proc. Then `look` says so.
+            # With proc=False there may be no /proc. `look` will say so.
             self._mounts = set()
 
     def look(self, grace: float) -> Facts:
         """
-        Return what there is.
+        Return what is in the sandbox.
 
         Args:
-            grace: How long processes may take to end, in seconds. It is spent only
-                where there are any.
+            grace: How long to wait for processes to end, in seconds. If there are none,
+                this does not wait.
         """
         facts: Facts = {}
         unseen: list[Fact] = []
@@ -73,7 +74,7 @@ class Audit:
         for kind, find in look_for.items():
             try:
                 facts[kind] = find()
-            except OSError as error:  # noqa: PERF203 - each for itself
+            except OSError as error:  # noqa: PERF203 - each can fail
                 unseen.append((kind, str(error.filename), error.errno or 0))
         facts["unseen"] = (len(unseen), unseen)
         return facts
@@ -85,9 +86,9 @@ class Audit:
 
 def _processes() -> Found:
     """
-    Find all but init: id, that of who started it, age in seconds, command, and which.
+    Find processes: id, id of the starter, age in seconds, command, what it is.
 
-    A zombie is no process any more. Source: proc_pid_stat(5).
+    Init and zombies are left out. Source: proc_pid_stat(5).
     """
     found: list[Fact] = []
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -108,7 +109,7 @@ def _processes() -> Found:
         age = max(0.0, now - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
         kind = GUEST if pid == _GUEST_PID else OTHER
         if any(text in command for text in _HELPERS) and starter not in helpers:
-            # What a fork server has forked has its command line, and is no helper.
+            # A fork of a fork server has the same command line, but is no helper.
             kind = HELPER
             helpers.add(pid)
         found.append((pid, starter, age, command[:_CUT], kind))
@@ -117,9 +118,9 @@ def _processes() -> Found:
 
 def _process_ids() -> dict[int, int]:
     """
-    Return the processes inside: their ids inside by those in ``/proc``, in order.
+    Map the ids in ``/proc`` of the processes inside, in order, to their ids inside.
 
-    With proc=False that is the one outside, which has all processes of the host.
+    With proc=False it is the ``/proc`` from outside, with all processes of the host.
     """
     numbers = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
     if os.readlink("/proc/self") == "1":
@@ -130,18 +131,19 @@ def _process_ids() -> dict[int, int]:
         try:
             if os.readlink(f"/proc/{number}/ns/pid") != here:
                 continue
-            # The last is the one in the innermost namespace: proc_pid_status(5), NSpid.
+            # The last one is that in the innermost namespace. Source:
+            # proc_pid_status(5), NSpid.
             _, _, rest = _read(f"/proc/{number}/status").partition("\nNSpid:")
             ids[number] = int(rest.split("\n")[0].split()[-1])
         except OSError:
-            # Ended, or someone else's.
+            # It has ended, or is someone else's.
             continue
     return ids
 
 
 def _processes_after(grace: float) -> Found:
     """
-    Find processes as `_processes`, when *grace* seconds are over or others have ended.
+    Find processes after those of the test have ended, or after *grace* seconds.
     """
     found = _processes()
     others = [int(pid) for pid, *_, kind in found[1] if kind == OTHER]
@@ -153,7 +155,7 @@ def _processes_after(grace: float) -> Found:
 
 def _wait_for(pids: list[int], grace: float) -> None:
     """
-    Wait until the processes *pids* have ended, for *grace* seconds at most.
+    Wait until the processes *pids* have ended, but at most *grace* seconds.
     """
     end = time.monotonic() + grace
     poll = select.poll()
@@ -161,8 +163,8 @@ def _wait_for(pids: list[int], grace: float) -> None:
     for pid in pids:
         try:
             waiting.add(os.pidfd_open(pid))
-        except OSError:  # noqa: PERF203 - each for itself
-            # It has just ended, or there is no descriptor to be had.
+        except OSError:  # noqa: PERF203 - each can fail
+            # It has just ended, or no descriptors are left.
             continue
     for fd in waiting:
         poll.register(fd, select.POLLIN)
@@ -177,9 +179,9 @@ def _wait_for(pids: list[int], grace: float) -> None:
 
 def _shm() -> Found:
     """
-    Find SysV segments: key, id, bytes, uid and process id of who made it.
+    Find SysV segments: key, id, bytes, uid and process id of the creator.
 
-    Source: proc_sysvipc(5), for all three kinds.
+    Source: proc_sysvipc(5), also for semaphores and queues.
     """
     rows = [row for row in _sysvipc("shm") if not int(row["perms"], 8) & _SHM_DEST]
     names = ("key", "shmid", "size", "cuid", "cpid")
@@ -188,7 +190,7 @@ def _shm() -> Found:
 
 def _sem() -> Found:
     """
-    Find SysV semaphore sets: key, id, number of semaphores, uid of who made it.
+    Find SysV semaphore sets: key, id, number of semaphores, uid of the creator.
     """
     rows = _sysvipc("sem")
     names = ("key", "semid", "nsems", "cuid")
@@ -197,7 +199,7 @@ def _sem() -> Found:
 
 def _msg() -> Found:
     """
-    Find SysV message queues: key, id, bytes, uid of who made it, number of messages.
+    Find SysV message queues: key, id, bytes, uid of the creator, number of messages.
     """
     rows = _sysvipc("msg")
     names = ("key", "msqid", "cbytes", "cuid", "qnum")
@@ -212,21 +214,21 @@ def _sysvipc(kind: str) -> list[dict[str, str]]:
 
 def _queues() -> Found:
     """
-    Find POSIX message queues: name, uid of who made it.
+    Find POSIX message queues: name, uid of the owner.
     """
     return _directory("/dev/mqueue", lambda facts: (facts.st_uid,))
 
 
 def _files() -> Found:
     """
-    Find files in ``/dev/shm``: name, uid of who owns it, bytes.
+    Find files in ``/dev/shm``: name, uid of the owner, bytes.
     """
     return _directory("/dev/shm", lambda facts: (facts.st_uid, facts.st_size))
 
 
 def _directory(path: str, facts: Callable[[os.stat_result], tuple[int, ...]]) -> Found:
     if not os.path.ismount(path):
-        # The host's, and not for a sandbox to tell of; or there is none.
+        # It is missing, or the host's, which no sandbox reports on.
         return 0, []
     names = sorted(os.listdir(path))
     found: list[Fact] = []
@@ -236,7 +238,7 @@ def _directory(path: str, facts: Callable[[os.stat_result], tuple[int, ...]]) ->
         try:
             status = os.lstat(f"{path}/{name}")
         except FileNotFoundError:
-            # Someone who is still there has removed it.
+            # A process that still runs has removed it.
             continue
         found.append((ascii(name)[1:-1], *facts(status)))
     return len(found), found
@@ -244,10 +246,10 @@ def _directory(path: str, facts: Callable[[os.stat_result], tuple[int, ...]]) ->
 
 def mounts() -> list[tuple[str, str, str, str, str]]:
     """
-    Return what is mounted here: id, file system, where, device, directory in that.
+    Return the mounts: id, file system, mount point, device, directory on the device.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The list of mounts cannot be read.
 
     Source: proc_pid_mountinfo(5).
     """
@@ -273,7 +275,7 @@ def _command(pid: int) -> str:
 
 
 def _read(path: str) -> str:
-    # Not by open(): the codecs that it may load are not in memory.
+    # Not open(), which may have to load codecs.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = b""

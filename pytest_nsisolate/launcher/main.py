@@ -1,12 +1,14 @@
 """
-The launcher: a small process that makes sandboxes, for a fork costs what forks.
+The launcher: a small process that makes sandboxes.
 
-Runs in a bare interpreter (``python -I -S``) of its own, started by the supervisor, and
-imports only what costs next to nothing. It is two processes. The outer one makes the
-user namespace, if one is needed, and waits; the inner one is PID 1 of a PID namespace
-that holds every sandbox of the session, so that its death, whatever the cause, is the
-death of all of them and of all guests. Source: pid_namespaces(7), "The namespace init
-process".
+It is small because a fork costs what the forking process weighs. The supervisor starts
+it in a bare interpreter (``python -I -S``), and it imports only what costs next to
+nothing.
+
+It is two processes. The outer one makes the user namespace,
+if one is needed, and waits. The inner one is PID 1 of a PID namespace that holds every
+sandbox of the session: when it dies, for whatever reason, all of them and all guests
+die. Source: pid_namespaces(7), "The namespace init process".
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
 
 def main(control_fd: str, supervisor: str, user_namespace: str) -> NoReturn:
     """
-    Serve requests for sandboxes until the supervisor is gone.
+    Make sandboxes on request until the supervisor is gone.
 
     Args:
-        control_fd: Number of the socket to the supervisor.
-        supervisor: Number of a pidfd of the supervisor.
+        control_fd: The number of the socket to the supervisor.
+        supervisor: The number of a pidfd of the supervisor.
         user_namespace: The value of a `UserNamespace`.
     """
     control = socket(fileno=int(control_fd))
@@ -62,13 +64,13 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
     try:
         syscalls.set_parent_death_signal(signal.SIGKILL)
         children = PidForChildren()
-        # Nothing but a trial: whether it will be able to come back.
+        # Only a test that going back is possible.
         children.restore()
     except OSError as error:
         _refuse_first(control, error)
     poll = select.poll()
     poll.register(control, select.POLLIN)
-    # The socket alone would not do: a fork that a test left behind holds it open.
+    # The socket alone is not enough: a fork that a test left behind holds it open.
     poll.register(supervisor, select.POLLIN)
     answers: set[int] = set()
     while True:
@@ -97,8 +99,8 @@ def _make(control: socket, message: bytes, children: PidForChildren) -> int | No
     Fork an init for the request *message*.
 
     Returns:
-        A pipe that holds a byte when init has answered, and is closed and empty if it
-        died before; None if there is no init.
+        A pipe with a byte in it once init has answered, closed and empty if init died
+        first; None if there is no init.
     """
     try:
         answered = Pipe()
@@ -120,9 +122,9 @@ def _make(control: socket, message: bytes, children: PidForChildren) -> int | No
 
 def _refuse_first(control: socket, error: OSError) -> NoReturn:
     """
-    Answer the first request with *error* and end.
+    Answer the first request with *error* and exit.
     """
-    # A socket that is closed with a message unread loses what was sent on it.
+    # A socket closed with an unread message loses what was sent on it.
     control.recv(65536)
     init.tell_refusal(control, error)
     os._exit(1)
@@ -132,10 +134,10 @@ def enter_user_namespace(kind: UserNamespace) -> None:
     """
     Move to a user namespace in which this process may make the others.
 
-    A helper writes the maps, because one that stays outside may map all ids if it has
-    CAP_SETUID and CAP_SETGID, and then nothing that a test does with ids changes.
-    Without them only the caller's own uid and gid can be mapped: its supplementary
-    groups still count, but show as the overflow gid.
+    A process that stays outside writes the maps. If it has CAP_SETUID and CAP_SETGID it
+    can map all ids, and then a test sees no difference. Without them only the caller's
+    own uid and gid can be mapped: its supplementary groups still count, but show as the
+    overflow gid.
 
     Source: user_namespaces(7), "Defining user and group ID mappings".
     """
@@ -159,7 +161,7 @@ def enter_user_namespace(kind: UserNamespace) -> None:
         _, status = syscalls.named("waitpid()", os.waitpid, mapper, 0)
     mapped = os.waitstatus_to_exitcode(status)
     if mapped < 0:
-        # Someone has killed it, and what it has mapped is not known.
+        # It was killed, and nobody knows what it has mapped.
         os._exit(1)
     for bit, name in _MAPS.items():
         if mapped & bit:
@@ -175,7 +177,10 @@ _MAPS = {1: "uid_map", 2: "gid_map"}
 
 def _map_all(pid: int) -> int:
     """
-    Map every id to itself in the user namespace of *pid*; return which maps, as bits.
+    Map every id to itself in the user namespace of *pid*.
+
+    Returns:
+        The maps that could be written, as bits of `_MAPS`.
     """
     done = 0
     for bit, name in _MAPS.items():
@@ -191,7 +196,7 @@ def _map_all(pid: int) -> int:
 
 
 def _write(path: str, text: str) -> None:
-    # One write(2): the kernel takes a map whole or not at all.
+    # One write(2), since the kernel takes a map in one piece.
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:

@@ -1,7 +1,7 @@
 """
-Mounts of a sandbox, as its init makes them: /proc, /dev/shm, fresh directories.
+The mounts that init makes in a sandbox: /proc, /dev/shm, fresh directories.
 
-Runs in a bare interpreter, and imports nothing but `linux`.
+This runs in a bare interpreter, and imports only `linux`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV
 
 def detach_mounts() -> None:
     """
-    Have no mount that is made here from now on be seen outside.
+    Hide all mounts that are made here from now on from the outside.
     """
-    # Slave, not private: what the host unmounts must not be kept busy from here.
+    # Slave, not private: the host must still be able to unmount its file systems.
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
 
 
@@ -35,9 +35,9 @@ def mount_proc() -> None:
 
 def mount_mqueue() -> None:
     """
-    Have ``/dev/mqueue``, where there is one, show the queues of the IPC namespace.
+    Make ``/dev/mqueue``, if there is one, show the queues of the IPC namespace.
 
-    The namespace has its own queues with or without this. Source: mq_overview(7).
+    The namespace has its own queues even without this. Source: mq_overview(7).
     """
     if os.path.isdir("/dev/mqueue"):
         syscalls.mount("mqueue", "/dev/mqueue", "mqueue", _QUIET | syscalls.MS_NOEXEC)
@@ -47,7 +47,7 @@ def mount_shm() -> None:
     """
     Give the sandbox a ``/dev/shm`` of its own, as large as the one it hides.
 
-    POSIX shared memory and semaphores live there, outside the IPC namespace. Source:
+    POSIX shared memory and semaphores live there, outside of any IPC namespace. Source:
     shm_overview(7), sem_overview(7).
     """
     if not os.path.isdir("/dev/shm"):
@@ -63,19 +63,19 @@ def cover(paths: Iterable[str]) -> None:
     """
     Mount an empty tmpfs on each of *paths*, the outer ones first.
 
-    It has the mode of the directory that it hides, is open to its owner, and belongs
-    to whoever the caller is, which is who the test is. One that is not there and is
-    below another one is made. Source: tmpfs(5), "mode", "uid" and "gid".
+    It has the mode of the directory that it hides, always open to its owner, and
+    belongs to the caller's user, who is also the user of the test. A missing directory
+    below another of *paths* is created. Source: tmpfs(5), "mode", "uid" and "gid".
 
     Raises:
-        OSError: The kernel refused one of them.
+        OSError: The kernel refused one of the mounts.
     """
-    # Before the first mount hides what the others lead through.
+    # Before any mount, which may hide what other paths lead through.
     found = sorted((parts, path, _mode(path)) for path, parts in _places(paths))
     covered: list[tuple[str, ...]] = []
     for parts, path, mode in found:
         if parts in covered:
-            # Another name of one that is fresh already.
+            # The same directory by another name.
             continue
         real = "/" + "/".join(parts)
         if any(parts[: len(outer)] == outer for outer in covered):
@@ -88,12 +88,12 @@ def cover(paths: Iterable[str]) -> None:
 
 def _places(paths: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """
-    Yield each of *paths* with where it really is, or will be.
+    Yield each of *paths* with its real path, as parts, after the mounts.
     """
     places: dict[str, str] = {}
     for path in sorted(paths):
         outer = next((one for one in places if path.startswith(f"{one}/")), None)
-        # A link that is in another one will not be there.
+        # A symbolic link inside a fresh directory will be gone.
         places[path] = (
             os.path.realpath(path)
             if outer is None
@@ -106,7 +106,7 @@ def _mode(path: str) -> int:
     try:
         return stat.S_IMODE(os.stat(path).st_mode) | stat.S_IRWXU
     except OSError:
-        # Then the mount says why, or the directory is made.
+        # The mount will say why, or the directory will be created.
         return 0o755
 
 

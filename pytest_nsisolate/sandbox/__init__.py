@@ -1,3 +1,3 @@
 """
-Sandboxes, and the launchers they come from, as the supervisor holds them.
+The supervisor's side of sandboxes, and of the launchers that make them.
 """

@@ -1,5 +1,5 @@
 """
-What is in a box, from what its init tells.
+The contents of a box, as its init reports them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pytest_nsisolate.launcher.audit import GUEST, OTHER, Facts
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Ipc:
     """
-    The IPC objects in a box; of each kind the first 20.
+    The IPC objects in a box, the first 20 of each kind.
 
     .. versionadded:: 0.1.0
     """
@@ -31,7 +31,7 @@ class Ipc:
     @classmethod
     def of(cls, facts: Facts) -> Ipc:
         """
-        Return those in *facts*.
+        Return the IPC objects in *facts*.
         """
 
         def keys(kind: str) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ class Ipc:
 
 def without_guest(facts: Facts) -> Facts:
     """
-    Return *facts* of a box, in which no process is the guest of a test.
+    Return *facts* with the guest as a process like any other, for a box has none.
     """
     number, found = facts.get("process", (0, []))
     kinds = [OTHER if fact[4] == GUEST else fact[4] for fact in found]

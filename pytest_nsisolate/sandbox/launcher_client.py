@@ -1,5 +1,5 @@
 """
-Launchers as the supervisor holds them: where it gets its sandboxes from.
+The supervisor's side of launchers, from which it gets its sandboxes.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _BOOT = (
 
 def user_namespace_for(spec: Spec) -> UserNamespace:
     """
-    Return which user namespace a sandbox for *spec* needs, by what this process may do.
+    Return the kind of user namespace that this process needs for a sandbox for *spec*.
 
     Raises:
-        Refused: It cannot be found out.
+        Refused: There is no way to find out.
     """
     if _may_return() and (spec.user is None or os.geteuid() == 0):
         return UserNamespace.NONE
@@ -43,10 +43,11 @@ def user_namespace_for(spec: Spec) -> UserNamespace:
 
 def _may_return() -> bool:
     """
-    Say whether this process may come back from a PID namespace, by going where it is.
+    Return whether this process could come back from another PID namespace.
 
-    That takes CAP_SYS_ADMIN over the owner of its own one, and whoever has that may
-    make all the others. Root in a user namespace may have it over that one only.
+    It tries to enter its own. That takes CAP_SYS_ADMIN in the user namespace that owns
+    its PID namespace, and with it a process may make all the others. Root in a user
+    namespace may have it in that one only.
 
     Source: setns(2), "PID namespaces".
     """
@@ -68,11 +69,11 @@ class Launcher:
     """
     The supervisor's handle on a launcher process.
 
-    One request may be under way, so that the next sandbox can be made while a guest
+    There may be one open request, so that the next sandbox can be made while a guest
     runs in this one.
 
     Args:
-        user_namespace: What its sandboxes are in: see `user_namespace_for`.
+        user_namespace: The one for its sandboxes: see `user_namespace_for`.
 
     Raises:
         Refused: The process could not be started.
@@ -97,7 +98,7 @@ class Launcher:
 
     def ask(self, spec: Spec) -> None:
         """
-        Ask for a sandbox for *spec* and do not wait for it.
+        Request a sandbox for *spec*, but do not wait for it.
 
         Raises:
             LauncherGone: The launcher is gone.
@@ -114,10 +115,10 @@ class Launcher:
 
     def take(self, spec: Spec) -> Sandbox:
         """
-        Return a sandbox for *spec*: the one that was asked for, or a new one.
+        Return a sandbox for *spec*: the one already requested, or a new one.
 
         Raises:
-            Refused: It could not be made.
+            Refused: The sandbox could not be made.
             LauncherGone: The launcher is gone.
         """
         was_prepared = self._asked == _request(spec)
@@ -129,13 +130,13 @@ class Launcher:
         except Refused:
             if spec.tmpfs is None or not was_prepared:
                 raise
-        # What stood in the way of a fresh directory then need not be there now.
+        # What prevented a fresh directory at that time may be gone now.
         self.ask(spec)
         return self._receive(spec)
 
     def _drop_asked(self) -> None:
         """
-        Wait for the sandbox that was asked for, if one was, and close it.
+        Wait for the requested sandbox, if there is one, and close it.
         """
         if self._asked is None:
             return
@@ -144,12 +145,12 @@ class Launcher:
         except LauncherGone:
             raise
         except Refused:
-            # A refusal of that one says nothing of the next.
+            # That refusal says nothing about the next sandbox.
             return
 
     def _receive(self, spec: Spec) -> Sandbox:
         """
-        Return the sandbox for *spec* that was asked for.
+        Receive the requested sandbox, which is for *spec*.
         """
         self._asked = None
         if not readable(self._control.fileno(), ANSWER_TIMEOUT):
@@ -185,36 +186,36 @@ class Launcher:
 
     def has_ended(self) -> bool:
         """
-        Say whether the process has ended, and with it all of its sandboxes.
+        Return whether the process has ended, and all of its sandboxes with it.
         """
         return self._process.poll() is not None
 
     def close_inherited(self) -> None:
         """
-        Let go of the launcher in a guest, whose business it is not.
+        Forget the launcher in a guest, which must not use it.
         """
         self._control.close()
-        # A Popen that no one has waited for warns when it is collected.
+        # A Popen that nobody waited for warns when it is garbage-collected.
         self._process.returncode = 0
 
     def close(self) -> None:
         """
-        End the launcher, and with it every sandbox that it has made, and wait.
+        End the launcher and every sandbox that it made, and wait for that.
         """
         with contextlib.suppress(LauncherGone):
             self._drop_asked()
         with contextlib.suppress(OSError):
-            # A fork that has inherited the socket must not keep the launcher waiting.
+            # Not close() alone: a fork may still have the socket open.
             self._control.shutdown(_socket.SHUT_RDWR)
         self._control.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            # What outlives this ends with the supervisor.
+            # A launcher that takes longer ends with the supervisor.
             self._process.wait(ANSWER_TIMEOUT)
 
 
 def _request(spec: Spec) -> dict[str, object]:
     """
-    Return what of *spec* init needs: its `Request`.
+    Return the `Request` for init: the part of *spec* that it needs.
     """
     request = {one.name: getattr(spec, one.name) for one in KEYWORDS if one.requested}
     own = [one.name for one in namespaces.asked_for(spec)]
@@ -234,7 +235,7 @@ def _start(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            # Ctrl-C is for the supervisor, which decides what becomes of guests.
+            # Ctrl-C is for the supervisor, which decides when guests end.
             start_new_session=True,
         )
     except OSError as error:

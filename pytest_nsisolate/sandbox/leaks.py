@@ -1,5 +1,5 @@
 """
-Leaks: what is left in a sandbox when its test is over, in words.
+Leaks: what is left in a sandbox when its test is over, and the words for it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TypeAlias
 from pytest_nsisolate.launcher.audit import GUEST, HELPER, OTHER, Fact, Facts, mounts
 from pytest_nsisolate.model.errors import errno_name
 
-#: The attribute of a teardown report that says what its test has left, as strings. It
-#: travels with the report, from a process of pytest-xdist too.
+#: The attribute of a teardown report that lists what its test left, as strings. It
+#: travels with the report, also from a process of pytest-xdist.
 ATTRIBUTE = "nsisolate_left"
 
-#: Of each kind so many are named in one line.
+#: How many things of one kind a line names.
 _NAMED = 3
 
 
@@ -29,9 +29,9 @@ class Kind:
     one: str
     many: str
     name: Callable[[Fact], str]
-    """What it is and how much, in a few words."""
+    """Returns what it is and how much, in a few words."""
     detail: Callable[[Fact], str]
-    """What else is known of it."""
+    """Returns what else is known about it."""
 
 
 def _age(seconds: float | str) -> str:
@@ -40,7 +40,7 @@ def _age(seconds: float | str) -> str:
 
 
 def _key(fact: Fact) -> str:
-    # A private one has key 0: IPC_PRIVATE. Source: sysvipc(7).
+    # A private object has key 0, IPC_PRIVATE. Source: sysvipc(7).
     key = int(fact[0]) & 0xFFFFFFFF
     return f"key {key:#x}" if key else f"id {fact[1]}"
 
@@ -105,7 +105,7 @@ KINDS = {
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leak:
     """
-    What a test has left of one kind.
+    The things of one kind that a test left.
     """
 
     kind: str
@@ -113,7 +113,7 @@ class Leak:
     number: int
     """How many there are."""
     first: tuple[Fact, ...]
-    """Facts on the first of them."""
+    """The facts on the first ones."""
 
     def __str__(self) -> str:
         kind = KINDS[self.kind]
@@ -125,22 +125,22 @@ class Leak:
 
     def details(self) -> list[str]:
         """
-        Return an entry on each that there are facts on.
+        Return an entry for each thing with facts.
         """
         kind = KINDS[self.kind]
         return [f"{kind.name(fact)}: {kind.detail(fact)}" for fact in self.first]
 
 
-#: Leaks, one of each kind at most.
+#: Leaks, at most one for each kind.
 Leaks: TypeAlias = "tuple[Leak, ...]"
 
 
 def leaks_in(facts: Facts) -> Leaks:
     """
-    Return what of *facts* a test has left.
+    Return the things in *facts* that a test left.
 
-    Not the guest itself, helpers that Python keeps, and what the host has mounted
-    meanwhile, which comes into a sandbox by itself.
+    These are no leaks: the guest, helper processes of Python, and what the host has
+    mounted in the meantime, which the kernel also mounts in a sandbox.
     """
     found = []
     for kind in KINDS:
@@ -160,7 +160,7 @@ def leaks_in(facts: Facts) -> Leaks:
 
 def unseen(facts: Facts) -> list[str]:
     """
-    Return what could not be looked for, each with what was to be read for it.
+    Return which kinds could not be looked for, with the path that failed.
     """
     return [
         f"{KINDS[str(kind)].many}: reading {path} failed: {errno_name(int(number))}"
@@ -178,14 +178,14 @@ def sentence(leaks: Leaks) -> str:
 
 def details(leaks: Leaks) -> list[str]:
     """
-    Return all that is known of *leaks*, an entry each.
+    Return all that is known about *leaks*, an entry for each thing.
     """
     return [line for leak in leaks for line in leak.details()]
 
 
 def process_tree(facts: Facts, activities: Mapping[int, object]) -> list[str]:
     """
-    Return a line on each process in *facts*, indented below the one that started it.
+    Return a line for each process in *facts*, indented below the one that started it.
 
     Args:
         facts: What init has found.

@@ -1,5 +1,5 @@
 """
-The pool: where the supervisor gets sandboxes, made by its launchers.
+The pool, from which the supervisor takes sandboxes that its launchers make.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
 
 _T = TypeVar("_T")
 
-#: How often something is tried: after a dead sandbox may come a dead launcher.
+#: How often to try: a dead sandbox may be followed by a dead launcher.
 _TRIES = 4
 
 
 def persist(action: Callable[[], _T]) -> _T:
     """
-    Return what *action* returns; do it again where a launcher or an init was killed.
+    Return what *action* returns, and retry it if a launcher or an init was killed.
 
     Raises:
-        LauncherGone: They were killed again and again.
+        LauncherGone: One was killed each time.
     """
     for _ in range(_TRIES - 1):
         with contextlib.suppress(LauncherGone):
@@ -36,12 +36,12 @@ def persist(action: Callable[[], _T]) -> _T:
 
 class Pool:
     """
-    Sandboxes for one session, from one launcher for each kind of user namespace.
+    The sandboxes of a session, from one launcher per kind of user namespace.
     """
 
     def __init__(self) -> None:
         self._launchers: dict[UserNamespace, Launcher] = {}
-        #: Those that are dead, or as good as that, and not waited for yet.
+        #: Launchers that are dead or dying and were not waited for yet.
         self._lost: list[Launcher] = []
 
     def take(self, spec: Spec) -> Sandbox:
@@ -49,9 +49,9 @@ class Pool:
         Return a sandbox for *spec*.
 
         Raises:
-            Refused: It cannot be had.
-            LauncherGone: The launcher, or the sandbox that it had ready, was killed;
-                the next one will do, see `persist`.
+            Refused: The sandbox cannot be made.
+            LauncherGone: The launcher, or the sandbox that it had ready, was killed.
+                Try again: see `persist`.
         """
         kind = user_namespace_for(spec)
         try:
@@ -66,14 +66,14 @@ class Pool:
 
     def prepare(self, spec: Spec) -> None:
         """
-        Have a sandbox for *spec* made while other things go on.
+        Start to make a sandbox for *spec*, and do not wait for it.
         """
         with contextlib.suppress(Refused):
             self._launcher(user_namespace_for(spec)).ask(spec)
 
     def stop(self) -> None:
         """
-        End the launchers, which would show among pytest's children; `take` starts anew.
+        End the launchers, which pytest would have as children; `take` starts new ones.
         """
         while self._launchers:
             self._launchers.popitem()[1].close()
@@ -82,7 +82,7 @@ class Pool:
 
     def close_inherited(self) -> None:
         """
-        Let go of everything in a guest, whose business it is not.
+        Forget all launchers in a guest, which must not use them.
         """
         while self._launchers:
             self._launchers.popitem()[1].close_inherited()
@@ -91,10 +91,10 @@ class Pool:
 
     def _lose(self, kind: UserNamespace) -> None:
         """
-        Put a launcher aside, to be waited for when no guest of its sandboxes is left.
+        Put the launcher aside, and wait for it once its sandboxes have no guests left.
 
-        It ends only then: the supervisor, who would wait here, has to reap them first.
-        Source: pid_namespaces(7), "The namespace init process".
+        It cannot end before the supervisor has reaped those guests, so this must not
+        wait. Source: pid_namespaces(7), "The namespace init process".
         """
         for launcher in [one for one in self._lost if one.has_ended()]:
             self._lost.remove(launcher)

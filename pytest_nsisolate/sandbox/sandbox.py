@@ -1,5 +1,5 @@
 """
-Sandboxes as the supervisor holds them.
+The supervisor's handle on a live sandbox.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.user_namespace import UserNamespace
 
-#: How long to wait for a sandbox to come or to go, in seconds. It takes a few
-#: milliseconds; this is for a machine that swaps.
+#: How long to wait for a sandbox to start or to end, in seconds. A few milliseconds are
+#: usual, but not on a machine that swaps.
 ANSWER_TIMEOUT = 30.0
 
-#: How long to wait for an audit, beyond the grace period, in seconds.
+#: How long to wait for an audit after the grace period, in seconds.
 AUDIT_TIMEOUT = 10.0
 
 
 class LauncherGone(Refused):
     """
-    The launcher or an init is dead; another one may do.
+    The launcher or an init is dead; the next one may work.
     """
 
 
@@ -45,15 +45,15 @@ class Sandbox:
     root: int
     """O_PATH descriptor of the root directory inside."""
     asker: int
-    """Socket on which init is asked for an audit."""
+    """Socket that takes requests for audits to init."""
     user_namespace: UserNamespace
-    """Which one it is in: see `launching.user_namespace_for`."""
+    """The one it is in: see `launcher_client.user_namespace_for`."""
     namespaces: tuple[Namespace, ...] = ()
-    """What it is made of, the user namespace last."""
+    """Its own namespaces, the user namespace last."""
 
     def is_alive(self) -> bool:
         """
-        Say whether the init still runs.
+        Return whether the init still runs.
         """
         return not readable(self.init, 0)
 
@@ -71,10 +71,10 @@ class Sandbox:
 
     def audit(self, grace: float = 0.0) -> Facts | None:
         """
-        Return what is inside; None if init does not say.
+        Return what is inside, or None if init gives no answer.
 
         Args:
-            grace: How long processes inside may take to end, in seconds.
+            grace: How long to wait for processes inside to end, in seconds.
         """
         try:
             os.write(self.asker, GRACE.pack(grace))
@@ -87,11 +87,11 @@ class Sandbox:
 
     def classify(self, refused: Refused) -> Refused:
         """
-        Return *refused*, on the way in, as a `LauncherGone` where that may be why.
+        Return *refused* as a `LauncherGone` if a dead init may be the reason.
 
-        An init that is dying is not dead before all inside have been reaped. Until then
-        setns() tells of it by ESRCH and fork() by ENOMEM. Source: setns(2), fork(2) and
-        pid_namespaces(7), "The namespace init process".
+        An init that is dying stays until everything inside has been reaped. Until then
+        entering fails: setns() with ESRCH, fork() with ENOMEM. Source: setns(2),
+        fork(2), pid_namespaces(7), "The namespace init process".
         """
         if refused.number in {errno.ESRCH, errno.ENOMEM} or not self.is_alive():
             return LauncherGone(refused.call, refused.number)
@@ -99,7 +99,7 @@ class Sandbox:
 
     def kill(self) -> None:
         """
-        Kill the init, and with it everything inside; do not wait.
+        Kill the init, and everything inside with it, but do not wait.
 
         Source: pid_namespaces(7), "The namespace init process".
         """
@@ -108,7 +108,7 @@ class Sandbox:
         except ProcessLookupError:
             return
         except OSError:
-            # A seccomp filter may know kill() alone.
+            # A seccomp filter may allow only kill().
             pid = self.init_pid()
             if pid > 0:
                 with contextlib.suppress(OSError):
@@ -118,7 +118,7 @@ class Sandbox:
         """
         Kill everything inside and wait until it is gone.
 
-        A guest must have been reaped before: the end of an init waits for that.
+        Reap the guest first: an init cannot end before that.
         """
         self.kill()
         readable(self.init, ANSWER_TIMEOUT)
@@ -129,12 +129,12 @@ class Sandbox:
         Return the same sandbox with descriptors of its own.
 
         Raises:
-            Refused: There can be no more descriptors.
+            Refused: No descriptors are left.
         """
         fds: list[int] = []
         try:
             for fd in (self.init, self.root, self.asker):
-                fds.append(os.dup(fd))  # noqa: PERF401 - those are closed on an error
+                fds.append(os.dup(fd))  # noqa: PERF401 - an error closes those
         except OSError as error:
             for fd in fds:
                 os.close(fd)
@@ -144,7 +144,7 @@ class Sandbox:
 
     def close_inherited(self) -> None:
         """
-        Close the descriptors, and leave the sandbox to whoever else has them.
+        Close the descriptors, but leave the sandbox alive for other processes.
         """
         for fd in (self.init, self.root, self.asker):
             os.close(fd)

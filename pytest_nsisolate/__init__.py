@@ -1,9 +1,9 @@
 """
 Run marked tests in IPC, UTS and PID namespaces of their own.
 
-The pytest plugin is `pytest_nsisolate.plugin`, entry point ``nsisolate``. What users
-import is here, and is loaded when they ask for it: this file imports nothing, because
-the launcher, a bare interpreter, imports it too. Source: PEP 562.
+The pytest plugin is `pytest_nsisolate.plugin`, entry point ``nsisolate``. This module
+has the names that users import, and loads each one on first use. It imports nothing
+itself, because the launcher, a bare interpreter, imports it too. Source: PEP 562.
 """
 
 __version__ = "0.1.0"
@@ -63,7 +63,7 @@ __all__ = [
     "Usage",
 ]
 
-#: Where each is defined.
+#: The module that defines each name.
 _HOMES = {
     "Box": "box.box",
     "BoxError": "model.errors",
@@ -93,13 +93,13 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """
-    Load *name*, which is one of `__all__`, from where it is defined.
+    Load *name*, one of `__all__`, from the module that defines it.
 
     Raises:
         AttributeError: There is no such name.
     """
     if name not in _HOMES:
-        # As Python itself words it.
+        # Python's own words.
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg, name=name)
     module = __import__(f"{__name__}.{_HOMES[name]}", fromlist=[name])

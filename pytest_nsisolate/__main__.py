@@ -1,5 +1,5 @@
 """
-``python -m pytest_nsisolate``: the doctor, without pytest.
+The command ``python -m pytest_nsisolate``: the doctor, without pytest.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Hooks: what a test asks for, what its process begins with, and how it ended.
 Reports, warnings and output of an isolated test come back by themselves. What a plugin
 has put into an object of its own stays behind in the guest, which ends with its test;
 `pytest_nsisolate_collect` and `pytest_nsisolate_hand_over` carry it over. The modules
-of the package `carrier` are written on these hooks and may serve as examples:
+of the package `integrations` are written on these hooks and may serve as examples:
 `coverage`, `subtests` and `benchmark` for a start.
 
 But for the first, they are called for isolated tests only. A plugin that works without

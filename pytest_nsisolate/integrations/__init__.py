@@ -1,7 +1,9 @@
 """
-Carriers: what a plugin keeps in its process comes from a guest into the supervisor.
+Integrations with other plugins: one module for each of them.
 
-One module a plugin, on the hooks of `pytest_nsisolate.hookspecs` and nothing else.
+A plugin that keeps its results in memory would lose them when the guest ends. Its
+integration sends them to the supervisor, or makes the plugin work in the guest. Each is
+written on the hooks of `pytest_nsisolate.hookspecs` alone.
 """
 
 from __future__ import annotations
@@ -28,34 +30,34 @@ from pytest_nsisolate.integrations import (
     timeout,
 )
 
-#: By the package without which a carrier would have nothing to do.
-_CARRIERS = {
-    "_pytest.junitxml": junitxml.Carrier,
-    "_pytest.subtests": subtests.Carrier,
-    "allure_pytest": allure.Carrier,
-    "django": django.Carrier,
-    "flaky": flaky.Carrier,
-    "inline_snapshot": inline_snapshot.Carrier,
-    "pytest_bdd": bdd.Carrier,
-    "pytest_benchmark": benchmark.Carrier,
-    "pytest_jsonreport": jsonreport.Carrier,
-    "pytest_randomly": randomly.Carrier,
-    "pytest_rerunfailures": rerunfailures.Carrier,
-    "pytest_timeout": timeout.Carrier,
-    "syrupy": syrupy.Carrier,
+#: By the module that must be loaded for the integration to be needed.
+_INTEGRATIONS = {
+    "_pytest.junitxml": junitxml.Integration,
+    "_pytest.subtests": subtests.Integration,
+    "allure_pytest": allure.Integration,
+    "django": django.Integration,
+    "flaky": flaky.Integration,
+    "inline_snapshot": inline_snapshot.Integration,
+    "pytest_bdd": bdd.Integration,
+    "pytest_benchmark": benchmark.Integration,
+    "pytest_jsonreport": jsonreport.Integration,
+    "pytest_randomly": randomly.Integration,
+    "pytest_rerunfailures": rerunfailures.Integration,
+    "pytest_timeout": timeout.Integration,
+    "syrupy": syrupy.Integration,
 }
 
 
 def register(config: pytest.Config) -> None:
     """
-    Register those carriers that this session has a use for.
+    Register the integrations that this session needs.
     """
-    # Whoever starts to measure, or a loop, may do so later.
-    carriers = {"coverage": coverage.Carrier, "asyncio": asyncio.Carrier}
-    carriers |= {
-        package.rpartition(".")[2]: carrier
-        for package, carrier in _CARRIERS.items()
+    # A measurement or an event loop may also start later.
+    needed = {"coverage": coverage.Integration, "asyncio": asyncio.Integration}
+    needed |= {
+        package.rpartition(".")[2]: integration
+        for package, integration in _INTEGRATIONS.items()
         if package in sys.modules
     }
-    for name, carrier in carriers.items():
-        config.pluginmanager.register(carrier(), f"nsisolate-{name}")
+    for name, integration in needed.items():
+        config.pluginmanager.register(integration(), f"nsisolate-{name}")

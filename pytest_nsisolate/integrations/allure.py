@@ -29,7 +29,7 @@ _PARTS = {
 }
 
 
-class Carrier:
+class Integration:
     """
     Carries over results, and which borrowed fixtures they belong to.
     """

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 
-class Carrier:
+class Integration:
     """
     Remembers what may be or hold a loop: values of fixtures.
     """

@@ -17,7 +17,7 @@ from pytest_nsisolate.guest.messages import Payload
 _NAME = "bdd"
 
 
-class Carrier:
+class Integration:
     """
     Carries over the scenario of each report, as the plugin itself serialises it.
     """

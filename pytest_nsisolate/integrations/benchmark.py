@@ -20,7 +20,7 @@ from pytest_nsisolate.guest.messages import Payload
 _NAME = "benchmark"
 
 
-class Carrier:
+class Integration:
     """
     Carries over figures, not statistics: those are worked out from them anew.
     """

@@ -64,7 +64,7 @@ class _Notebook:
         return cast("list[object]", pages), tracers
 
 
-class Carrier:
+class Integration:
     """
     Carries over what is measured, whoever started it: pytest-cov, ``coverage run``.
     """

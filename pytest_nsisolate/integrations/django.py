@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 
-class Carrier:
+class Integration:
     """
     Knows the live server, if there is one.
     """

@@ -14,7 +14,7 @@ from pytest_nsisolate.guest.messages import Payload
 _NAME = "flaky"
 
 
-class Carrier:
+class Integration:
     """
     Carries over the text that the plugin collects.
     """

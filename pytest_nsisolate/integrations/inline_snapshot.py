@@ -25,7 +25,7 @@ _NAME = "inline_snapshot"
 _KINDS = ("Delete", "ListInsert", "DictInsert", "Replace", "CallArg", "RequiredImport")
 
 
-class Carrier:
+class Integration:
     """
     Carries over changes of the source, by snapshot.
     """

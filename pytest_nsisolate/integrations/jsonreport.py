@@ -17,7 +17,7 @@ import pytest
 _EXTRA = "_json_report_extra"
 
 
-class Carrier:
+class Integration:
     """
     Joins the parts of setup in the guest and those of teardown in the supervisor.
     """

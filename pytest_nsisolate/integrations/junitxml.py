@@ -16,7 +16,7 @@ from pytest_nsisolate.guest.messages import Payload
 _NAME = "junitxml"
 
 
-class Carrier:
+class Integration:
     """
     Keeps nothing itself.
     """

@@ -13,7 +13,7 @@ from collections.abc import Generator
 import pytest
 
 
-class Carrier:
+class Integration:
     """
     Carries the state of `random`, which Python seeds in each fork, into the guest.
     """

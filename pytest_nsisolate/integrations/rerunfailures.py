@@ -22,7 +22,7 @@ _NAME = "rerunfailures"
 _NOTES = ("_test_failed_statuses", "_terminal_errors", "_test_xfailed")
 
 
-class Carrier:
+class Integration:
     """
     Has the plugin run its loop around guests, and carries over what it decides by.
     """

@@ -15,7 +15,7 @@ from pytest_nsisolate.guest.messages import Payload
 _NAME = "subtests"
 
 
-class Carrier:
+class Integration:
     """
     Keeps nothing itself.
     """

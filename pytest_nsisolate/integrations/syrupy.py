@@ -22,7 +22,7 @@ _NAME = "syrupy"
 _FIELDS = ("snapshot_location", "snapshot_name", "created", "updated", "success")
 
 
-class Carrier:
+class Integration:
     """
     Carries over what was compared, not with what.
     """

@@ -44,7 +44,7 @@ class _Limit(float):
         return str(self.whole)
 
 
-class Carrier:
+class Integration:
     """
     Carries the limit of one test over into its guest, and what is left of it back.
     """

@@ -1,9 +1,10 @@
 """
-allure-pytest: the result of a test goes into one file, and containers name their tests.
+allure-pytest: one result file for each test, and containers that name their tests.
 
-The plugin has an object for each test and for each fixture, and writes it to a file
-when that is over. A guest writes what it sets up itself, and attachments. The result of
-its test goes to the supervisor, where a borrowed fixture may still fail.
+The plugin has an object for each test and each fixture, and writes it to a file when
+the test or fixture ends. A guest writes the containers of the fixtures that it sets up
+itself, and attachments. It sends the result of its test to the supervisor, because a
+borrowed fixture may still fail there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pytest_nsisolate.guest.messages import Payload
 
 _NAME = "allure"
 
-#: By attribute of a result or a step, the class of what is in it.
+#: For each attribute of a result or a step, the class of its parts.
 _PARTS = {
     "steps": "TestStepResult",
     "parameters": "Parameter",
@@ -31,16 +32,16 @@ _PARTS = {
 
 class Integration:
     """
-    Carries over results, and which borrowed fixtures they belong to.
+    Carries over results, with the borrowed fixtures that they belong to.
     """
 
     def __init__(self) -> None:
-        #: In a guest: what the supervisor has noted of the test before it forked.
+        #: In a guest: the supervisor's notes on the test from before the fork.
         self._before: Any = None
-        #: In a guest: the containers of what is borrowed, and the result.
+        #: In a guest: the containers of borrowed fixtures, and the result.
         self._borrowed: dict[str, Any] = {}
         self._result: Any = None
-        #: In the supervisor: a result that has come, until teardown is reported.
+        #: In the supervisor: the guest's result, kept until teardown is reported.
         self._come: Any = None
         self._is_guest = False
         self._config: Any = None
@@ -53,7 +54,7 @@ class Integration:
 
     @property
     def _listener(self) -> Any:
-        # Under this name since 2.5, with these attributes since 2.8.
+        # It has had this name since 2.5 and these attributes since 2.8.
         return self._config.pluginmanager.get_plugin("allure_listener")
 
     @pytest.hookimpl(tryfirst=True)
@@ -86,7 +87,7 @@ class Integration:
         self._before = logger.get_test(listener._cache.get(item.nodeid))
         self._borrowed = dict(_containers(logger))
         logger.close_test = self._keep
-        # The supervisor does so, with the output of what is borrowed.
+        # The supervisor attaches it, with the output of borrowed fixtures.
         self._config.option.attach_capture = False
 
     def _keep(self, uuid: str) -> None:
@@ -104,7 +105,7 @@ class Integration:
 
     def _take_before(self, item: pytest.Item) -> None:
         """
-        Add what borrowed fixtures have said of the test.
+        Add the labels and links that borrowed fixtures gave the test.
         """
         listener = self._listener
         result = listener.allure_logger.get_test(listener._cache.get(item.nodeid))
@@ -138,7 +139,7 @@ class Integration:
             container = logger.get_item(uuid)
             if self._come.uuid not in container.children:
                 container.children.append(self._come.uuid)
-        # By which the plugin notes that teardown fails.
+        # The plugin changes this status if teardown fails.
         logger.get_test(self._come.uuid).status = "passed"
         self._config.option.attach_capture = False
 
@@ -172,9 +173,9 @@ def _containers(logger: Any) -> list[tuple[str, Any]]:
 
 def _forget_unused(listener: Any) -> None:
     """
-    Forget the containers of fixtures that no one has set up.
+    Remove the containers of fixtures that were never set up.
 
-    The plugin makes one for each fixture of a test.
+    The plugin makes a container for each fixture of a test.
     """
     unused = {
         uuid
@@ -190,7 +191,7 @@ def _forget_unused(listener: Any) -> None:
 
 def _made(name: str, fields: dict[str, Any]) -> Any:
     """
-    Return an object of the plugin's class of that name.
+    Return an object of the plugin's class *name*, with these *fields*.
     """
     made: Any = getattr(sys.modules["allure_commons.model2"], name)()
     for field, value in fields.items():

@@ -1,14 +1,15 @@
 """
-asyncio: an event loop that was made outside runs inside on plumbing of its own.
+asyncio: a separate epoll and wake-up pipe for each event loop that a guest inherits.
 
-The loop of a borrowed fixture is a copy in the guest, but the list of descriptors that
-its epoll watches is one in the kernel, and so is the pipe that wakes it. What the guest
-unregisters there, by closing its copy of a connection, the supervisor's loop would wait
-for in vain. Source: epoll(7), "Questions and answers", 6.
+The guest has a copy of a borrowed fixture's loop, but the kernel keeps a single list of
+the descriptors that its epoll watches, and a single pipe that wakes it. If the guest
+unregisters a descriptor, by closing its copy of a connection, the supervisor's loop
+waits for that descriptor in vain. Source: epoll(7), "Questions and answers", 6.
 
-Threads do not cross a fork. An executor believes in those it had, and would start none.
+Threads do not survive a fork. An executor still counts the threads that it had, and
+would start no others.
 
-This carries nothing over; it shows the use of `pytest_nsisolate_enter` alone.
+This module carries nothing over: it is an example of `pytest_nsisolate_enter` alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pytest
 
 class Integration:
     """
-    Remembers what may be or hold a loop: values of fixtures.
+    Remembers the values of fixtures that are loops or hold one.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class Integration:
                 _separate(loop)
 
     def _loops(self) -> Iterator[Any]:
-        # anyio keeps its runner in a global of its plugin, since 4.0.
+        # Since 4.0 anyio keeps its runner in a global of its plugin.
         anyio = sys.modules.get("anyio.pytest_plugin")
         runner: Any = getattr(anyio, "_current_runner", None)
         for value in (*self._holders, getattr(runner, "_runner", None)):
@@ -58,10 +59,10 @@ class Integration:
 
 def _loop_of(value: object) -> Any:
     """
-    Return *value*, if it is a loop, or that of the `asyncio.Runner`, if it is one.
+    Return *value* if it is a loop, or its loop if it is an `asyncio.Runner`.
     """
     asyncio = sys.modules["asyncio"]
-    # A Runner, new in 3.11, makes its loop on the first call of its get_loop().
+    # A Runner, new in 3.11, makes its loop when get_loop() is first called.
     runner = getattr(asyncio, "Runner", ())
     loop = getattr(value, "_loop", None) if isinstance(value, runner) else value
     return loop if isinstance(loop, asyncio.SelectorEventLoop) else None
@@ -69,14 +70,14 @@ def _loop_of(value: object) -> Any:
 
 def _separate(loop: Any) -> None:
     """
-    Give *loop* an epoll and a pipe of its own, and register there all that was.
+    Give *loop* its own epoll and pipe, and register the same descriptors there.
 
-    Its attributes have had these names since 3.4.
+    The attributes have had these names since 3.4.
     """
     old = loop._selector
     new = type(old)()
     for key in list(old.get_map().values()):
-        # What has been closed meanwhile cannot be registered.
+        # A descriptor that has been closed since then cannot be registered.
         with contextlib.suppress(OSError, ValueError):
             new.register(key.fileobj, key.events, key.data)
     loop._selector = new
@@ -87,7 +88,7 @@ def _separate(loop: Any) -> None:
 
 def _revive_executors() -> None:
     """
-    Let every `concurrent.futures.ThreadPoolExecutor` start threads anew.
+    Make each `concurrent.futures.ThreadPoolExecutor` start new threads.
     """
     module: Any = sys.modules.get("concurrent.futures.thread")
     if module is None:

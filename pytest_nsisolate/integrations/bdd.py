@@ -1,8 +1,8 @@
 """
-pytest-bdd: the scenario that a report is of, which its terminal and its JSON show.
+pytest-bdd: the scenario of each report, which its terminal and its JSON show.
 
-The plugin keeps scenarios in a dictionary by report object, in the process where that
-was made.
+The plugin keeps scenarios in a dictionary by report object, in the process that made
+the report.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _NAME = "bdd"
 
 class Integration:
     """
-    Carries over the scenario of each report, as the plugin itself serialises it.
+    Carries over the scenario of each report, as the plugin serialises it.
     """
 
     def __init__(self) -> None:
-        #: In the supervisor: what has come for reports yet to come, by test and phase.
+        #: In the supervisor: scenarios for the reports to come, by test and phase.
         self._coming: dict[tuple[str, object], list[Any]] = {}
 
     @pytest.hookimpl
@@ -56,7 +56,7 @@ class Integration:
 
 def _module() -> Any:
     """
-    Return the plugin's module with these two names, which it has had since 7.0.
+    Return the plugin's module, which has had the two names used here since 7.0.
     """
     module = sys.modules.get("pytest_bdd.reporting")
     return module if hasattr(module, "test_report_context_registry") else None

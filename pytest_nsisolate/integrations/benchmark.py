@@ -1,8 +1,8 @@
 """
-pytest-benchmark: what a guest has timed goes into the tables and files of the session.
+pytest-benchmark: the timings of guests, for the tables and files of the session.
 
-The plugin appends the figures of each test to a list, from which it makes its table,
-its JSON and its comparisons at the end.
+The plugin appends the timings of each test to a list. At the end it makes its table,
+its JSON and its comparisons from that list.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _NAME = "benchmark"
 
 class Integration:
     """
-    Carries over figures, not statistics: those are worked out from them anew.
+    Carries over timings. The supervisor works out the statistics from them.
     """
 
     def __init__(self) -> None:
-        #: How many the supervisor had when it forked.
+        #: How many benchmarks the supervisor had when it forked.
         self._known = 0
 
     @pytest.hookimpl
@@ -50,7 +50,7 @@ class Integration:
 
 def _benchmarks(config: pytest.Config) -> list[Any]:
     """
-    Return the plugin's own list, which it has had under this name since 3.0.
+    Return the plugin's list, which has had this name since 3.0.
     """
     session = getattr(config, "_benchmarksession", None)
     return [] if session is None else cast("list[Any]", session.benchmarks)
@@ -62,11 +62,11 @@ def _to_message(made: Any) -> Payload:
         "group": made.group,
         "extra_info": made.extra_info,
         "iterations": made.iterations,
-        # The timer, a function, is shown by its name.
+        # The timer is a function, and only its name is shown.
         "options": {**made.options, "timer": made.options["timer"].__name__},
         "has_error": made.has_error,
         "figures": made.stats.data,
-        # Its keys are tuples, which JSON has not.
+        # Its keys are tuples, which JSON does not have.
         "profile": None if profile is None else repr(profile.stats),
     }
 
@@ -94,6 +94,6 @@ def _from_message(item: pytest.Item, message: Payload) -> Any:
 def _profile(text: object) -> pstats.Stats | None:
     if not isinstance(text, str):
         return None
-    # What pstats takes for a profiler that has run.
+    # pstats takes this for a profiler that has run.
     ran = types.SimpleNamespace(create_stats=lambda: None, stats=ast.literal_eval(text))
     return pstats.Stats(cast("Any", ran))

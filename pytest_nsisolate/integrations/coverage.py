@@ -1,10 +1,10 @@
 """
-Coverage: what a guest has measured goes into the supervisor's measurement.
+Coverage: the measurements of guests, added to that of the supervisor.
 
-coverage.py collects in memory and adds it up in a data file. A guest must not touch
-that file: it would begin a new one in its place. So its collector is given a notebook
-that takes the same four calls as the data file, and the supervisor makes these calls on
-the real one.
+coverage.py collects in memory and adds the result to a data file. A guest must not
+touch that file: it would replace it with a new one. So the guest's collector writes to
+a notebook that takes the same four calls as the data file, and the supervisor makes
+these calls on the real file.
 
 Public would be: a collector's data as a value, and a call that adds such a value.
 """
@@ -23,14 +23,14 @@ from pytest_nsisolate.guest.messages import Payload
 
 _NAME = "coverage"
 
-#: By file, line numbers or, where branches are measured, pairs of them.
+#: For each file its line numbers or, if branches are measured, pairs of them.
 _Measured: TypeAlias = "dict[str, set[object]]"
 
 
 @dataclasses.dataclass(slots=True)
 class _Notebook:
     """
-    Takes what a collector adds to a `coverage.CoverageData`, by context.
+    Stands in for a `coverage.CoverageData`, and keeps what is added by context.
     """
 
     _current_context: str | None
@@ -53,7 +53,7 @@ class _Notebook:
 
     def take(self) -> tuple[list[object], dict[str, str]]:
         """
-        Return and forget what is in it, as JSON can carry it.
+        Return the content in a form that JSON can carry, and empty the notebook.
         """
         pages = [
             (context, {name: list(seen) for name, seen in files.items()})
@@ -66,11 +66,11 @@ class _Notebook:
 
 class Integration:
     """
-    Carries over what is measured, whoever started it: pytest-cov, ``coverage run``.
+    Carries over measurements, whether by pytest-cov or by ``coverage run``.
     """
 
     def __init__(self) -> None:
-        #: In a guest: where its collector writes; in the supervisor: what has come.
+        #: In a guest: what its collector wrote. In the supervisor: what guests sent.
         self._notebook = _Notebook(None)
         self._coverage: Any = None
         self._collector: Any = None
@@ -84,33 +84,34 @@ class Integration:
         self._coverage, self._collector = _running()
         if self._collector is None:
             return
-        # What is not of this process is given up when another measurement begins, and
-        # pytest-cov, until 7.0, begins one in what it knows for a fork.
+        # coverage.py drops the data of another process when a new measurement begins,
+        # and until 7.0 pytest-cov begins one in a process that it knows to be a fork.
         self._collector.pid = os.getpid()
         plugin = item.config.pluginmanager.get_plugin("_cov")
         if plugin is not None:
             plugin.pid = os.getpid()
         vars(self._collector).pop("flush_data", None)
         self._data = self._collector.covdata
-        # What the supervisor has measured so far is for it to add.
+        # The supervisor itself adds what it has measured so far.
         for seen in self._collector.data.values():
             seen.clear()
         self._notebook = _Notebook(_context_of(self._data))
         self._collector.covdata = self._notebook
-        # That of a fork must be neither used nor closed. Source:
+        # A fork must neither use nor close an inherited database. Source:
         # https://www.sqlite.org/howtocorrupt.html, section 2.6.
         self._coverage._data = type(self._data)(no_disk=True)
-        # Where it saves before an end that the user has it look out for.
+        # coverage.py saves before the ends that its user has it handle, as SIGTERM.
         self._coverage.save = send
         os.register_at_fork(after_in_child=self._leave)
 
     def _leave(self) -> None:
         """
-        In a fork that the test made: leave it to coverage.py, as in any fork.
+        In a fork that the test made: let coverage.py work as in any fork.
         """
         self._collector.covdata = self._coverage._data = self._data
         del self._coverage.save
-        # By this it knows a fork, whose number may be the supervisor's outside.
+        # coverage.py knows a fork by this number. A fork inside may have the same
+        # process id as the supervisor outside.
         self._data._pid = None
 
     @pytest.hookimpl
@@ -137,7 +138,7 @@ class Integration:
 
     def _join(self) -> None:
         """
-        Have what came from guests added whenever coverage.py adds what is its own.
+        Add the guests' data whenever coverage.py adds its own.
         """
         self._coverage, self._collector = _running()
         flush = self._collector.flush_data
@@ -163,7 +164,7 @@ class Integration:
 
 def _running() -> tuple[Any, Any]:
     """
-    Return the `coverage.Coverage` that measures now, and its collector, if any does.
+    Return the `coverage.Coverage` that measures now, if any, and its collector.
     """
     module = sys.modules.get("coverage")
     # Coverage.current() since 5.0; _collector and its covdata since 4.5.

@@ -1,11 +1,11 @@
 """
-Django: the live server of a test runs in its guest.
+Django: a live server in the guest of each test that uses one.
 
 The fixture `live_server` and the class `LiveServerTestCase` start a thread outside. It
 would see neither the settings of the test nor its in-memory database, and pytest-django
-would deny it any other. So the guest starts a server of its own, on a port of its own.
+would not let it use any other. So the guest starts its own server on its own port.
 
-This carries nothing over; it shows the use of `pytest_nsisolate_enter` alone.
+This module carries nothing over: it is an example of `pytest_nsisolate_enter` alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 class Integration:
     """
-    Knows the live server, if there is one.
+    Remembers the live server, and starts another one in each guest.
     """
 
     def __init__(self) -> None:
@@ -42,12 +42,12 @@ class Integration:
 
 def _start_anew(owner: Any, name: str) -> None:
     """
-    Put a thread that runs here in the place of the one that *owner* has under *name*.
+    Replace the thread that *owner* has under *name* with one that runs here.
     """
     there: Any = getattr(owner, name, None)
     if there is None:
         return
-    # These three attributes since 1.11.
+    # It has had these three attributes since 1.11.
     here = type(there)(
         there.host,
         there.static_handler,

@@ -1,5 +1,5 @@
 """
-flaky: what it will tell of each try in its report at the end.
+flaky: its notes on each try, for its report at the end of the session.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Integration:
     """
 
     def __init__(self) -> None:
-        #: How much of it the supervisor had when it forked.
+        #: How much of the text the supervisor had when it forked.
         self._known = 0
 
     @pytest.hookimpl
@@ -31,7 +31,7 @@ class Integration:
     def pytest_nsisolate_collect(
         self, report: pytest.TestReport | None, payload: Payload
     ) -> None:
-        # There since 3.0: whether there is to be a report at all.
+        # Since 3.0 this says whether the plugin writes a report at all.
         if report is None and _plugin()._had_flaky_tests:
             text = _plugin().stream.getvalue()
             payload[_NAME] = text[self._known :]

@@ -1,9 +1,9 @@
 """
-inline-snapshot: what a guest has seen of a snapshot is put into the source at the end.
+inline-snapshot: the changes that guests make to snapshots in the source code.
 
 The plugin works out the changes at the end of the session from the values it has seen.
-A value stays in its guest; the guest works out the changes and sends those, as code and
-the place where that goes.
+Values cannot leave their guest. So the guest works out the changes, and sends them as
+code and the place where the code goes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pytest_nsisolate.guest.messages import Payload
 
 _NAME = "inline_snapshot"
 
-#: Changes that are no more than code and a place, since 0.13.
+#: Changes that have consisted of code and a place alone since 0.13.
 _KINDS = ("Delete", "ListInsert", "DictInsert", "Replace", "CallArg", "RequiredImport")
 
 
 class Integration:
     """
-    Carries over changes of the source, by snapshot.
+    Carries over changes to the source, by snapshot.
     """
 
     def __init__(self) -> None:
-        #: By place of the snapshot: from which guest its changes are, and those so far.
+        #: For the place of each snapshot: the guest that changed it, and its changes.
         self._seen: dict[tuple[str, int], tuple[str, list[Any]]] = {}
-        #: Tells this guest from others.
+        #: Distinguishes this guest from others.
         self._guest = ""
 
     @pytest.hookimpl
@@ -67,7 +67,7 @@ class Integration:
             if before is not None and before[0] != guest:
                 changes = _merge(before[1], changes)  # noqa: PLW2901
             self._seen[place] = (guest, changes)
-            # In place of the plugin's own: all that is asked of it is this.
+            # It replaces the plugin's own snapshot, which is asked for this alone.
             state.snapshots[place] = types.SimpleNamespace(
                 _changes=lambda filename=filename, changes=changes: [
                     _from_message(filename, one) for one in changes
@@ -87,8 +87,9 @@ def _merge(before: list[Any], changes: list[Any]) -> list[Any]:
     """
     Return the changes of a snapshot that the tests of two guests have used.
 
-    What a test has no use for another may need; and what one test has put there the
-    other has not seen, so that it cannot be asked to agree.
+    One test may need what another does not use, so both must agree to trim a value. A
+    value that one test has added cannot be compared with that of the other, which has
+    not seen it: the first one wins.
     """
     kept = [one for one in before if one["flag"] != "trim" or one in changes]
     return kept or [one for one in changes if one["flag"] != "trim"]
@@ -103,7 +104,7 @@ def _to_message(snapshot: Any) -> list[object] | None:
     numbers = {id(one): number for number, one in enumerate(ast.walk(source.tree))}
     made = list(snapshot._changes())
     if any(type(one).__name__ not in _KINDS for one in made):
-        # To a file of its own: half of that is worse than nothing.
+        # It goes to a separate file, and half of such a change is worse than none.
         return None
     changes = [
         {

@@ -1,8 +1,8 @@
 """
-pytest-json-report: output and log records of the part of a phase that ran elsewhere.
+pytest-json-report: output and log records of phases that run in two processes.
 
-The plugin keeps them on the test, by phase. A phase that a borrowed fixture takes part
-in has two parts, and of the second only what it has itself is on the report.
+The plugin keeps them on the test, by phase. A phase with a borrowed fixture runs in two
+processes, and the report has only the records of the process that ran the second part.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any, cast
 
 import pytest
 
-#: The plugin's attribute of tests and reports, since 0.8.
+#: The plugin's attribute of tests and reports. It has had this name since 0.8.
 _EXTRA = "_json_report_extra"
 
 
 class Integration:
     """
-    Joins the parts of setup in the guest and those of teardown in the supervisor.
+    Joins the parts of setup in the guest, and those of teardown in the supervisor.
     """
 
     def __init__(self) -> None:
-        #: What the borrowed part of setup has left.
+        #: The records from the borrowed part of setup.
         self._before: dict[str, Any] = {}
-        #: What the borrowed part of teardown has left, and whose.
+        #: A test, and the records from the borrowed part of its teardown.
         self._after: tuple[str, dict[str, Any]] = ("", {})
         self._is_guest = False
 
@@ -44,7 +44,7 @@ class Integration:
             self._before = {}
         for phase in ("setup", "call", "teardown"):
             if "log" in extra.get(phase, {}):
-                # As the plugin writes it.
+                # The plugin writes it in the same way.
                 log = json.dumps(extra[phase]["log"], default=str)
                 extra[phase]["log"] = json.loads(log)
 
@@ -66,13 +66,13 @@ class Integration:
             return
         self._after = "", {}
         if extra.get("teardown") != after:
-            # Not that very report: that of a guest.
+            # This report came from a guest, and is not the one made here.
             extra["teardown"] = _join(extra.get("teardown", {}), after)
 
 
 def _join(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     joined = dict(one)
     for name, value in other.items():
-        # Strings, and a list of log records.
+        # The values are strings and a list of log records.
         joined[name] = joined[name] + value if name in joined else value
     return joined

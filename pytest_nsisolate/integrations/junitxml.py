@@ -1,7 +1,7 @@
 """
-JUnit XML: what the fixtures `record_xml_attribute` and `record_testsuite_property` add.
+JUnit XML: the additions of `record_xml_attribute` and `record_testsuite_property`.
 
-Both write straight into the object that makes the file at the end of the session.
+Both fixtures write to the object that makes the file at the end of the session.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NAME = "junitxml"
 
 class Integration:
     """
-    Keeps nothing itself.
+    Carries over attributes of a test and properties of the test suite.
     """
 
     @pytest.hookimpl

@@ -1,8 +1,8 @@
 """
-pytest-randomly: a test's numbers go on where those of what it borrows ended.
+pytest-randomly: one sequence of random numbers for a test and its borrowed fixtures.
 
-The plugin seeds all generators when the setup of a test begins. That is so where what
-it borrows is set up, and must not be so once more in the guest.
+The plugin seeds all generators when the setup of a test begins, in the supervisor. The
+guest must not seed them again, but go on from where the borrowed fixtures stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 class Integration:
     """
-    Carries the state of `random`, which Python seeds in each fork, into the guest.
+    Carries the state of `random` into the guest, where Python has seeded it anew.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Integration:
                 self._item, self._state = item, random.getstate()
         if item is not self._item:
             return (yield)
-        # Only for the first of several tries.
+        # This applies to the first of several tries only.
         self._item = None
         random.setstate(self._state)
         option.randomly_reset_seed = False

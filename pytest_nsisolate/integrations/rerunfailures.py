@@ -1,9 +1,9 @@
 """
-pytest-rerunfailures: each try of a test has a sandbox of its own.
+pytest-rerunfailures: a separate sandbox for each try of a test.
 
-The plugin's loop runs in the supervisor, and what it takes for one run of a test is a
-guest. It decides by what it has noted of that run in the test's item, which comes from
-there. So a test whose guest has crashed is run again, too.
+The plugin's loop runs in the supervisor, and each run of the test is a guest. The
+plugin decides by its notes in the item of the test, which come from the guest. So it
+also repeats a test whose guest has crashed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pytest_nsisolate.guest.messages import Payload
 
 _NAME = "rerunfailures"
 
-#: Attributes of an item by which the plugin decides: truths by phase, since 16.0.
+#: The notes: attributes of an item that have a bool for each phase since 16.0.
 _NOTES = ("_test_failed_statuses", "_terminal_errors", "_test_xfailed")
 
 
 class Integration:
     """
-    Has the plugin run its loop around guests, and carries over what it decides by.
+    Makes the plugin run its loop around guests, and carries over its notes.
     """
 
     @pytest.hookimpl
@@ -50,7 +50,7 @@ class Integration:
     def pytest_nsisolate_enter(self, item: pytest.Item) -> None:
         plugin = _plugin()
         if plugin.get_reruns_count(item) is not None:
-            # Here it runs once, and a failure is not yet one of the session.
+            # The guest runs it once, and its failure may not count for the session.
             item.config.option.maxfail = 0
         plugin.pytest_runtest_protocol = _leave
         plugin.get_reruns_count = _leave
@@ -79,7 +79,7 @@ class Integration:
         if "conditions" in notes:
             phases = cast("list[str]", notes["failures"])
             state = vars(item)
-            # Those that the plugin counts; their conditions have been looked at.
+            # The plugin counts these. The guest has evaluated their conditions.
             state["_rerun_condition_excinfos"] = {
                 phase: [None] * phases.count(phase) for phase in phases
             }
@@ -90,7 +90,7 @@ class Integration:
 
 def _is_run_again(plugin: Any, item: Any) -> bool:
     """
-    Say whether what *item* borrows is to stay for another try.
+    Return whether the fixtures that *item* borrows stay for another try.
     """
     reruns = plugin.get_reruns_count(item)
     failures = plugin._get_reruns_condition_failures(item)
@@ -102,14 +102,14 @@ def _is_run_again(plugin: Any, item: Any) -> bool:
         and plugin.get_reruns_condition(item, failures)
     )
     if not again:
-        # What it has put aside for another try that failed outside.
+        # The plugin put these aside for another try, which failed outside.
         plugin._restore_suspended_finalizers(item)
     return again
 
 
 def _leave(*_: object) -> None:
     """
-    Leave it to others.
+    Do nothing, in place of a function of the plugin.
     """
 
 

@@ -1,8 +1,8 @@
 """
-Subtests: how many of a test have failed, which pytest counts where they run.
+Subtests: the number of failed subtests of a test, which pytest counts where they run.
 
-By that number pytest fails the test around them when it reports it. The reports of the
-subtests themselves travel as all reports do.
+If this number is not 0, pytest fails the test around them when it reports that test.
+The reports of the subtests themselves travel like all reports.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAME = "subtests"
 
 class Integration:
     """
-    Keeps nothing itself.
+    Carries over the number of failed subtests with each report.
     """
 
     @pytest.hookimpl

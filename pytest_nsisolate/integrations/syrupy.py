@@ -1,8 +1,8 @@
 """
-syrupy: what a guest has compared counts as compared in the session.
+syrupy: the snapshot assertions of guests, for the report of the session.
 
-The plugin keeps every assertion until the end of the session. From them it knows what
-to write, what to report, and which snapshots no test has used, to be deleted.
+The plugin keeps every assertion until the end of the session. Then they tell it what to
+write, what to report, and which snapshots to delete because no test has used them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pytest_nsisolate.guest.messages import Payload
 
 _NAME = "syrupy"
 
-#: Of a `syrupy.assertion.AssertionResult`: all that the report of the session is about.
+#: The fields of a `syrupy.assertion.AssertionResult` that the report needs.
 _FIELDS = ("snapshot_location", "snapshot_name", "created", "updated", "success")
 
 
 class Integration:
     """
-    Carries over what was compared, not with what.
+    Carries over the results of assertions, without the values compared.
     """
 
     def __init__(self) -> None:
-        #: How many assertions the supervisor had when it forked, or has been told of.
+        #: How many assertions the supervisor has or has been sent.
         self._known = 0
 
     @pytest.hookimpl
@@ -44,7 +44,7 @@ class Integration:
         session = _session(item)
         if session is None or report is not None:
             return
-        # Into the files, as at the end of a session: one guest does so at a time.
+        # Writes the files, as at the end of a session. One guest writes at a time.
         session.flush_snapshot_write_queue()
         made = session._assertions[self._known :]
         self._known = len(session._assertions)
@@ -66,7 +66,7 @@ class Integration:
 
 def _session(item: pytest.Item) -> Any:
     """
-    Return the plugin's own session, which it has had under this name since 4.0.
+    Return the plugin's session object, which has had this name since 4.0.
     """
     return getattr(item.config, "_syrupy", None)
 
@@ -100,7 +100,7 @@ def _add(item: pytest.Item, location: Any, extension: Any, results: list[Any]) -
 
 class _Location:
     """
-    A stand-in for a `syrupy.location.PyTestLocation`, asked for the mark `xfail` only.
+    A stand-in for a `syrupy.location.PyTestLocation`, used for the mark `xfail` only.
     """
 
     def __init__(self, config: pytest.Config, *, expected: bool) -> None:
@@ -111,7 +111,7 @@ class _Location:
 
 def _find(module: str, qualname: str) -> Any:
     """
-    Return the class of that name, or the plugin's own if that is not to be found.
+    Return the class of that name or, if it cannot be found, the plugin's default.
     """
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):

@@ -1,13 +1,14 @@
 """
-pytest-timeout: its limit holds once over a whole test, wherever the part runs.
+pytest-timeout: one time limit for a whole test that runs in two processes.
 
-The plugin sets a timer when a test begins, in the process that it begins in. Here that
-is the supervisor, whose timer would end the wait and not the test; so for an isolated
-test it has a timer only while it sets up or tears down what the test borrows. The guest
-has one for what is left of the limit, whose handler then shows the stack of the test.
+The plugin sets a timer when a test begins, in the process where it begins. Here that is
+the supervisor, where the timer would end the wait for the test and not the test. So for
+an isolated test the supervisor has a timer only while it sets up or tears down borrowed
+fixtures. The guest has a timer for the rest of the limit, and its handler shows the
+stack of the test.
 
-Should the guest not get to that handler, hung in a call into C for one, the supervisor
-ends it a while later.
+If the guest cannot run that handler, for example because it hangs in a call into C, the
+supervisor ends it a little later.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from pytest_nsisolate.settings.resolve import resolve_spec
 #: How long the guest's own timer may be overdue, in seconds.
 GRACE = 2.0
 
-#: What the guest tells of its timer, in a byte that the supervisor shares.
+#: The state of the guest's timer, in a byte that it shares with the supervisor.
 _UNSET, _ARMED, _CANCELLED, _OVER = range(4)
 
 
 class _Limit(float):
     """
-    What is left of a limit, which shows as the whole in the message of the plugin.
+    The rest of a limit, which the plugin's message shows as the whole limit.
     """
 
     whole: object
@@ -46,7 +47,7 @@ class _Limit(float):
 
 class Integration:
     """
-    Carries the limit of one test over into its guest, and what is left of it back.
+    Applies the limit of a test to the supervisor and the guest together.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class Integration:
         self._settings: Any = None
         self._deadline = 0.0
         self._inside = False
-        #: Whether the call of a hook of the plugin is this object's own.
+        #: Whether this object itself is calling a hook of the plugin.
         self._own = False
         self._state: mmap.mmap | None = None
 
@@ -80,7 +81,7 @@ class Integration:
         if self._inside:
             self._tell(_CANCELLED, unless=_OVER)
         elif item is self._item and not self._own:
-            # The test is over, or has failed: the plugin then lifts the limit.
+            # The test is over or has failed, and the plugin lifts the limit.
             self._item = None
             _stop_alarm()
 
@@ -118,7 +119,7 @@ class Integration:
         return self._set(item, self._settings, self._left())
 
     def _set(self, item: pytest.Item, settings: Any, left: float) -> object:
-        # Zero would be no limit at all.
+        # Zero would mean no limit.
         limit = _Limit(max(left, 0.001))
         limit.whole = settings.timeout
         return item.config.hook.pytest_timeout_set_timer(
@@ -131,7 +132,7 @@ class Integration:
     @contextlib.contextmanager
     def _limited(self, item: pytest.Item) -> Generator[None, None, None]:
         """
-        In the supervisor: limit what is done for *item* here.
+        In the supervisor: limit the time spent on *item* here.
         """
         if self._inside or item is not self._item or self._is_over():
             yield
@@ -150,7 +151,7 @@ class Integration:
 
     def _is_over(self) -> bool:
         """
-        Say whether the limit no longer holds: it has been hit, or the test has failed.
+        Return whether the limit no longer applies: it was hit, or the test failed.
         """
         assert self._state is not None
         state = self._state[0]
@@ -176,7 +177,7 @@ class Integration:
 
     def _look(self, *_: object) -> None:
         """
-        End the test if its guest does not.
+        End the test if its guest has not done so in time.
         """
         __tracebackhide__ = True
         if self._state is not None and self._state[0] == _ARMED and self._left() <= 0:

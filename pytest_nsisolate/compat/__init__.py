@@ -1,3 +1,3 @@
 """
-The private parts of pytest; no other package touches them.
+The only package that uses private parts of pytest.
 """

@@ -1,8 +1,9 @@
 """
-What pytest's own plugins keep: captured output, live logs, directories, counts.
+The state of pytest's own plugins: captured output, live logs, directories, counts.
 
-All of it is reached through the plugin manager, and none of it has a documented way in.
-Each use says since when it has been as it is used here, and what would take its place.
+All of it is reached through the plugin manager, and none of it is documented. A comment
+at each use says since which version pytest has had that private part in this form, and
+which public API could replace it ("Public would be").
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import pytest
 
 from pytest_nsisolate.guest import inherited
 
-#: A record that cannot be formatted, which shows as its heading.
+#: A record that cannot be formatted: only its heading is shown.
 _NO_TEXT: dict[str, object] = {"msg": "%d", "args": ("",)}
 
 
 def captured_so_far(config: pytest.Config) -> tuple[str, str]:
     """
-    Return and forget what has been captured on stdout and stderr.
+    Return and clear the output captured so far on stdout and stderr.
     """
     # Since 3.2. Public would be: read_global_capture() on a documented plugin.
     manager: Any = config.pluginmanager.get_plugin("capturemanager")
@@ -34,7 +35,7 @@ def captured_so_far(config: pytest.Config) -> tuple[str, str]:
 
 def is_on_terminal(item: pytest.Item) -> bool:
     """
-    Say whether pytest's output goes to a terminal, where a debugger may be asked for.
+    Return whether pytest writes to a terminal, where a user may want a debugger.
     """
     # Since 2.0. Public would be: an attribute of the documented TerminalReporter.
     reporter = item.config.pluginmanager.get_plugin("terminalreporter")
@@ -43,21 +44,21 @@ def is_on_terminal(item: pytest.Item) -> bool:
 
 def basetemp(config: pytest.Config) -> str | None:
     """
-    Return the base temporary directory of the session, which is made if need be.
+    Return the base temporary directory of the session, and make it if necessary.
 
     Returns:
-        None where it cannot be had; who then asks pytest itself is told why.
+        None if that fails; pytest itself then gives the reason to those who ask it.
     """
     factory: Any = getattr(config, "_tmp_path_factory", None)
     try:
         return None if factory is None else str(factory.getbasetemp())
-    except Exception:  # noqa: BLE001 - whatever stands in the way
+    except Exception:  # noqa: BLE001 - for whatever reason
         return None
 
 
 def redirect_basetemp(config: pytest.Config, ask: Callable[[], str]) -> None:
     """
-    In a guest: have the base temporary directory asked for, and not made anew.
+    In a guest: get the base temporary directory from *ask* and make no new one.
     """
     # Since 6.2. Public would be: the factory as an attribute of the session.
     factory: Any = getattr(config, "_tmp_path_factory", None)
@@ -76,7 +77,7 @@ def redirect_basetemp(config: pytest.Config, ask: Callable[[], str]) -> None:
 
 def forget_captured(config: pytest.Config) -> None:
     """
-    Forget what has been captured in this phase so far: output and log records.
+    Discard the output and log records captured so far in this phase.
     """
     captured_so_far(config)
     logging_plugin: Any = config.pluginmanager.get_plugin("logging-plugin")
@@ -87,10 +88,10 @@ def forget_captured(config: pytest.Config) -> None:
 
 def warn_of_unraisable(config: pytest.Config) -> None:
     """
-    Have pytest warn of what could not be raised since it last did.
+    Make pytest warn about the unraisable exceptions since its last warning.
     """
-    # Since 8.4; before, a wrapper of each phase saw to it. Public would be: a hook for
-    # what could not be raised.
+    # Since 8.4; before that, a wrapper of each phase warned. Public would be: a hook
+    # for unraisable exceptions.
     plugin = config.pluginmanager.get_plugin("unraisableexception")
     collect = getattr(plugin, "collect_unraisable", None)
     if collect is not None:
@@ -101,11 +102,11 @@ def redirect_live_log(
     config: pytest.Config, show: Callable[[str | None, str | None], None]
 ) -> None:
     """
-    In a guest: have *show* called with each record that is to be shown at once.
+    In a guest: pass each record of the live log to *show* instead of the terminal.
 
-    It gets the phase, for the heading, and the text; None if there is none, as of a
-    record with wrong arguments. Headings are the supervisor's business, which alone
-    knows what stands on the terminal.
+    It gets the phase, for the heading, and the text, or None if the record cannot be
+    formatted, for example because its arguments are wrong. The supervisor writes the
+    headings, because only it knows what is on the terminal.
     """
     handler = _live_log_handler(config)
     if handler is None:
@@ -114,7 +115,7 @@ def redirect_live_log(
     def emit(record: logging.LogRecord) -> None:
         try:
             text = handler.format(record)
-        except Exception:  # noqa: BLE001 - told where pytest captures the record
+        except Exception:  # noqa: BLE001 - pytest reports it on capture
             text = None
         show(handler._when, text)
 
@@ -123,11 +124,11 @@ def redirect_live_log(
 
 def show_live_log(config: pytest.Config, when: str | None, text: str | None) -> None:
     """
-    Show *text*, a record that was logged in the phase *when*.
+    Show *text*, the record of a guest from the phase *when*.
     """
     handler = _live_log_handler(config)
     if handler is not None:
-        # One heading, though the supervisor has a part in this phase, too.
+        # One heading only, although the supervisor also runs a part of this phase.
         change = type(handler).set_when
         handler.set_when = lambda one: one == handler._when or change(handler, one)
         handler.set_when(when)
@@ -155,7 +156,7 @@ def failed_subtests(item: pytest.Item) -> int:
 
 def set_failed_subtests(item: pytest.Item, number: int) -> None:
     """
-    Have pytest take *number* subtests of *item* for failed.
+    Make pytest count *number* failed subtests for *item*.
     """
     counts = _failed_subtests(item.config)
     if counts is not None:
@@ -171,7 +172,7 @@ def _failed_subtests(config: pytest.Config) -> dict[Any, int] | None:
 
 def may_fail(item: pytest.Item) -> bool:
     """
-    Say whether *item* is marked ``xfail`` and run all the same.
+    Return whether *item* is marked ``xfail`` and still runs.
     """
     expected: Any = item.stash.get(_skipping(item.config).xfailed_key, None)
     return expected is not None and bool(expected.run)
@@ -179,7 +180,7 @@ def may_fail(item: pytest.Item) -> bool:
 
 def is_skipped(item: pytest.Item) -> bool:
     """
-    Say whether a mark of *item* has it skipped, or cannot be made out.
+    Return whether a mark skips *item*, or cannot be evaluated.
     """
     try:
         plugin = _skipping(item.config)
@@ -190,7 +191,7 @@ def is_skipped(item: pytest.Item) -> bool:
 
 def stash_of_xfail(config: pytest.Config, *, expected: bool) -> pytest.Stash:
     """
-    Return what a test has as its stash that is *expected* to fail, or is not.
+    Return a stash like that of a test which is, or is not, *expected* to fail.
     """
     stash = pytest.Stash()
     if expected:
@@ -209,10 +210,10 @@ def take_xml_additions(
     item: pytest.Item,
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """
-    Return and forget what was added for the JUnit XML in this process.
+    Return and clear the additions to the JUnit XML that were made in this process.
 
     Returns:
-        The attributes that *item* added to itself, and properties of the test suite.
+        The attributes that *item* has added to itself, and the suite's properties.
     """
     xml = _xml(item.config)
     if xml is None:
@@ -229,7 +230,7 @@ def add_to_xml(
     properties: list[tuple[str, str]],
 ) -> None:
     """
-    Add to the JUnit XML what `take_xml_additions` returned elsewhere.
+    Add to the JUnit XML what `take_xml_additions` returned in another process.
     """
     xml = _xml(item.config)
     xml.node_reporter(_id(item)).attrs.update(attributes)
@@ -243,7 +244,7 @@ def _xml(config: pytest.Config) -> Any:
 
 
 def _id(item: pytest.Item) -> Any:
-    # An object of its own since 9.2, the node id as a string before.
+    # An object since 9.2; before that, the node id as a string.
     return getattr(item, "id", item.nodeid)
 
 
@@ -255,7 +256,7 @@ def _text(captured: str | bytes) -> str:
 
 def flush(config: pytest.Config) -> None:
     """
-    Write out what is buffered, so that a fork does not write it once more.
+    Write out all buffers, so that a fork does not write their content again.
     """
     inherited.flush_streams()
     if config.pluginmanager.has_plugin("terminalreporter"):

@@ -1,8 +1,8 @@
 """
 Fixtures inside pytest: their definitions, requests and cached values.
 
-Each use of a private part says since which version it has been as it is used here, and
-what public API would take its place.
+A comment at each use says since which version pytest has had that private part in this
+form, and which public API could replace it ("Public would be").
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pytest_nsisolate.compat.setup_state import stack_of
 
 def fill_wide_fixtures(item: pytest.Item) -> None:
     """
-    Set up the fixtures of *item*.
+    Set up the fixtures of *item* whose scope is wider than the test.
 
-    A `pytest_fixture_setup` must `pass_over` those that hang on *item*: pytest walks
-    through them all the same, so that also what only an overriding fixture requests is
-    found, in pytest's own order.
+    A `pytest_fixture_setup` must `pass_over` the fixtures that belong to *item* itself.
+    pytest still walks through these, in its own order, and so it also finds fixtures
+    that only an overriding fixture requests.
     """
-    # Since 7.0: items with fixtures have these two. Public would be:
+    # Items with fixtures have had these two since 7.0. Public would be:
     # request.setup_wider_fixtures().
     request: Any = getattr(item, "_request", None)
     if request is None:
@@ -37,9 +37,12 @@ def fill_wide_fixtures(item: pytest.Item) -> None:
 
 def _make_test_case(item: pytest.Item) -> bool:
     """
-    Make the instance that fixtures of a `unittest.TestCase` method are bound to.
+    Make the instance to which fixtures of a `unittest.TestCase` method are bound.
 
-    Only until 8.1, where setup() makes it, which is left to the guest.
+    This is necessary up to 8.1, where setup() makes it, and setup() runs in the guest.
+
+    Returns:
+        Whether it did so.
     """
     if "_testcase" not in vars(type(item)) or not isinstance(item, pytest.Function):
         return False
@@ -50,16 +53,16 @@ def _make_test_case(item: pytest.Item) -> bool:
 
 def is_all_set_up(item: pytest.Item) -> bool:
     """
-    Say whether *item* needs nothing that is wider than itself to be set up.
+    Return whether every fixture that *item* needs from a wider scope is set up.
 
-    Without looking into what would happen: where that is not plain, say no.
+    This does not try to foresee what a setup does: if in doubt, the answer is no.
     """
     stack = stack_of(item.session)
     if list(stack) != item.listchain()[:-1]:
         return False
     if any(error is not None for _, error in stack.values()):
         return False
-    # Since 3.0 on items with fixtures.
+    # Items with fixtures have had it since 3.0.
     info: Any = getattr(item, "_fixtureinfo", None)
     known = () if info is None else info.name2fixturedefs.values()
     inside = {"function"}
@@ -77,12 +80,12 @@ def pass_over(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> bool:
     """
-    Have pytest take *fixturedef* for set up, with a value that no one looks at.
+    Make pytest regard *fixturedef* as set up, with a value that nothing uses.
 
     Returns:
-        What `pytest_fixture_setup` returns for a fixture that it has set up.
+        The value that `pytest_fixture_setup` returns for a fixture that it has set up.
     """
-    # Since 2.4; a fixture without it is never finished since 9.0.
+    # Since 2.4. Since 9.0 a fixture without a cached result is never finished.
     key = fixturedef.cache_key(request)  # type: ignore[arg-type]
     fixturedef.cached_result = (None, key, None)
     return True
@@ -90,9 +93,9 @@ def pass_over(
 
 def forget_passed_over(passed_over: Iterable[pytest.FixtureDef[object]]) -> None:
     """
-    Have pytest take the fixtures *passed_over* for not set up.
+    Make pytest regard the fixtures *passed_over* as not set up.
 
-    They are not finished: they have not begun.
+    Do not finish them: they were never started.
     """
     for fixturedef in passed_over:
         fixturedef.cached_result = None
@@ -101,9 +104,10 @@ def forget_passed_over(passed_over: Iterable[pytest.FixtureDef[object]]) -> None
 
 def walk_through(item: pytest.Item) -> None:
     """
-    Set up the fixtures of *item*, whose turn comes later, as `fill_wide_fixtures`.
+    Do the work of `fill_wide_fixtures` for an *item* that runs later.
 
-    What is only needed for that is on the stack then, and is for `unwind_within`.
+    This leaves nodes on the stack that only this walk needs: `unwind_within` removes
+    them.
     """
     stack = stack_of(item.session)
     for node in item.listchain():
@@ -116,13 +120,13 @@ def walk_through(item: pytest.Item) -> None:
 
 def wide_parameters(item: pytest.Item, inside: Iterable[str]) -> dict[str, int]:
     """
-    Return which of its values *item* has of each parameter of a wider scope.
+    Return the index of the value that *item* has for each parameter of a wider scope.
 
     Args:
         item: The test.
         inside: The scopes that are not wider.
     """
-    # Since 7.0. Public would be: what a parameter's scope is.
+    # Since 7.0. Public would be: the scope of a parameter.
     callspec: Any = getattr(item, "callspec", None)
     if callspec is None:
         return {}
@@ -135,9 +139,9 @@ def wide_parameters(item: pytest.Item, inside: Iterable[str]) -> dict[str, int]:
 
 def refresh_request(item: pytest.Item) -> None:
     """
-    Have `runtestprotocol` begin with fresh fixture values, as for a rerun.
+    Make `runtestprotocol` begin with fresh fixture values, as for a rerun.
     """
-    # Since 7.0: runtestprotocol() itself does this. Public would be: item.reset().
+    # runtestprotocol() itself has done this since 7.0. Public would be: item.reset().
     if hasattr(item, "_request"):
         item._request = False
         item.funcargs = None  # type: ignore[attr-defined]
@@ -145,8 +149,8 @@ def refresh_request(item: pytest.Item) -> None:
 
 def renew_request(item: pytest.Item) -> None:
     """
-    Begin with what `refresh_request` has prepared.
+    Make the new request that `refresh_request` has prepared for.
     """
-    # Since 7.0: runtestprotocol() itself does this.
+    # runtestprotocol() itself has done this since 7.0.
     if hasattr(item, "_request") and not item._request:
         item._initrequest()  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
 """
 Items inside pytest: their sections of captured output, their ids, and copies of them.
 
-Each use of a private part says since which version it has been as it is used here, and
-what public API would take its place.
+A comment at each use says since which version pytest has had that private part in this
+form, and which public API could replace it ("Public would be").
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def number_of_sections(item: pytest.Item) -> int:
 
 def captured_sections(item: pytest.Item) -> list[tuple[str, str]]:
     """
-    Return the sections of captured output that *item* has, as reports have them.
+    Return the sections of captured output of *item*, in the form of a report.
     """
     return [
         (f"Captured {kind} {when}", content)
@@ -37,7 +37,7 @@ def captured_sections(item: pytest.Item) -> list[tuple[str, str]]:
 
 def keep_sections(item: pytest.Item, reports: Sequence[pytest.TestReport]) -> None:
     """
-    Give *item* the sections of its *reports*, as it has them where it runs itself.
+    Give *item* the sections of its *reports*, as if it had run in this process.
     """
     # Since 2.9. Public would be: item.add_report_section(), and a way to clear them.
     item._report_sections[:] = [
@@ -49,15 +49,15 @@ def keep_sections(item: pytest.Item, reports: Sequence[pytest.TestReport]) -> No
 
 def copy_of(item: pytest.Item, name: str) -> pytest.Item:
     """
-    Return a copy of *item*, which has not run, that is a test of its own.
+    Return a copy of *item* that is a separate test.
 
     Args:
-        item: Of any kind.
-        name: What the copy is called. A method of a `unittest.TestCase` is looked up by
-            its name, and keeps it: the new one is in its id only.
+        item: A test of any kind that has not run.
+        name: The name of the copy. A method of a `unittest.TestCase` is looked up by
+            its name and keeps it: only its id has the new name.
     """
     one = copy.copy(item)
-    # Since 3.5, kept in the stash since 7.0. Public would be: Item.copy(name).
+    # Since 3.5; in the stash since 7.0. Public would be: Item.copy(name).
     stash = pytest.Stash()
     stash._storage.update(item.stash._storage)
     one.stash = one._store = stash
@@ -66,12 +66,12 @@ def copy_of(item: pytest.Item, name: str) -> pytest.Item:
     one.user_properties = item.user_properties[:]
     one._report_sections = item._report_sections[:]
     state: dict[str, Any] = vars(one)
-    # Made anew where they are asked for: an instance of the class, and a place.
+    # pytest makes these again on demand: the instance of the class, the location.
     for cached in ("_instance", "_obj", "location"):
         state.pop(cached, None)
     _give_id(one, item, name)
     if "dtest" in state:
-        # A doctest clears its globals when it has run.
+        # A doctest clears its globals after it has run.
         state["dtest"] = copy.copy(state["dtest"])
         if state["dtest"] is not None:
             state["dtest"].globs = state["dtest"].globs.copy()
@@ -82,7 +82,7 @@ def copy_of(item: pytest.Item, name: str) -> pytest.Item:
 
 def _give_id(one: pytest.Item, item: pytest.Item, name: str) -> None:
     """
-    Call *one*, a copy of *item*, *name*, in its id and where it is looked up by it.
+    Name *one*, a copy of *item*, *name*: in its id, its keywords and its attribute.
     """
     nodeid = item.nodeid.removesuffix(item.name) + name
     loose: Any = one
@@ -104,7 +104,7 @@ def _give_id(one: pytest.Item, item: pytest.Item, name: str) -> None:
 
 def share_id(item: pytest.Item, report: pytest.TestReport) -> None:
     """
-    Have *report* keep the id of *item*, and no copy of it, where they are the same.
+    Make *report* refer to the id of *item* instead of an equal copy.
     """
     if report.nodeid != item.nodeid:
         return

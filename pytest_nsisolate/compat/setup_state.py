@@ -1,8 +1,8 @@
 """
-pytest's setup state: the stack of what is set up, and its phases.
+pytest's setup state: the stack of collectors and fixtures, and the phases of a test.
 
-Each use of a private part says since which version it has been as it is used here, and
-what public API would take its place.
+A comment at each use says since which version pytest has had that private part in this
+form, and which public API could replace it ("Public would be").
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def run_phase(
     item: pytest.Item, when: Literal["setup", "teardown"], **kwargs: object
 ) -> pytest.TestReport:
     """
-    Run the hooks of a phase of *item* and return the report, which is not logged.
+    Run the hooks of a phase of *item* and return the report, without logging it.
 
     Args:
-        item: Whose phase.
-        when: Which.
+        item: The test.
+        when: The phase.
         kwargs: *nextitem* for teardown.
     """
     return call_and_report(item, when, log=False, **kwargs)
@@ -40,16 +40,16 @@ def run_phase(
 
 def tears_down_all(session: pytest.Session) -> bool:
     """
-    Say whether the teardown of a test is that of everything, as the session is to end.
+    Return whether the next teardown tears down everything because the session ends.
     """
-    # pytest's changelog, 8.2.0: issue 11706.
+    # Source: pytest's changelog, 8.2.0, issue 11706.
     ends = bool(session.shouldstop or session.shouldfail)
     return ends and pytest.version_tuple >= (8, 2)
 
 
 def finalizers_within(node: pytest.Item | pytest.Collector) -> dict[Any, int]:
     """
-    Return what of *node* and below it is set up, and how many finalizers that has.
+    Return what is set up at *node* and below, with its number of finalizers.
     """
     stack = stack_of(node.session)
     return {
@@ -61,7 +61,11 @@ def finalizers_within(node: pytest.Item | pytest.Collector) -> dict[Any, int]:
 
 def unwind_within(node: pytest.Item | pytest.Collector, before: dict[Any, int]) -> None:
     """
-    Have of *node* and below be set up what was *before*, and finish nothing.
+    Reset the stack at *node* and below to its state *before*, and finish nothing.
+
+    Args:
+        node: A test or collector.
+        before: What `finalizers_within` returned then.
     """
     stack = stack_of(node.session)
     for one in finalizers_within(node):
@@ -76,9 +80,9 @@ def forget_within(
     fixturedefs: Iterable[pytest.FixtureDef[object]],
 ) -> None:
     """
-    In a guest: take *node* and what is below for not set up, and *fixturedefs*, too.
+    In a guest: regard *node* and all below it, and *fixturedefs*, as not set up.
 
-    Their finalizers are kept, as by `forget_borrowed`.
+    Their finalizers are kept, as in `forget_borrowed`.
     """
     stack = stack_of(node.session)
     kept = node.session.stash.setdefault(_kept, [])
@@ -92,17 +96,19 @@ def forget_within(
 
 def forget_borrowed(session: pytest.Session) -> None:
     """
-    In a guest: let its teardown finalise only what it sets up itself.
+    In a guest: clear the finalizers of everything that the supervisor has set up.
 
-    What the supervisor has set up is finalised there, once. Its finalizers are kept:
-    with the last reference to a generator its ``finally`` would run here.
+    The supervisor calls them, once; the guest finalises only what it sets up itself.
+    The finalizers stay referenced: when the last reference to a generator goes, its
+    ``finally`` would run here.
     """
     kept = session.stash.setdefault(_kept, [])
     for finalizers, _ in stack_of(session).values():
         kept += finalizers
         finalizers.clear()
     if pytest.version_tuple < (8, 2):
-        # Each request for a fixture, and not only the first, schedules its end there.
+        # In these versions each request for a fixture schedules its finish, not only
+        # the first.
         manager: Any = session._fixturemanager
         for fixturedefs in manager._arg2fixturedefs.values():
             for fixturedef in fixturedefs:
@@ -112,16 +118,17 @@ def forget_borrowed(session: pytest.Session) -> None:
 
 def keep_nothing_for(nextitem: pytest.Item) -> None:
     """
-    In a guest: have all torn down, though hooks get to know that *nextitem* comes next.
+    In a guest: make pytest tear down everything, though hooks still see *nextitem*.
     """
-    # Since 6.3, what it needs is looked up by this. Public would be: an argument.
+    # pytest has used this since 6.3 to find what *nextitem* needs. Public would be: an
+    # argument.
     vars(nextitem)["listchain"] = list
 
 
 @contextlib.contextmanager
 def keeping(nextitem: pytest.Item | None, kept: pytest.Item | None) -> Iterator[None]:
     """
-    In a guest: keep what *kept* needs, though for hooks *nextitem* is the next.
+    In a guest: keep what *kept* needs, though hooks still see *nextitem*.
     """
     if nextitem is None or nextitem is kept:
         yield
@@ -137,14 +144,14 @@ def keeping(nextitem: pytest.Item | None, kept: pytest.Item | None) -> Iterator[
 
 def tear_down_rest(session: pytest.Session) -> None:
     """
-    Tear down whatever is set up, as at the end of a session.
+    Tear down everything that is set up, as at the end of a session.
     """
     _setup_state(session).teardown_exact(None)
 
 
 def stays_set_up(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     """
-    Say whether *nextitem* needs every collector that *item* has left set up.
+    Return whether *nextitem* needs every collector that *item* has left set up.
     """
     have = list(stack_of(item.session))
     need = nextitem.listchain() if nextitem is not None else []
@@ -153,7 +160,7 @@ def stays_set_up(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
 
 def end_current_test_variable() -> None:
     """
-    Take ``PYTEST_CURRENT_TEST`` out of the environment, as the end of a test does.
+    Remove ``PYTEST_CURRENT_TEST`` from the environment, as the end of a test does.
     """
     os.environ.pop("PYTEST_CURRENT_TEST", None)
 

@@ -1,3 +1,3 @@
 """
-The settings of a test and of a session: marker, options, spec, scope.
+The settings of tests and of the session: markers, options, specs, scopes.
 """

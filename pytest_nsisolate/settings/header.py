@@ -1,5 +1,5 @@
 """
-The line in pytest's header.
+The line of the plugin in pytest's header.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.launcher_client import user_namespace_for
 from pytest_nsisolate.settings.options import Options
 
-#: The one call that ``proc=False`` does without.
+#: The only call that ``proc=False`` makes unnecessary.
 PROC = "mount(proc, /proc)"
 
 
 def line(chosen: Options, pool: ProbedPool) -> str:
     """
-    Return what isolation comes to in this session.
+    Return the line: the namespaces, or why isolation is off or unavailable.
     """
     if chosen.off:
         return "nsisolate: off, isolated tests run on the host (--no-nsisolate)"

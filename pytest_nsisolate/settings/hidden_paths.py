@@ -1,8 +1,8 @@
 """
-Whether the fresh directories of a test would hide what pytest itself needs.
+The check that the fresh directories of a test hide nothing that pytest needs.
 
-They are mounted where no one looks at what is below. What is needed is read from this
-process, so that a test is refused and does not break halfway.
+A fresh directory covers all that is below its mount point. This module reads from the
+supervisor which paths are needed, to refuse a test that would break halfway.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from pytest_nsisolate.model.errors import Hidden
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.model.tmpfs_env import is_within, overlap
 
-#: The fixtures by which a test has a directory below that of the session.
+#: The fixtures that give a test a directory below that of the session.
 _TEMPORARY = frozenset({"tmp_path", "tmp_path_factory", "tmpdir", "tmpdir_factory"})
 
 _LEAVE = "leave it out of tmpfs=, or name a directory further down"
-_ELSEWHERE = "pytest --basetemp=DIRECTORY, one elsewhere that may be emptied"
+_ELSEWHERE = "pytest --basetemp=DIRECTORY, a directory elsewhere that may be emptied"
 
 
 def check(spec: Spec, item: pytest.Item | pytest.Collector) -> None:
     """
-    Raise if *spec* hides from the test *item*, or all in it, what it is run from.
+    Check that *spec* hides nothing that *item*, a test or its collector, needs.
 
     Raises:
-        Hidden: It does.
+        Hidden: It hides something.
     """
     for path in spec.tmpfs or ():
         real = os.path.realpath(path)
         own = overlap(real)
         if own is not None:
-            what = f'no fresh directory can be at "{path}"'
-            why = f"it leads to {real}, and each sandbox has {own} of its own"
+            what = f'no fresh directory can be mounted at "{path}"'
+            why = f"it resolves to {real}, and each sandbox has its own {own}"
             raise Hidden(what, why, _LEAVE)
         for name, needed, fix in _needed_by(item):
             if is_within(os.path.realpath(needed), real):
-                leads = "" if real == path else f", to which {path} leads,"
+                resolved = "" if real == path else f", to which {path} resolves"
                 raise Hidden(
                     f'a fresh directory at "{path}" would hide {name}',
-                    f"{needed} is in {real}{leads} and the test needs it"
+                    f"the test needs {needed}, which is in {real}{resolved}"
                     if needed != real
-                    else f"{needed} itself{leads} is needed by the test",
+                    else f"the test needs {needed} itself{resolved}",
                     fix,
                 )
 
 
 def _needed_by(item: pytest.Item | pytest.Collector) -> Iterator[tuple[str, str, str]]:
     """
-    Yield what is needed: what it is, where it is, and what to do.
+    Yield each path that is needed: its name, the path, and a fix.
     """
     yield "the working directory", _working_directory(), _LEAVE
     yield "the rootdir of pytest", str(item.config.rootpath), _LEAVE
@@ -72,20 +72,20 @@ def _working_directory() -> str:
     try:
         return os.getcwd()
     except FileNotFoundError:
-        # Removed, and nothing can hide it.
+        # It has been removed, and nothing can hide it.
         return os.devnull
 
 
 def _interpreter() -> Iterable[str]:
     paths = [sys.executable, sys.prefix, sys.base_prefix, *sys.path]
     paths += [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-    # What is imported from a directory that there is not cannot be hidden.
+    # A directory that does not exist cannot be hidden.
     return [path for path in dict.fromkeys(paths) if path and os.path.exists(path)]
 
 
 def _libraries() -> Iterable[str]:
     """
-    Return the files of which code is mapped. Source: proc_pid_maps(5).
+    Return the files whose code is mapped. Source: proc_pid_maps(5).
     """
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
@@ -98,7 +98,7 @@ def _libraries() -> Iterable[str]:
 
 def _base(config: pytest.Config) -> str:
     """
-    Return where `tmp_path` is or will be, without making it.
+    Return the directory where `tmp_path` is or will be, without making it.
     """
     given = config.getoption("basetemp", None)
     root = os.environ.get("PYTEST_DEBUG_TEMPROOT") or tempfile.gettempdir()

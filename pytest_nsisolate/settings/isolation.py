@@ -1,5 +1,5 @@
 """
-The fixture `isolation` and the facts that it yields.
+The facts that the fixture `isolation` yields.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from pytest_nsisolate.model.errors import Explanation
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
     """
-    What a test with the fixture `isolation` is isolated by.
+    The facts about the isolation of a test, from the fixture `isolation`.
 
     .. versionadded:: 0.1.0
     """
 
     namespaces: tuple[str, ...]
-    """Namespaces of its own, by their names in ``/proc/PID/ns``; empty on the host."""
+    """The test's own namespaces, as named in ``/proc/PID/ns``; empty on the host."""
     hostname: str
     """The hostname that the test sees."""
     domainname: str
-    """The NIS domain name that the test sees; ``(none)`` where none is set."""
+    """The NIS domain name that the test sees; ``(none)`` if none is set."""
     pid_on_host: int
-    """Process id of the test outside of its PID namespace."""
+    """Process id of the test outside its PID namespace."""
     proc: bool
-    """Whether ``/proc`` shows the ids of the test's processes; see ``proc=False``."""
+    """Whether ``/proc`` shows the test's own process ids; see ``proc=False``."""
 
 
 def came_too_late(test: str) -> Explanation:
     """
-    Say why the fixture `isolation` cannot be had by *test*, which runs on the host.
+    Explain why *test*, which runs on the host, cannot use the fixture `isolation`.
     """
     return Explanation(
-        what=f"cannot isolate {test}: it asked for the fixture isolation too late",
-        why="request.getfixturevalue() runs when the test has begun, on the host",
-        fix="mark the test with @pytest.mark.isolated, or name isolation among its "
-        "arguments",
+        what=f"cannot isolate {test}: it requested the fixture isolation too late",
+        why="request.getfixturevalue() runs after the test has begun on the host",
+        fix="mark the test with @pytest.mark.isolated, or request isolation as an "
+        "argument",
     )
 
 
@@ -64,7 +64,8 @@ def isolation_by(namespaces: Sequence[Namespace], pid_on_host: int) -> Isolation
 
 
 def _is_proc_true() -> bool:
-    # A /proc from outside gives the number outside. Source: proc_pid(5), /proc/self.
+    # In a /proc from outside this is the process id outside. Source: proc_pid(5),
+    # /proc/self.
     try:
         return os.readlink("/proc/self") == str(os.getpid())
     except OSError:

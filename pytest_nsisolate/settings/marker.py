@@ -1,5 +1,5 @@
 """
-The marker `isolated`, and what the markers of one test come to.
+The marker `isolated`, and the spec that the markers of a test add up to.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pytest_nsisolate.model.errors import Explanation, SpecError, safe_repr
 from pytest_nsisolate.model.keywords import describe
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 
-#: The marker and its exact synonym, for where pytest-isolated owns the first.
+#: The marker, and its exact synonym for use where pytest-isolated owns the first.
 NAMES = ("isolated", "nsisolated")
 
 
 def isolated(**_keywords: object) -> None:
     """
-    Run the test in IPC, UTS and PID namespaces of its own.
+    Run the test in its own IPC, UTS and PID namespaces.
 
-    The arguments of a marker are bound to the signature of this, which is its grammar.
+    The signature is the grammar of the marker, whose arguments are bound to it.
 
     .. versionadded:: 0.1.0
     """
@@ -35,7 +35,7 @@ describe(isolated, KEYWORDS)
 @dataclasses.dataclass(frozen=True, slots=True)
 class BadMarker:
     """
-    A marker, or what a hook makes of it, that says nothing that can be done.
+    A marker, or a spec altered by a hook, that cannot be carried out.
     """
 
     explanation: Explanation
@@ -43,10 +43,10 @@ class BadMarker:
 
 def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
     """
-    Return what the markers of *item* ask for, the closest winning by keyword.
+    Return the spec of the markers of *item*; for each keyword the closest one wins.
 
     Returns:
-        None where there is no marker.
+        None if there is no marker.
     """
     keywords: dict[str, object] = {}
     marked = False
@@ -54,7 +54,8 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
         marked = True
         try:
             inspect.signature(isolated).bind(*mark.args, **mark.kwargs)
-            # Each marker for itself: a bad value is bad also where a closer one wins.
+            # Each marker is checked alone: a bad value is an error even if a closer
+            # marker overrides it.
             Spec(**mark.kwargs)
         except SpecError as error:
             return BadMarker(_explain(item, mark, error.why, error.fix))
@@ -65,7 +66,7 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
 
 
 def _marks(item: pytest.Item) -> Iterator[pytest.Mark]:
-    # pytest lists those of a parameter behind those of its function.
+    # pytest lists the marks of a parameter after those of its function.
     callspec = getattr(item, "callspec", None)
     closest = list(callspec.marks) if callspec is not None else []
     seen = [id(mark) for mark in closest]
@@ -84,12 +85,12 @@ def _explain_grammar(
         return _explain(
             item,
             mark,
-            f"{grammar} and nothing by position, but got {given}",
+            f"{grammar} and no positional arguments, but got {given}",
             f"write @pytest.mark.{mark.name}({keyword})",
         )
     unknown = [name for name in mark.kwargs if name not in known]
     fixes = [
-        f"write {near[0]}= for {name}="
+        f"write {near[0]}= instead of {name}="
         if (near := difflib.get_close_matches(name, known, n=1))
         else f"leave {name}= out"
         for name in unknown
@@ -121,13 +122,13 @@ def _explain(item: pytest.Item, mark: pytest.Mark, why: str, fix: str) -> Explan
 
 def check(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
     """
-    Refuse to start where both plugins would act on the same marker.
+    Refuse to start if pytest-isolated would act on the same marker.
 
-    pytest-isolated runs such a test in a plain subprocess and ignores ``hostname=``:
-    isolation would be lost without a word.
+    It runs such a test in a plain subprocess and ignores ``hostname=``: the test would
+    silently lose its isolation.
 
     Raises:
-        pytest.UsageError: It is loaded and *items* use the marker.
+        pytest.UsageError: pytest-isolated is loaded and *items* use the marker.
     """
     if not any(_is_theirs(plugin) for plugin in config.pluginmanager.get_plugins()):
         return

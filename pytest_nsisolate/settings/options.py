@@ -1,5 +1,5 @@
 """
-Command line and ini options.
+The options of the plugin, on the command line and in the ini file.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pytest_nsisolate.model.spec import KEYWORDS, Spec
 #: Where a session keeps its `Options`.
 key = pytest.StashKey["Options"]()
 
-#: What becomes of a test whose sandbox cannot be had.
+#: What happens to a test if its sandbox cannot be made.
 Unavailable: TypeAlias = Literal["fail", "skip"]
 
 _UNAVAILABLE = Choice(get_args(Unavailable))
 
-#: What a test that asks for isolation is run as.
+#: How a test that asks for isolation runs.
 Flavour: TypeAlias = Literal["host", "isolated"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """
-    What the command line and, behind it, the ini file say.
+    The values of all options; the command line overrides the ini file.
     """
 
     every: bool
@@ -37,17 +37,17 @@ class Options:
     off: bool
     """Isolate none."""
     unavailable: Unavailable
-    """What becomes of a test whose sandbox cannot be had."""
+    """What happens to a test if its sandbox cannot be made."""
     defaults: Spec
-    """What holds for a keyword of which a test says nothing."""
+    """The values of the keywords that a test does not give."""
     grace: float
-    """Seconds that processes have to end when their test is over."""
+    """Seconds that processes have to end after their test is over."""
     leaks_asked: bool
-    """Whether the command line says ``leaks``."""
+    """Whether the command line gives ``--nsisolate-leaks``."""
     flavours: tuple[Flavour, ...]
-    """What each isolated test is run as; none: once, and isolated."""
+    """The flavours of each isolated test; empty: it runs once, isolated."""
     usage: int | None
-    """How many of the heaviest tests are shown; 0: all; None: no one asks."""
+    """How many of the heaviest tests to show; 0: all; None: no table."""
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -55,7 +55,7 @@ class Options:
         Return the options in *config*.
 
         Raises:
-            pytest.UsageError: There is no such value.
+            pytest.UsageError: An option has a value that it does not take.
         """
         given: bool | None = config.getoption("nsisolate")
         return cls(
@@ -82,7 +82,7 @@ class Options:
         )
 
 
-#: What `Options.grace` is where no one says it, in seconds.
+#: The default of `Options.grace`, in seconds.
 DEFAULT_GRACE = 0.2
 
 
@@ -92,15 +92,15 @@ def _read(
     check: Check,
     default: object,
     example: str | None = None,
-) -> Any:  # noqa: ANN401 - what the check knows
+) -> Any:  # noqa: ANN401 - depends on the check
     """
     Return the value of the option *name*.
 
     Args:
-        config: Where it is.
-        name: What it is called.
-        check: What it may be.
-        default: What it is where no one says it.
+        config: Has the option.
+        name: Its name, without the prefix.
+        check: Which values it takes.
+        default: Its value if it is not given.
         example: What to write instead of a bad value; None: the default.
     """
     value, source = _value(config, name)
@@ -118,7 +118,7 @@ def _flavours(config: pytest.Config, *, off: bool) -> tuple[Flavour, ...]:
         return ()
     names = [name.strip() for name in value.split(",")]
     if len({*names}) < len(names) or not {*names} <= {*get_args(Flavour)}:
-        takes = "takes host, isolated, or both with a comma between"
+        takes = "takes host, isolated, or both separated by a comma"
         _refuse(source, value, takes, "host,isolated")
     if not off:
         return cast("tuple[Flavour, ...]", tuple(names))
@@ -126,7 +126,7 @@ def _flavours(config: pytest.Config, *, off: bool) -> tuple[Flavour, ...]:
         raise pytest.UsageError(
             Explanation(
                 what=f"cannot use {source}{value}",
-                why="--no-nsisolate is given too, by which no test is isolated",
+                why="--no-nsisolate is given too, and isolates no test",
                 fix="leave one of the two out",
             )
         )
@@ -144,7 +144,7 @@ def _number(config: pytest.Config, name: str, example: str) -> int | None:
 
 def _value(config: pytest.Config, name: str) -> tuple[str | None, str]:
     """
-    Return what is said of the option *name*, if anything is, and where.
+    Return the value of the option *name*, or None, and the source of the value.
     """
     given = config.getoption(f"nsisolate_{name}")
     if given is not None:
@@ -183,7 +183,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--no-nsisolate",
         action="store_false",
         dest="nsisolate",
-        help="Isolate no test: all run on the host",
+        help="Isolate no test: run all on the host",
     )
     of_keywords = {
         one.name: (one.check.metavar, one.option.help)
@@ -200,31 +200,31 @@ def add_options(parser: pytest.Parser) -> None:
             action="store_const",
             const=form,
             dest="nsisolate_doctor",
-            help=f"Say whether tests can be isolated here, as {what}, and exit",
+            help=f"Show {what} whether tests can be isolated here, and exit",
         )
 
 
 _DOCTORS = {
-    "--nsisolate-doctor": ("table", "table"),
-    "--nsisolate-doctor-json": ("json", "JSON"),
+    "--nsisolate-doctor": ("table", "in a table"),
+    "--nsisolate-doctor-json": ("json", "as JSON"),
 }
 
 
 _WITH_VALUE = {
     "unavailable": (
         _UNAVAILABLE.metavar,
-        "What becomes of a test whose sandbox cannot be had (default: fail)",
+        "Fail or skip a test if its sandbox cannot be made (default: fail)",
     ),
     "leak_grace": (
         "SECONDS",
-        f"How long its processes may take to end after it (default: {DEFAULT_GRACE})",
+        f"Time for processes to end after their test (default: {DEFAULT_GRACE})",
     ),
     "flavours": (
         "FLAVOURS",
-        "Run each isolated test as host, isolated, or host,isolated: as both",
+        "Run each isolated test as host, as isolated, or both ways: host,isolated",
     ),
     "usage": (
         "N",
-        "Show the N isolated tests that used most processor time and memory (0: all)",
+        "Show the N tests that used the most processor time and memory (0: all)",
     ),
 }

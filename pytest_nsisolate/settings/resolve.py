@@ -1,5 +1,5 @@
 """
-Whether a test is to be isolated, and how: markers, fixture, options and hooks together.
+The resolution of a test's markers, fixture, options and hooks into one spec.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pytest_nsisolate.settings import options
 from pytest_nsisolate.settings.marker import BadMarker, place_of, spec_of
 from pytest_nsisolate.settings.options import Flavour, Options
 
-#: Which flavour an item is, where its test is run in several.
+#: The flavour of an item whose test runs in several flavours.
 flavour_key = pytest.StashKey[Flavour]()
 
-#: What is to be done with a test: the spec of its sandbox; None: it runs on the host.
+#: The spec of a test, or why there can be none; None: the test runs on the host.
 Resolved: TypeAlias = "Spec | BadMarker | None"
 
 _resolved = pytest.StashKey[Resolved]()
@@ -30,7 +30,7 @@ _specs = pytest.StashKey["dict[str, Spec]"]()
 
 def resolve_spec(item: pytest.Item) -> Resolved:
     """
-    Return the spec of *item*, or None where it runs on the host.
+    Return the spec of *item*, or None if it runs on the host.
     """
     if _resolved not in item.stash:
         found = _work_out(item)
@@ -58,7 +58,7 @@ def _work_out(item: pytest.Item) -> Resolved:
 
 def _alter(item: pytest.Item, spec: Spec | None) -> Resolved:
     """
-    Return what plugins make of *spec*, which their hook gets to see.
+    Pass *spec* to the plugins' hook, and return the spec that they want instead.
     """
     try:
         found: object = item.ihook.pytest_nsisolate_spec(item=item, spec=spec)
@@ -73,7 +73,9 @@ def _alter(item: pytest.Item, spec: Spec | None) -> Resolved:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         what = traceback.format_exception_only(error)[-1].strip()
         place = f"{frame.filename}:{frame.lineno}"
-        return _bad(item, f"it raised {what} in {place}", f"mend {place}")
+        return _bad(
+            item, f"it raised {what} in {place}", f"correct the code at {place}"
+        )
     if not wrong:
         return altered
     return _bad(
@@ -85,10 +87,10 @@ def _alter(item: pytest.Item, spec: Spec | None) -> Resolved:
 
 def _merge(spec: Spec | None, results: Sequence[Spec]) -> Spec | None:
     """
-    Return *spec* with all that *results* change in it, the first of which weighs most.
+    Return *spec* with all changes that *results* make to it; the first one wins.
 
     Raises:
-        SpecError: What they ask for does not go together.
+        SpecError: The changes do not go together.
     """
     if not results:
         return spec
@@ -109,17 +111,17 @@ def _bad(item: pytest.Item, why: str, fix: str) -> BadMarker:
 
 def is_host_flavour(item: pytest.Item) -> bool:
     """
-    Say whether *item* is the one that runs on the host, of the flavours of a test.
+    Return whether *item* is the flavour of a test that runs on the host.
     """
     return item.stash.get(flavour_key, None) == "host"
 
 
 def asks(item: pytest.Item) -> bool:
     """
-    Say whether *item* asks, as it was collected, for a sandbox that can be.
+    Return whether *item* asks for a possible sandbox at the time of its collection.
 
-    What a hook may answer is left out, and so is what is not known yet: for when all
-    markers are there, there is `resolve_spec`.
+    This calls no hook, and plugins may still add markers: `resolve_spec` gives the
+    final answer.
     """
     chosen = item.config.stash[options.key]
     found = spec_of(item)
@@ -130,7 +132,7 @@ def asks(item: pytest.Item) -> bool:
 
 def _complete(spec: Spec, chosen: Options) -> Spec:
     """
-    Return *spec* with what the options say where it says nothing.
+    Return *spec* with the values of the options for keywords that it does not give.
     """
     unsaid = [one.name for one in KEYWORDS if getattr(spec, one.name) is None]
     return dataclasses.replace(
@@ -140,9 +142,9 @@ def _complete(spec: Spec, chosen: Options) -> Spec:
 
 def _shared(item: pytest.Item, spec: Spec) -> Spec:
     """
-    Return the one of the specs like *spec* that the items of a session share.
+    Return the first spec of the session with the same `repr` as *spec*.
 
-    Two are alike where they read the same: 5 and 5.0 are equal, and do not.
+    It is not enough that they are equal: 5 and 5.0 are, and do not read the same.
     """
     return item.session.stash.setdefault(_specs, {}).setdefault(repr(spec), spec)
 

@@ -1,5 +1,5 @@
 """
-Which tests share a sandbox, and what they share with it: the scope of a spec.
+The scope of a spec: which tests share a sandbox, and in which order they run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pytest_nsisolate.compat import fixtures
 from pytest_nsisolate.model.spec import Scope, Spec
 from pytest_nsisolate.settings.resolve import resolve_spec
 
-#: What fixtures hang on, and scopes are of.
+#: A node of the collection tree. Fixtures and scopes belong to one.
 Node: TypeAlias = "pytest.Item | pytest.Collector"
 
 _share = pytest.StashKey["Share | None"]()
@@ -23,18 +23,18 @@ _share = pytest.StashKey["Share | None"]()
 @dataclasses.dataclass(frozen=True, slots=True)
 class Share:
     """
-    What tests have in common that share a sandbox.
+    The scope and the spec that tests have in common if they share a sandbox.
     """
 
     node: Node
-    """The class, module, package or session that they are of."""
+    """The class, module, package or session that they belong to."""
     spec: Spec
-    """What they ask for, without what each has for itself."""
+    """What they ask for, without the keywords that each test has for itself."""
 
     @property
     def name(self) -> str:
         """
-        The scope and which it is, in words.
+        The kind of the scope and its node id, in words.
         """
         if isinstance(self.node, pytest.Session):
             return "the session"
@@ -43,7 +43,7 @@ class Share:
 
 def share_of(item: pytest.Item) -> Share | None:
     """
-    Return what *item* shares; None where its sandbox is its own, or it has none.
+    Return what *item* shares; None if it has no sandbox or a sandbox of its own.
     """
     if _share not in item.stash:
         item.stash[_share] = _work_out(item)
@@ -52,7 +52,7 @@ def share_of(item: pytest.Item) -> Share | None:
 
 def node_of(item: pytest.Item) -> Node:
     """
-    Return the node whose fixtures, and those below, live in the guest of *item*.
+    Return the node at and below which fixtures live in the guest of *item*.
     """
     share = share_of(item)
     return item if share is None or share.spec.fork else share.node
@@ -60,14 +60,14 @@ def node_of(item: pytest.Item) -> Node:
 
 def following(item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | None:
     """
-    Return the next test that shares with *item*, before pytest leaves the scope.
+    Return the next test in the scope of *item* that shares its sandbox.
 
     Args:
         item: The test.
-        nextitem: What pytest runs next, which need not share.
+        nextitem: The test that pytest runs next, which may or may not share it.
 
     Returns:
-        None if there is none.
+        None if there is none before pytest leaves the scope.
     """
     share = share_of(item)
     if share is None:
@@ -77,7 +77,8 @@ def following(item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | 
     for one in _from(nextitem):
         if share.node not in one.listchain():
             return None
-        # What is borrowed is then set up anew, and a guest would have the old one.
+        # pytest then sets up a borrowed fixture again, and the guest would keep the
+        # old value.
         theirs = fixtures.wide_parameters(one, inside)
         if any(own[name] != theirs[name] for name in own.keys() & theirs.keys()):
             return None
@@ -88,7 +89,7 @@ def following(item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | 
 
 def others(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.Item]:
     """
-    Yield the tests that share the guest of *item* and come after it.
+    Yield the tests after *item* that share its guest.
     """
     if node_of(item) is item:
         return
@@ -119,7 +120,7 @@ def _node(item: pytest.Item, scope: str) -> Node:
     else:
         found = item.getparent(pytest.Package)
     if found is None:
-        # As pytest has it for fixtures of these scopes.
+        # pytest does the same with fixtures of these scopes.
         return item.session if scope == "package" else item
     return found
 
@@ -143,10 +144,10 @@ def _after(item: pytest.Item) -> Iterator[pytest.Item]:
             yield items[index]
 
 
-#: In place of the number of a test: there is none.
+#: Stands for no test, in place of its number.
 NONE = "-"
 
-#: What a guest that waits between two tests is told where none comes.
+#: Tells a guest that waits for its next test that there is none.
 END = "end"
 
 _number = pytest.StashKey[str]()
@@ -154,7 +155,7 @@ _number = pytest.StashKey[str]()
 
 def number_of(item: pytest.Item | None) -> str:
     """
-    Return which of the tests of its session *item* is, as a guest is told it.
+    Return the number of *item* in its session, in the form sent to a guest.
     """
     if item is None:
         return NONE
@@ -166,7 +167,7 @@ def number_of(item: pytest.Item | None) -> str:
 
 def item_of(session: pytest.Session, number: str) -> pytest.Item | None:
     """
-    Return the test of which `number_of` returns *number*.
+    Return the test for which `number_of` returns *number*.
     """
     return session.items[int(number)] if number != NONE else None
 
@@ -175,11 +176,11 @@ def turn(
     item: pytest.Item, nextitem: pytest.Item | None, kept: pytest.Item | None
 ) -> str:
     """
-    Return what a guest is told that is to run *item*.
+    Return the line that tells a guest to run *item*.
 
     Args:
         item: The test.
-        nextitem: What pytest runs next.
+        nextitem: The test that pytest runs next.
         kept: The next test in that guest.
     """
     numbers = [number_of(one) for one in (item, nextitem, kept)]

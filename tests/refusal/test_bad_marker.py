@@ -17,22 +17,22 @@ BAD = [
     (
         "hostnme='t1'",
         f"isolated {WORDS}, not hostnme",
-        "write hostname= for hostnme=",
+        "write hostname= instead of hostnme=",
     ),
     ("zzz=1", f"isolated {WORDS}, not zzz", "leave zzz= out"),
     (
         "'t1'",
-        f"isolated {WORDS} and nothing by position, but got 't1'",
+        f"isolated {WORDS} and no positional arguments, but got 't1'",
         "write @pytest.mark.isolated(hostname='t1')",
     ),
     (
         "'t1', 'lab'",
-        f"isolated {WORDS} and nothing by position, but got 't1', 'lab'",
+        f"isolated {WORDS} and no positional arguments, but got 't1', 'lab'",
         "write @pytest.mark.isolated(hostname=…)",
     ),
     (
         "'t1', hostname='t2'",
-        f"isolated {WORDS} and nothing by position, but got 't1'",
+        f"isolated {WORDS} and no positional arguments, but got 't1'",
         "write @pytest.mark.isolated(hostname='t1')",
     ),
     ("hostname=''", "hostname is empty", LEAVE),
@@ -150,7 +150,7 @@ def test_synonym_is_named(pytester: pytest.Pytester) -> None:
         """
     )
     run = run_once(pytester, [])
-    assert f"nsisolated {WORDS} and nothing by position" in run.stdout
+    assert f"nsisolated {WORDS} and no positional arguments" in run.stdout
     assert "fix: write @pytest.mark.nsisolated(hostname='t1')" in run.stdout
 
 

@@ -177,7 +177,7 @@ def test_wrong_flavour(pytester: pytest.Pytester, value: str) -> None:
     result.stderr.fnmatch_lines(
         [
             f"ERROR: cannot use --nsisolate-flavours={value}",
-            "why: the option --nsisolate-flavours takes host, isolated, or both with *",
+            "why: the option --nsisolate-flavours takes host, isolated, or both *",
             "fix: write --nsisolate-flavours=host,isolated on the command line",
         ]
     )
@@ -203,7 +203,7 @@ def test_flavours_without_isolation(pytester: pytest.Pytester) -> None:
     refused.stderr.fnmatch_lines(
         [
             f"ERROR: cannot use {BOTH}",
-            "why: --no-nsisolate is given too, by which no test is isolated",
+            "why: --no-nsisolate is given too, and isolates no test",
             "fix: leave one of the two out",
         ]
     )

@@ -163,12 +163,12 @@ WRONG = [
     (
         'raise KeyError("so")',
         "it raised KeyError: 'so' in *conftest.py:4",
-        "mend *conftest.py:4",
+        "correct *conftest.py:4",
     ),
     (
         'pytest.skip("so")',
         "it raised Skipped: so in *",
-        "mend *",
+        "correct *",
     ),
 ]
 

@@ -212,7 +212,8 @@ def said(base: Path, prefix: str) -> list[str]:
         """
         Return the line for test *name* when *path* cannot be fresh.
         """
-        return f'cannot isolate test_{name}: no fresh directory can be at "{path}"'
+        test = f"cannot isolate test_{name}"
+        return f'{test}: no fresh directory can be mounted at "{path}"'
 
     here = base.parent
     where = "hide the working directory"
@@ -231,18 +232,18 @@ def said(base: Path, prefix: str) -> list[str]:
         call("loop", "loop", "ELOOP"),
         "why: not known; looked at *",
         no("proc", f"{base}/proc"),
-        "why: it leads to /proc, and each sandbox has /proc of its own",
+        "why: it resolves to /proc, and each sandbox has its own /proc",
         no("shm", f"{base}/shm"),
-        "why: it leads to /dev/shm, and each sandbox has /dev/shm of its own",
+        "why: it resolves to /dev/shm, and each sandbox has its own /dev/shm",
         hides("working_directory", str(here), where),
-        f"why: {here} itself is needed by the test",
+        f"why: the test needs {here} itself",
         LEAVE,
         hides("by_a_link", f"{base}/here", where),
-        f"why: {here} itself, to which {base}/here leads, is needed by the test",
+        f"why: the test needs {here} itself, to which {base}/here resolves",
         hides("interpreter", prefix, "hide *"),
         hides("temporary", f"{base}/a", "hide the directory of tmp_path"),
-        f"why: {base}/a/tmp is in {base}/a and the test needs it",
-        "fix: pytest --basetemp=DIRECTORY, one elsewhere that may be emptied",
+        f"why: the test needs {base}/a/tmp, which is in {base}/a",
+        "fix: pytest --basetemp=DIRECTORY, a directory elsewhere that may be emptied",
     ]
 
 

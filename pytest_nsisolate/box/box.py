@@ -1,5 +1,5 @@
 """
-A box: a sandbox that a test has made for itself, to have a second host.
+A box: a sandbox that a test makes for itself, to have a second host.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pytest_nsisolate.sandbox.leaks import unseen
 from pytest_nsisolate.sandbox.pool import Pool, persist
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
-#: What Popen takes for a command.
+#: The types of commands that Popen takes.
 Command: TypeAlias = (
     "str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]]"
 )
@@ -36,10 +36,10 @@ Command: TypeAlias = (
 _Value = TypeVar("_Value")
 _Given = ParamSpec("_Given")
 
-#: How long a process that was killed may take to be reaped, in seconds.
+#: Seconds until a killed process must have been reaped.
 _REAP_TIMEOUT = 30.0
 
-#: Keywords of Popen that change who a process is before it is inside.
+#: Keywords of Popen that change the user or groups before the process is inside.
 _WHO = ("user", "group", "extra_groups")
 
 
@@ -48,15 +48,16 @@ class Box:
     A sandbox to call functions and start processes in.
 
     Args:
-        pool: Where it comes from.
-        spec: What it is to be like.
-        name: What it is called in errors.
-        on_close: Called at its end with what is in it; None if that is not known.
-        grace: How long processes in it may take to end by themselves, in seconds.
+        pool: Makes the sandbox.
+        spec: The spec of the sandbox.
+        name: The name of the box in errors.
+        on_close: Called when the box is closed, with what is left in it, or None if
+            that is not known.
+        grace: Seconds that processes in it may take to end by themselves.
         entered: Called inside, in each fork that runs a function.
 
     Raises:
-        Refused: It cannot be had.
+        Refused: The sandbox cannot be made.
 
     .. versionadded:: 0.1.0
     """
@@ -79,11 +80,11 @@ class Box:
         self._sandbox: Sandbox | None = persist(lambda: pool.take(spec))
         self._home = _pid_namespace()
         self._started: list[subprocess.Popen[Any]] = []
-        #: What it is called in errors.
+        #: The name of the box in errors.
         self.name = name
         #: The hostname inside.
         self.hostname = os.uname().nodename if spec.hostname is None else spec.hostname
-        #: What becomes of what is left in it, the leak policy.
+        #: The leak policy: what to do if something is left in the box.
         self.leaks = spec.leaks
         #: Its own namespaces, by their names in ``/proc/PID/ns``.
         self.namespaces = tuple(one.name for one in self._sandbox.namespaces)
@@ -102,14 +103,14 @@ class Box:
         trace: TracebackType | None,
     ) -> None:
         if error is not None:
-            # What went wrong is not to be hidden by what that has left.
+            # A leak that the error caused must not hide the error.
             self._on_close = lambda *_: None
         self.close()
 
     @property
     def is_open(self) -> bool:
         """
-        Whether it has not been closed.
+        Whether the box is still open.
         """
         return self._sandbox is not None
 
@@ -123,14 +124,15 @@ class Box:
         """
         Call *function* in a fork inside, and return its value.
 
-        It sees all that the caller sees, as a fork does, and changes none of it. What
-        it returns or raises comes back by `pickle`; output and warnings as well.
+        As in any fork, the function sees everything that the caller sees, and cannot
+        change any of it. Its value or exception comes back by `pickle`. Its output and
+        warnings come back too.
 
         Raises:
-            BaseException: What the function has raised; its cause is a
+            BaseException: The exception of the function; its cause is a
                 `RemoteTraceback`.
-            CannotCarry: What it has returned or raised cannot be pickled.
-            DidNotFinish: It has ended its process, or taken too long.
+            CannotCarry: The value or exception cannot be pickled.
+            DidNotFinish: The function ended its process, or took too long.
             BoxError: The box is closed, or cannot be entered from here.
         """
         __tracebackhide__ = True
@@ -158,13 +160,13 @@ class Box:
         **keywords: Any,  # noqa: ANN401 - those of Popen
     ) -> subprocess.Popen[Any]:
         """
-        Return ``subprocess.Popen(command, **keywords)``, of a process inside.
+        Return ``subprocess.Popen(command, **keywords)`` for a process inside.
 
-        It is to be waited for as ever; what still runs when the box is closed is left
-        behind, and ended.
+        Wait for it as usual. A process that still runs when the box is closed is a leak
+        and is killed.
 
         Raises:
-            OSError: As Popen, if the command cannot be run.
+            OSError: The command cannot be run, as with Popen.
             BoxError: The box is closed, or cannot be entered from here.
         """
         __tracebackhide__ = True
@@ -185,24 +187,25 @@ class Box:
 
     def pids(self) -> list[int]:
         """
-        Return the process ids inside of what runs in it, its init left out.
+        Return the process ids, as seen inside, of the processes in the box.
 
-        Of more than 100 processes the first 100.
+        The init is left out. If there are more than 100, this returns the first 100.
         """
         facts = self._look("list the processes")
         return [int(fact[0]) for fact in facts["process"][1]]
 
     def ipc(self) -> Ipc:
         """
-        Return which IPC objects are in it.
+        Return the IPC objects in the box.
         """
         return Ipc.of(self._look("list the IPC objects"))
 
     def close(self) -> None:
         """
-        End all that is inside, and wait until it is gone; a second time does nothing.
+        Kill all processes inside and wait until they are gone.
 
-        What is left in it is told of as the leak policy says.
+        The leak policy decides whether leaks are reported. Closing a box again does
+        nothing.
         """
         sandbox, self._sandbox = self._sandbox, None
         if sandbox is None:
@@ -211,7 +214,7 @@ class Box:
         facts = sandbox.audit(self._grace) if is_audited else None
         sandbox.kill()
         for process in self._started:
-            # The end of an init waits until all inside have been reaped.
+            # An init does not end before all processes inside have been reaped.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_REAP_TIMEOUT)
         sandbox.close()
@@ -225,7 +228,7 @@ class Box:
 
     def _begin(self) -> None:
         """
-        In a fork: let go of what is the caller's.
+        In a fork: release what belongs to the caller.
         """
         self._pool.close_inherited()
         self._entered()
@@ -244,12 +247,12 @@ class Box:
 
     def _inside(self, action: str) -> Sandbox:
         """
-        Return the sandbox, of which it is known that it may be entered from here.
+        Return the sandbox, if this process may enter it.
         """
         sandbox = self._open(action)
         here = _pid_namespace()
         if here != self._home:
-            # Source: setns(2), "PID namespaces": only a descendant may be joined.
+            # A process may join descendants only. Source: setns(2), "PID namespaces".
             raise BoxError(explanations.outside(action, here, self._home))
         return sandbox
 
@@ -261,17 +264,17 @@ class Box:
 
 def reach(box: Box, action: str) -> Sandbox:
     """
-    Return the sandbox of *box*, for *action* in it.
+    Return the sandbox of *box*, in which *action* is to happen.
 
     Raises:
-        BoxError: It is closed, or cannot be entered from here.
+        BoxError: The box is closed, or cannot be entered from here.
     """
-    return box._inside(action)  # noqa: SLF001 - not for who uses a box
+    return box._inside(action)  # noqa: SLF001 - not for users of a box
 
 
 def _pid_namespace() -> str:
     """
-    Return which PID namespace this process is in, ``pid:[4026531836]``.
+    Return the PID namespace of this process, such as ``pid:[4026531836]``.
 
     Source: namespaces(7), "The /proc/pid/ns/ directory".
     """

@@ -1,5 +1,5 @@
 """
-A call of a function in a fork that has entered a sandbox and leaves it running.
+A call of a function inside a box, by a fork that leaves the box running.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from pytest_nsisolate.sandbox.sandbox import Sandbox
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """
-    What is called, and where.
+    A function, and the sandbox in which to call it.
     """
 
     sandbox: Sandbox
     function: Callable[[], object]
     limit: float | None
-    """Seconds that it may take; None: as long as it takes."""
+    """Seconds that the call may take; None: no limit."""
     begin: Callable[[], None]
     """Called in the fork, before the function."""
 
     def make(self) -> Outcome | Exited | Killed | TimedOut:
         """
-        Call the function in a fork inside, and return what it says, or how it ended.
+        Call the function in a fork inside, and return its outcome, or how it ended.
 
         Raises:
-            Refused: The fork, or its way in, was refused.
+            Refused: The system refused the fork, or its entry.
         """
         before = Streams()
         entered: InGuest | None = None
@@ -64,7 +64,7 @@ class Call:
         self, process: GuestProcess[CallMessage]
     ) -> CallMessage | TimedOut | None:
         """
-        Return what *process* says; None if it ends before.
+        Return the message of *process*; None if it ends without one.
         """
         reader = process.inlet
         deadline = Deadline(self.limit)
@@ -72,7 +72,7 @@ class Call:
         poll.register(reader.fd, select.POLLIN)
         poll.register(process.pidfd, select.POLLIN)
         while True:
-            # Looked at before the pipe is read, which a daemon may hold open.
+            # Check this before reading the pipe, which a daemon may hold open.
             dead = any(fd == process.pidfd for fd, _ in poll.poll(deadline.timeout()))
             try:
                 while not reader.ready:
@@ -80,7 +80,7 @@ class Call:
             except BlockingIOError:
                 pass
             except EOFError:
-                # Closed by the function, which may take its time still.
+                # The function closed the pipe, and may still run.
                 with contextlib.suppress(KeyError):
                     poll.unregister(reader.fd)
             if reader.ready:
@@ -107,7 +107,7 @@ class Call:
 
     def _live(self, entered: InGuest, before: Streams) -> NoReturn:
         """
-        In the fork: call the function, say what became of it, and end.
+        In the fork: call the function, send its outcome, and end.
         """
         code = 1
         try:

@@ -1,5 +1,5 @@
 """
-What a person reads when a box cannot do what it was asked for.
+The error texts of boxes and links.
 """
 
 from __future__ import annotations
@@ -24,69 +24,69 @@ class DidNotFinish(BoxError):
         self, explanation: Explanation, ending: Exited | Killed | TimedOut
     ) -> None:
         super().__init__(explanation)
-        #: How it ended: an `Exited`, `Killed` or `TimedOut` of `ending`.
+        #: How the process ended: an `Exited`, `Killed` or `TimedOut`.
         self.ending = ending
 
 
 def closed(action: str, maker: str) -> Explanation:
     """
-    Say that *action* comes after the end of a box or link, as made by *maker*.
+    Explain that *action* needs a box or link, made with *maker*, that is closed.
     """
     return Explanation(
         what=f"cannot {action}: it is closed",
         why="its close() was called, or its fixture has ended",
-        fix=f"make another one by {maker}, or close it later",
+        fix=f"make another one with {maker}, or close this one later",
     )
 
 
 def outside(action: str, here: str, home: str) -> Explanation:
     """
-    Say that a box was made where it cannot be entered from for *action*.
+    Explain that this process may not enter the box in which *action* is to happen.
 
     Args:
-        action: What was to be done.
+        action: What the box was asked to do.
         here: The PID namespace of this process.
-        home: That of the process which made the box.
+        home: The PID namespace of the process that made the box.
     """
     # Source: setns(2), "PID namespaces".
     return Explanation(
-        what=f"cannot {action}: it was made outside of this PID namespace",
+        what=f"cannot {action}: it was made outside this PID namespace",
         why=f"this process is in {here} and the box was made from {home}; "
-        "setns() leads to descendants only",
-        fix="make it in the test, by the fixture sandbox_factory, or leave the test on "
+        "setns() can join descendants only",
+        fix="make it in the test with the fixture sandbox_factory, or run the test on "
         "the host",
     )
 
 
 def dead(action: str, refused: Refused) -> Explanation:
     """
-    Say that *action* was *refused* because the box is dead.
+    Explain that *action* was *refused* because the init of the box is dead.
     """
     return Explanation(
         what=f"cannot {action}: {refused}",
-        why="its init has ended: something has killed it",
-        fix="make another one by sandbox_factory()",
+        why="its init has ended: something killed it",
+        fix="make another one with sandbox_factory()",
     )
 
 
 def unseen(action: str, missed: list[str]) -> Explanation:
     """
-    Say that *action* takes a look which init could not have.
+    Explain that init could not see what *action* needs.
     """
     return Explanation(
         what=f"cannot {action}",
         why="; ".join(missed) or "its init gave no answer",
-        fix="pytest --nsisolate-doctor, or make another one by sandbox_factory()",
+        fix="pytest --nsisolate-doctor, or make another one with sandbox_factory()",
     )
 
 
 def ended(action: str, how: Exited | Killed | TimedOut) -> Explanation:
     """
-    Say how the process of *action* ended.
+    Explain how the process of *action* ended.
     """
-    fix = "call the function without the box, as f() for box.run(f), to see it happen"
+    fix = "call the function without the box: f() instead of box.run(f)"
     if isinstance(how, TimedOut):
-        why = f"the box has timeout={how.after:g}, for each call"
+        why = f"the box has timeout={how.after:g} for each call"
         fix = f"give it longer: sandbox_factory(timeout={2 * how.after:g})"
     elif isinstance(how, Killed):
         why = f"the wait status of its process says signal {how.number}"
@@ -97,42 +97,42 @@ def ended(action: str, how: Exited | Killed | TimedOut) -> Explanation:
 
 def garbled(action: str, error: Garbled) -> Explanation:
     """
-    Say that something else than a message came back of *action*.
+    Explain that *action* sent back something that is not a message.
     """
     return Explanation(
-        what=f"what came back of {action} is not a message",
-        why=f"there came {error}",
-        fix="have the function write to descriptors only that it has opened",
+        what=f"what came back from {action} is not a message",
+        why=f"it sent {error}",
+        fix="make the function write only to descriptors that it has opened",
     )
 
 
 def other_user(action: str, keywords: list[str]) -> Explanation:
     """
-    Say that *keywords* of Popen cannot be given for *action*.
+    Explain that *action* does not support these *keywords* of Popen.
     """
     names = " and ".join(f"{one}=" for one in keywords)
     return Explanation(
-        what=f"cannot {action}: {names} cannot be given",
-        why="Popen would change who the process is before it is inside, and then it "
-        "may not go in",
-        fix="call os.setuid() and the like in preexec_fn=, which is called inside",
+        what=f"cannot {action} with {names}",
+        why="Popen would change user and groups before the process enters the box, and "
+        "then it may not enter",
+        fix="call os.setuid() or the like in preexec_fn=, which runs inside",
     )
 
 
 def no_wire(action: str, why: str) -> Explanation:
     """
-    Say *why* there can be no wire between two boxes.
+    Explain *why* there can be no wire between two boxes.
     """
     return Explanation(
         what=f"cannot {action}",
         why=why,
-        fix="link two boxes that are made by sandbox_factory(net=True)",
+        fix="link two boxes made with sandbox_factory(net=True)",
     )
 
 
 def no_pyroute2(action: str, error: ImportError) -> Explanation:
     """
-    Say that *action* takes a package that is not there.
+    Explain that *action* needs a package that is not installed.
     """
     return Explanation(
         what=f"cannot {action}: pyroute2 cannot be imported",
@@ -143,30 +143,30 @@ def no_pyroute2(action: str, error: ImportError) -> Explanation:
 
 def other_owner(action: str, refused: Refused) -> Explanation:
     """
-    Say that no process may be in both boxes. Source: user_namespaces(7).
+    Explain that no process may enter both boxes. Source: user_namespaces(7).
     """
     return Explanation(
         what=f"cannot {action}: {refused}",
-        why="their network namespaces belong to different user namespaces, and who is "
-        "in one of these has no capabilities in the other",
-        fix="make both by one sandbox_factory, with the same user=, or run as root",
+        why="their network namespaces belong to different user namespaces, and a "
+        "process in one of these has no capabilities in the other",
+        fix="make both with one sandbox_factory and the same user=, or run as root",
     )
 
 
 def no_netem(action: str, refused: Refused) -> Explanation:
     """
-    Say that the kernel cannot make a wire slow. Source: tc-netem(8).
+    Explain that the kernel has no netem for slow wires. Source: tc-netem(8).
     """
     return Explanation(
         what=f"cannot {action}: {refused}",
         why=f"kernel {os.uname().release} has no queueing discipline netem",
-        fix="sudo modprobe sch_netem, or a kernel with CONFIG_NET_SCH_NETEM",
+        fix="sudo modprobe sch_netem, or boot a kernel with CONFIG_NET_SCH_NETEM",
     )
 
 
 def no_shape(action: str, delay: float, loss: float) -> Explanation:
     """
-    Say that a wire cannot be like that.
+    Explain that a wire cannot have this *delay* or *loss*.
     """
     return Explanation(
         what=f"cannot {action}: bad argument",

@@ -1,5 +1,5 @@
 """
-A link: a wire between two boxes, as a test holds it.
+A link: a test's handle on a wire between two boxes.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from pytest_nsisolate.box.box import Box, reach
 from pytest_nsisolate.diagnosis import explain
 from pytest_nsisolate.model.errors import BoxError, Refused
 
-#: Each link of a process has a number: its subnets and interfaces are called by it.
+#: Numbers the links of a process, for the names of their subnets and interfaces.
 _numbers = itertools.count(1)
 
 
 class Link:
     """
-    A wire between two boxes that have a network of their own, and are up on it.
+    A wire between two boxes with their own network; its interfaces are up.
 
     Args:
         one: A box with ``net=True``.
         other: Another one.
 
     Raises:
-        BoxError: They cannot be linked.
+        BoxError: The boxes cannot be linked.
 
     .. versionadded:: 0.1.0
     """
@@ -35,10 +35,10 @@ class Link:
         number = next(_numbers)
         #: The two boxes.
         self.boxes = (one, other)
-        #: What the interface is called, in each of them.
+        #: The name of the interface in each box.
         self.interface = f"veth{number}"
         subnet = f"10.{77 + number // 256}.{number % 256}"
-        #: By box and version of IP.
+        #: For each box and IP version.
         self._addresses = {
             (id(box), version): address
             for end, box in enumerate(self.boxes, 1)
@@ -82,13 +82,13 @@ class Link:
             version: 4 or 6.
 
         Raises:
-            KeyError: It is not on it.
+            KeyError: The box is not on this wire.
         """
         return self._addresses[id(box), version]
 
     def down(self) -> None:
         """
-        Cut the wire: what is sent is lost, and no one is told.
+        Cut the wire: packets are lost without an error.
 
         Raises:
             BoxError: The link or one of its boxes is closed.
@@ -98,24 +98,24 @@ class Link:
 
     def up(self) -> None:
         """
-        Mend the wire that `down` has cut; it is as `shape` has made it.
+        Repair the wire that `down` has cut, with the delay and loss it had before.
 
         Raises:
             BoxError: The link or one of its boxes is closed.
         """
-        self._shape_as("mend", *self._shape)
+        self._shape_as("repair", *self._shape)
 
     def shape(self, *, delay: float = 0.0, loss: float = 0.0) -> None:
         """
-        Have the wire be slow, or lose what is sent; without arguments, no longer.
+        Make the wire slow or lossy; without arguments, make it perfect again.
 
         Args:
             delay: Seconds that each packet takes, each way.
             loss: Share of packets that are lost, from 0 to 1, each way.
 
         Raises:
-            BoxError: The link or one of its boxes is closed, an argument is none of
-                these, or the kernel has no netem. Source: tc-netem(8).
+            BoxError: The link or one of its boxes is closed, an argument is out of
+                range, or the kernel has no netem. Source: tc-netem(8).
         """
         if not delay >= 0 or not 0 <= loss <= 1:
             raise BoxError(explanations.no_shape(self._name("shape"), delay, loss))
@@ -124,10 +124,10 @@ class Link:
 
     def close(self) -> None:
         """
-        Take the wire away; a second time this does nothing.
+        Remove the wire. Closing a link again does nothing.
         """
         was_open, self._is_open = self._is_open, False
-        # One end is both, and where no box is open, the kernel has seen to it.
+        # Removing one end removes both. If no box is open, the kernel has done so.
         found = [box for box in self.boxes if box.is_open]
         if was_open and found:
             name = self._name("close")
@@ -138,7 +138,7 @@ class Link:
             given = {"delay": round(delay * 1e6), "loss": loss * 100}
             self._queue(action, "netem", **given)
         else:
-            # As long as that of a new interface that has one.
+            # The default length of a new interface's queue.
             self._queue(action, "pfifo", limit=1000)
 
     def _queue(self, action: str, kind: str, **options: float) -> None:
@@ -150,7 +150,7 @@ class Link:
 
     def _name(self, action: str) -> str:
         one, other = self.boxes
-        return f"{action} the link of {one.name} and {other.name}"
+        return f"{action} the link between {one.name} and {other.name}"
 
     def _ends(self, action: str) -> tuple[veth.End, veth.End]:
         one, other = self.boxes
@@ -158,7 +158,7 @@ class Link:
 
     def _end(self, action: str, box: Box) -> veth.End:
         """
-        Return the end in *box*, for *action* on it.
+        Return the end in *box*, on which *action* is to happen.
         """
         return veth.End(
             sandbox=reach(box, action),
@@ -178,7 +178,7 @@ class Link:
 
 def _mismatch(one: Box, other: Box) -> str | None:
     """
-    Return why these two cannot be linked, if something about them is wrong.
+    Return why these boxes cannot be linked; None if they can.
     """
     if one is other:
         return "both are the same box"
@@ -190,7 +190,7 @@ def _mismatch(one: Box, other: Box) -> str | None:
 
 def _import(name: str) -> None:
     """
-    Make sure that pyroute2 is there, before the fork in which it is used.
+    Check that pyroute2 can be imported, before the fork that uses it.
     """
     try:
         import pyroute2  # noqa: F401, PLC0415 - an extra

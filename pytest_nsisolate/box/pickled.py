@@ -1,10 +1,10 @@
 """
-What comes back of a function that ran in a fork: its value or exception, and warnings.
+The pickled result of a function that ran in a fork: value or exception, and warnings.
 
-They travel as pickles. That is not done with anything else here, for a pickle can run
-code where it is read. This one is made by a fork of the process that reads it, of what
-its own function returned, which is what `multiprocessing` does: who could forge it runs
-in that fork as that function, and so might have run in the reader.
+Nothing else in the plugin is pickled, because a pickle can run code where it is read.
+Here a fork of the reading process makes the pickle, of what the reader's own function
+returned; `multiprocessing` does the same. Only code that runs in that function could
+forge it, and the reader could have run that function itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from pytest_nsisolate.guest.messages import Outcome, Raised, Returned
 from pytest_nsisolate.model.errors import BoxError, Explanation, safe_repr
 
-#: Bytes of the largest value or exception that is carried.
+#: Size limit of the pickle of a value or exception, in bytes.
 LARGEST = 64 << 20
 
 
@@ -38,7 +38,7 @@ class CannotCarry(BoxError):
 
 class RemoteTraceback(Exception):
     """
-    The traceback that an exception had in the box where it was raised.
+    The traceback of an exception in the box where it was raised.
 
     .. versionadded:: 0.1.0
     """
@@ -51,7 +51,7 @@ class RemoteTraceback(Exception):
 
 def perform(function: Callable[[], object]) -> Outcome:
     """
-    Call *function*, and return what became of it, without its output.
+    Call *function*, and return its outcome without its output.
     """
     with warnings.catch_warnings(record=True) as log:
         try:
@@ -68,7 +68,7 @@ def perform(function: Callable[[], object]) -> Outcome:
 
 
 def _raised(error: BaseException) -> Raised:
-    # The first frame is that of `perform`.
+    # The first frame is `perform`.
     trace = error.__traceback__.tb_next if error.__traceback__ else None
     lines = traceback.format_exception(type(error), error, trace)
     data, why = _pickled(error)
@@ -84,14 +84,14 @@ def _raised(error: BaseException) -> Raised:
 
 def _pickled(value: object) -> tuple[str | None, str]:
     """
-    Return *value* as a pickle, in base 64, or why that cannot be.
+    Return the pickle of *value* in base 64, or None and the reason.
     """
     try:
         data = _dumps(value)
     except Exception as error:  # noqa: BLE001 - whatever a user's __reduce__ raises
         return None, f"pickle.dumps() raises {_brief(error)}"
     if len(data) > LARGEST:
-        return None, f"its pickle has {len(data)} bytes and {LARGEST} are carried"
+        return None, f"its pickle has {len(data)} bytes and the limit is {LARGEST}"
     return base64.b64encode(data).decode(), ""
 
 
@@ -105,15 +105,15 @@ def _pickled_warning(one: warnings.WarningMessage) -> str | None:
 
 def deliver(outcome: Outcome, action: str, where: str) -> object:
     """
-    Return the value that *outcome* tells of, or raise the exception.
+    Return the value in *outcome*, or raise the exception in it.
 
     Args:
         outcome: What `perform` returned.
-        action: What was called, ``f in box db``.
-        where: The box, ``box db``.
+        action: The call, such as ``f in box db``.
+        where: The box, such as ``box db``.
 
     Raises:
-        CannotCarry: There is a value or exception, and it has not come through.
+        CannotCarry: The value or exception could not be pickled or unpickled.
     """
     __tracebackhide__ = True
     _warn(outcome.warnings)
@@ -137,18 +137,16 @@ def deliver(outcome: Outcome, action: str, where: str) -> object:
 
 def _unable(outcome: Outcome, action: str, where: str, why: str) -> CannotCarry:
     """
-    Return what is raised for what has not come through, for the reason *why*.
+    Return the error for an outcome that could not be carried, with the reason *why*.
     """
     if isinstance(outcome, Returned):
         verb = "returned"
-        fix = (
-            "return what pickle.dumps() takes, or write to a file that is seen outside"
-        )
+        fix = "return what pickle.dumps() takes, or write it to a file outside the box"
     else:
         verb = "raised"
         fix = (
-            "raise one that pickle.loads() can make again: its args are the arguments "
-            "of its class"
+            "raise an exception that pickle.loads() can make again: its args must be "
+            "the arguments of its class"
         )
     what = f"{action} {verb} a {outcome.type}, which cannot leave {where}"
     return CannotCarry(Explanation(what=what, why=why, fix=fix))
@@ -180,10 +178,10 @@ def _dumps(value: object) -> bytes:
 
 class _Pickler(pickle.Pickler):
     """
-    Takes also the classes of exceptions that cannot be imported by their names.
+    A pickler that also takes exception classes that cannot be imported by name.
 
-    Those of a test function, and pytest's own: skip, fail and xfail are said to be of
-    the module builtins, where they are not.
+    These are classes that a test function defines, and pytest's skip, fail and xfail,
+    which claim to be in the module builtins but are not.
     """
 
     def reducer_override(self, value: object) -> Any:  # noqa: ANN401 - as pickle itself
@@ -203,7 +201,7 @@ def _is_importable(kind: type) -> bool:
 
 def find_class(module: str, name: str) -> type[BaseException]:
     """
-    Return the class of exceptions *name* of *module*; of several the last that is made.
+    Return the exception class *name* of *module*; if there are several, the newest.
 
     Raises:
         LookupError: There is none.
@@ -211,7 +209,8 @@ def find_class(module: str, name: str) -> type[BaseException]:
     found: type[BaseException] | None = None
     kinds: list[type[BaseException]] = [BaseException]
     for kind in kinds:
-        # type.__subclasses__() is in the order of definition. Source: its docs.
+        # Subclasses are in the order of definition. Source: docs of
+        # type.__subclasses__().
         kinds += [one for one in kind.__subclasses__() if one not in kinds]
         if (kind.__module__, kind.__qualname__) == (module, name):
             found = kind

@@ -1,12 +1,12 @@
 """
 A `subprocess.Popen` whose process is in a sandbox.
 
-What it takes to go in is done in the fork of Popen itself, by its ``preexec_fn``, so
-that all the rest of Popen is as ever: pipes, errors of execve(2), waiting.
+The fork of Popen itself enters the sandbox, in its ``preexec_fn``. So the rest of Popen
+works as usual: pipes, errors of execve(2), waiting.
 
-With CAP_SYS_ADMIN the process is the caller's own. Without, the fork has to fork once
-more to be inside, see `entry`: Popen then holds the process between, which passes on
-the signals that it gets, and ends as the process inside ends.
+With CAP_SYS_ADMIN this fork is the process inside. Without it the fork has to fork
+again to be inside, see `entry`. Popen then has the process in the middle, which passes
+on the signals that it gets, and ends in the way the process inside ends.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
-# There is none on Windows, where there are no boxes either.
+# Windows does not have it, nor boxes.
 with contextlib.suppress(ImportError):
     import resource
 
@@ -41,8 +41,8 @@ def start(
     Return ``subprocess.Popen(command, **keywords)`` in *sandbox*.
 
     Raises:
-        Refused: The way in was refused.
-        OSError: As Popen itself, if the command cannot be run.
+        Refused: The system refused the entry.
+        OSError: The command cannot be run, as with Popen.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -50,7 +50,7 @@ def start(
         except OSError as error:
             raise Refused.from_os_error(error) from None
         os.set_blocking(told.read, False)
-        # No handler is to raise while the next fork goes elsewhere.
+        # No signal handler may raise while the next fork goes elsewhere.
         signals = stack.enter_context(Blocked())
         way = _Way(
             sandbox=sandbox,
@@ -76,26 +76,26 @@ def start(
 
 def _raise_told(sandbox: Sandbox, fd: int) -> None:
     """
-    Raise the refusal that the fork has told of on *fd*, if it has.
+    Raise the refusal that the fork has written to *fd*, if any.
     """
     try:
         told = os.read(fd, 4096)
     except BlockingIOError:
         return
-    call, number = marshal.loads(told)  # noqa: S302 - of a fork of this
+    call, number = marshal.loads(told)  # noqa: S302 - from our own fork
     raise sandbox.classify(Refused(call, number)) from None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Way:
     """
-    The way of a fork into a sandbox, to the call of execve(2).
+    The steps of a fork into a sandbox, up to the call of execve(2).
     """
 
     sandbox: Sandbox
     signals: Blocked
     tell: int
-    """Pipe on which to tell what was refused."""
+    """Pipe on which to report what was refused."""
     new_session: bool
     group: int
     own: Callable[[], object] | None
@@ -103,7 +103,7 @@ class _Way:
 
     def go(self) -> None:
         """
-        Go in; return inside.
+        Enter the sandbox, and return inside.
         """
         try:
             self._enter()
@@ -125,7 +125,7 @@ class _Way:
             if pid:
                 _stand_between(pid)
         enter(self.sandbox, credentials)
-        # Its own group, or kill(0, SIGTERM) inside would reach processes outside.
+        # Without its own group, kill(0, SIGTERM) inside would hit processes outside.
         if self.new_session:
             syscalls.named("setsid()", os.setsid)
         else:
@@ -136,15 +136,15 @@ class _Way:
 
 def _stand_between(pid: int) -> NoReturn:
     """
-    Pass on to the process *pid* what signals come, until it ends; end as it did.
+    Pass on signals to the process *pid* until it ends; then end in the same way.
 
-    SIGKILL it gets by its parent-death signal, and SIGSTOP not at all.
+    Its parent-death signal stands in for SIGKILL. SIGSTOP cannot be passed on.
     """
     code = 1
     try:
-        # Pipes of the process inside must close when it closes them.
+        # A pipe must close when the process inside closes it.
         close_all_but(())
-        # If it is ignored there is nothing to wait for. Source: wait(2).
+        # If SIGCHLD is ignored, waitpid() finds nothing. Source: wait(2).
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         code = os.waitstatus_to_exitcode(_pass_on(pid))
         if code < 0:
@@ -159,9 +159,9 @@ def _stand_between(pid: int) -> NoReturn:
 
 def _pass_on(pid: int) -> int:
     """
-    Return the wait status of *pid*, and pass on signals until it ends.
+    Pass on signals to *pid* until it ends, and return its wait status.
     """
-    # All are blocked, and those then wait that are ignored, too. Source: signal(7).
+    # All are blocked, so that even ignored ones are pending. Source: signal(7).
     every = signal.valid_signals()
     while True:
         waited, status = os.waitpid(pid, os.WNOHANG)

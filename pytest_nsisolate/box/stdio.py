@@ -1,5 +1,5 @@
 """
-What the standard streams hold that a fork does not share with who forked it.
+The standard streams that are in memory, where a fork does not share its output.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from typing import TypeAlias
 
 from pytest_nsisolate.guest import inherited
 
-#: What was written to each of `Streams`, in an order that is theirs.
+#: The text written to each stream in memory, in base 64.
 Written: TypeAlias = "list[str]"
 
 
 class Streams:
     """
-    Standard output and error as they are now, as far as they are kept in memory.
+    Standard output and error, as far as they are streams in memory.
 
-    What is written to a descriptor is seen by all who have inherited it. What is
-    written to memory, as to pytest's ``capsys`` or to a `io.StringIO` that output is
-    redirected to, is in the memory of the fork that wrote it and has to be carried.
+    A descriptor is shared with all processes that have inherited it. But output to
+    memory, such as pytest's ``capsys`` or an `io.StringIO`, stays in the memory of the
+    fork, and has to be carried.
     """
 
     def __init__(self) -> None:
         inherited.flush_streams()
         found = [_in_memory(stream) for stream in (sys.stdout, sys.stderr)]
-        # Both may be one.
+        # Both may be the same object.
         unique = {id(one): one for one in found if one is not None}
         self._buffers: list[io.BytesIO | io.StringIO] = list(unique.values())
         self._sizes = [len(one.getvalue()) for one in self._buffers]
 
     def written(self) -> Written:
         """
-        Return what has been written since.
+        Return what was written to each stream since this object was made.
         """
         inherited.flush_streams()
         return [
@@ -45,7 +45,7 @@ class Streams:
 
     def write(self, written: Written) -> None:
         """
-        Write what a fork says it has *written*.
+        Write what a fork has *written*.
         """
         for buffer, data in zip(self._buffers, written, strict=False):
             raw = base64.b64decode(data)

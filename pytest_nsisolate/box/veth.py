@@ -1,9 +1,9 @@
 """
-The wire of a link, which is a pair of veth interfaces: what is done to it inside.
+The wire of a link: a pair of veth interfaces.
 
-Each step is done by pyroute2 in a fork that has entered the network namespaces, with
-the capabilities that their user namespace gives it: the boxes themselves need not have
-them, and nothing is done on the host. Source: veth(4), user_namespaces(7).
+pyroute2 does each step in a fork that has entered the network namespaces, with the
+capabilities that their user namespace gives to the fork. The boxes do not need these
+capabilities, and nothing changes on the host. Source: veth(4), user_namespaces(7).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
-# There is none on Windows, where there are no sandboxes either.
+# Windows does not have it, nor sandboxes.
 with contextlib.suppress(ImportError):
     import fcntl
 
-#: Returns the network namespace of a socket. Source: linux/sockios.h, since 4.10.
+#: Gets the network namespace of a socket. Source: linux/sockios.h, since 4.10.
 _SIOCGSKNS = 0x894C
 
-#: The address can be used at once. Source: linux/if_addr.h, IFA_F_NODAD.
+#: Makes an address usable at once. Source: linux/if_addr.h, IFA_F_NODAD.
 _NO_DETECTION = 0x02
 
 
@@ -40,23 +40,25 @@ class End:
     """
 
     sandbox: Sandbox
-    """Where it is."""
+    """The sandbox that it is in."""
     interface: str
-    """What it is called there."""
+    """The name of the interface there."""
     addresses: dict[int, str]
-    """Its IP address, by version."""
+    """Its IP address, for each IP version."""
 
 
 def make(one: End, other: End) -> Refused | None:
     """
-    Make a wire, and have both ends be up; return what was refused, if anything was.
+    Make a wire and bring both ends up; return what was refused, if anything.
     """
     return _attempt(functools.partial(_make, one, other), one)
 
 
 def queue(one: End, other: End, kind: str, **options: float) -> Refused | None:
     """
-    Give both ends a queueing discipline; return what was refused. Source: tc(8).
+    Set a queueing discipline at both ends; return what was refused, if anything.
+
+    Source: tc(8).
     """
 
     def replace(route: Any, index: int) -> None:  # noqa: ANN401 - untyped
@@ -72,24 +74,24 @@ def queue(one: End, other: End, kind: str, **options: float) -> Refused | None:
 
 def remove(end: End) -> Refused | None:
     """
-    Take away the wire that *end* is of, and the other end with it.
+    Remove *end*, and with it the wire and the other end.
 
     Returns:
-        What was refused, if anything was.
+        What was refused, if anything.
     """
 
     def delete(route: Any, index: int) -> None:  # noqa: ANN401 - untyped
         _told("RTM_DELLINK", route.link, "del", index=index)
 
     refused = _attempt(functools.partial(_at, end, delete), end)
-    # The kernel does so itself some time after a box is closed: cleanup_net().
+    # The kernel removes it some time after a box is closed: cleanup_net().
     is_gone = refused is not None and refused.number == errno.ENODEV
     return None if is_gone else refused
 
 
 def _attempt(action: Callable[[], None], end: End) -> Refused | None:
     """
-    Do *action* in a fork that has joined the user namespace that *end* is in.
+    Do *action* in a fork that has joined the user namespace of *end*.
     """
 
     def act() -> None:
@@ -133,14 +135,14 @@ def _begin(end: End, route: Any, index: int) -> None:  # noqa: ANN401 - untyped
 
 def _at(end: End, do: Callable[[Any, int], None]) -> None:
     """
-    In a fork: *do* something to the interface of *end*.
+    In a fork: call *do* with the interface of *end*.
     """
     syscalls.setns(end.sandbox.init, syscalls.CLONE_NEWNET)
     for route in _routes():
         try:
             index = socket.if_nametoindex(end.interface)
         except OSError as error:
-            # Python does not always tell it. Source: if_nametoindex(3)
+            # Python does not always set errno. Source: if_nametoindex(3).
             number = error.errno or errno.ENODEV
             raise Refused("if_nametoindex()", number) from None
         do(route, index)
@@ -148,9 +150,9 @@ def _at(end: End, do: Callable[[Any, int], None]) -> None:
 
 def _namespace() -> int:
     """
-    Return a descriptor of the network namespace that this process is in.
+    Return a descriptor of the network namespace of this process.
 
-    Not by /proc, which need not know of this process: see `proc=False`.
+    This does not use /proc, which may not show this process: see `proc=False`.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         return fcntl.ioctl(one, _SIOCGSKNS)
@@ -158,7 +160,7 @@ def _namespace() -> int:
 
 def _routes() -> Iterator[Any]:
     """
-    Yield one rtnetlink socket of the network namespace that this process is in.
+    Yield one rtnetlink socket in the network namespace of this process.
     """
     from pyroute2 import IPRoute  # noqa: PLC0415 - an extra
 
@@ -168,7 +170,7 @@ def _routes() -> Iterator[Any]:
 
 def _told(call: str, function: Callable[..., Any], *args: Any, **keywords: Any) -> None:  # noqa: ANN401 - untyped
     """
-    Call *function*, and raise what the kernel refuses with the name of the *call*.
+    Call *function*; if the kernel refuses, raise that with the name *call*.
     """
     from pyroute2 import NetlinkError  # noqa: PLC0415 - an extra
 

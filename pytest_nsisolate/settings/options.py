@@ -225,6 +225,6 @@ _WITH_VALUE = {
     ),
     "usage": (
         "N",
-        "Show the N tests that used the most processor time and memory (0: all)",
+        "Show the N isolated tests that used the most CPU time and memory (0: all)",
     ),
 }

@@ -99,7 +99,7 @@ def test_a_closed_box(make: MakeBox) -> None:
     assert str(caught.value).splitlines() == [
         "cannot run int in box b: it is closed",
         "why: its close() was called, or its fixture has ended",
-        "fix: make another one by sandbox_factory(), or close it later",
+        "fix: make another one with sandbox_factory(), or close this one later",
     ]
 
 
@@ -123,14 +123,14 @@ def test_a_box_whose_init_was_killed(make: MakeBox) -> None:
         first, why, fix = str(caught.value).splitlines()
         assert first.startswith(f"cannot {what}")
         assert first.endswith(" failed: ESRCH")
-        assert why == "why: its init has ended: something has killed it"
-        assert fix == "fix: make another one by sandbox_factory()"
+        assert why == "why: its init has ended: something killed it"
+        assert fix == "fix: make another one with sandbox_factory()"
     with pytest.raises(BoxError) as caught:
         box.pids()
     assert str(caught.value).splitlines() == [
         "cannot list the processes of box b",
         "why: its init gave no answer",
-        "fix: pytest --nsisolate-doctor, or make another one by sandbox_factory()",
+        "fix: pytest --nsisolate-doctor, or make another one with sandbox_factory()",
     ]
 
 

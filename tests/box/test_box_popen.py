@@ -114,10 +114,10 @@ def test_popen_as_another_user(box: Box) -> None:
         box.popen(["true"], user=0, group=0)
 
     assert str(caught.value).splitlines() == [
-        "cannot start a process in box db: user= and group= cannot be given",
+        "cannot start a process in box db with user= and group=",
         (
-            "why: Popen would change who the process is before it is inside, and then "
-            "it may not go in"
+            "why: Popen would change user and groups before the process enters the "
+            "box, and then it may not enter"
         ),
-        "fix: call os.setuid() and the like in preexec_fn=, which is called inside",
+        "fix: call os.setuid() or the like in preexec_fn=, which runs inside",
     ]

@@ -110,7 +110,7 @@ def test_a_value_that_cannot_be_pickled(box: Box) -> None:
     assert why.startswith("why: pickle.dumps() raises TypeError(")
     assert "lock" in why
     assert fix == (
-        "fix: return what pickle.dumps() takes, or write to a file that is seen outside"
+        "fix: return what pickle.dumps() takes, or write it to a file outside the box"
     )
 
 
@@ -124,7 +124,7 @@ def test_a_value_that_is_too_large(box: Box) -> None:
         box.run(lambda: value)
 
     size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-    why = f"why: its pickle has {size} bytes and {LARGEST} are carried"
+    why = f"why: its pickle has {size} bytes and the limit is {LARGEST}"
     assert str(caught.value).splitlines()[1] == why
 
 
@@ -153,8 +153,8 @@ def test_an_exception_that_cannot_be_made_again(box: Box) -> None:
     assert what == "fail in box db raised a Picky, which cannot leave box db"
     assert why.startswith("why: pickle.loads() raises TypeError(")
     assert fix == (
-        "fix: raise one that pickle.loads() can make again: its args are the "
-        "arguments of its class"
+        "fix: raise an exception that pickle.loads() can make again: its args must be "
+        "the arguments of its class"
     )
     assert "raise Picky(1, 2)" in str(caught.value.__cause__)
 

@@ -80,10 +80,7 @@ def test_a_function_that_ends_its_process(
     assert str(caught.value).splitlines() == [
         f"<lambda> in box db did not finish: {ending}",
         f"why: the wait status of its process says {says}",
-        (
-            "fix: call the function without the box, as f() for box.run(f), to see it "
-            "happen"
-        ),
+        "fix: call the function without the box: f() instead of box.run(f)",
     ]
     assert box.run(int) == 0
 
@@ -100,7 +97,7 @@ def test_a_function_that_takes_too_long(make: MakeBox) -> None:
     assert caught.value.ending == TimedOut(0.2)
     assert str(caught.value).splitlines() == [
         "wait in box b did not finish: timed out after 0.2 s",
-        "why: the box has timeout=0.2, for each call",
+        "why: the box has timeout=0.2 for each call",
         "fix: give it longer: sandbox_factory(timeout=0.4)",
     ]
     assert box.run(int) == 0
@@ -126,9 +123,9 @@ def test_garbage_from_a_function(box: Box) -> None:
         box.run(write)
 
     what, why, fix = str(caught.value).splitlines()
-    assert what == "what came back of write in box db is not a message"
-    assert why == f"why: there came a message of {(1 << 64) - 1} bytes"
-    assert fix == "fix: have the function write to descriptors only that it has opened"
+    assert what == "what came back from write in box db is not a message"
+    assert why == f"why: it sent a message of {(1 << 64) - 1} bytes"
+    assert fix == "fix: make the function write only to descriptors that it has opened"
     assert box.run(int) == 0
 
 

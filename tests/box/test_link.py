@@ -127,7 +127,9 @@ def test_closed(make: MakeBox) -> None:
     one, two = make(net=True), make(net=True)
     link = Link(one, two)
     two.close()
-    with pytest.raises(BoxError, match=r"cannot cut the link of .*: it is closed\n"):
+    with pytest.raises(
+        BoxError, match=r"cannot cut the link between .*: it is closed\n"
+    ):
         link.down()
     link.close()
     link.close()
@@ -154,7 +156,9 @@ def test_gone(make: MakeBox) -> None:
     one.run(remove)
     with pytest.raises(BoxError) as caught:
         link.down()
-    what = "cannot cut the link of box b and box b: if_nametoindex() failed: ENODEV"
+    what = (
+        "cannot cut the link between box b and box b: if_nametoindex() failed: ENODEV"
+    )
     assert str(caught.value).splitlines()[0] == what
     link.close()
 
@@ -179,7 +183,7 @@ def test_what_cannot_be_linked(make: MakeBox) -> None:
         assert str(caught.value).splitlines() == [
             "cannot link box b and box b",
             why,
-            "fix: link two boxes that are made by sandbox_factory(net=True)",
+            "fix: link two boxes made with sandbox_factory(net=True)",
         ]
 
 

@@ -105,11 +105,11 @@ def test_boxes_of_all_scopes(
     text = str(result.stdout)
     assert re.search(r"SKIPPED \[1\] test_\w+\.py:\d+: from inside", text)
     assert re.search(
-        r"E +pytest_nsisolate\.errors\.BoxError: cannot run int in box db: it was made "
-        r"outside of this PID namespace\n"
+        r"E +pytest_nsisolate\.BoxError: cannot run int in box db: it was made "
+        r"outside this PID namespace\n"
         r"E +why: this process is in pid:\[\d+\] and the box was made from "
-        r"pid:\[\d+\]; setns\(\) leads to descendants only\n"
-        r"E +fix: make it in the test, by the fixture sandbox_factory, or leave the "
+        r"pid:\[\d+\]; setns\(\) can join descendants only\n"
+        r"E +fix: make it in the test with the fixture sandbox_factory, or run the "
         r"test on the host\n",
         text,
     )

@@ -70,6 +70,8 @@ class Guest:
     """Whether it has said anything of its test."""
     lent: bool = False
     """Whether its sandbox outlives it, if it finishes."""
+    may_pause: bool = False
+    """Whether it runs one test after another, and so may wait between two of them."""
     waits: bool = False
     """Whether it stands at its gate between two of its tests."""
     is_reused: bool = False
@@ -295,6 +297,8 @@ class Guest:
                 case Done():
                     return ending.Finished()
                 case Paused():
+                    if not self.may_pause:
+                        raise Garbled("a pause, and no other test shares its guest")
                     self.waits = True
                     return ending.Finished()
                 case EntryRefused() as said:

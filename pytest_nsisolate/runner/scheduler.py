@@ -187,6 +187,7 @@ class Scheduler:
             guest.lent = True
         elif guest is None:
             guest = self._fork(item, self.pool.take(spec))
+            guest.may_pause = share is not None
         self._lane().start(guest, word, alone=spec.nproc is not None)
         return guest
 

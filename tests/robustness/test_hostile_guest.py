@@ -154,6 +154,56 @@ def test_channel(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
         assert f"{what}\nwhy: " in text
 
 
+PAUSES = r"""
+import atexit
+import pytest
+from tools import say
+
+def leave_and_pause(path, when):
+    open(path, "w").close()
+    when(say, kind="over")
+
+def at_once(function, **keywords):
+    function(**keywords)
+
+@pytest.mark.isolated(leaks="fail")
+@pytest.mark.parametrize("when", [at_once, atexit.register], ids=["call", "exit"])
+def test_alone(when):
+    leave_and_pause("/dev/shm/alone", when)
+
+@pytest.mark.isolated(leaks="fail", scope="module", fork=True)
+@pytest.mark.parametrize("number", range(2))
+def test_own_guest(number):
+    leave_and_pause(f"/dev/shm/{number}", at_once)
+
+@pytest.mark.isolated
+def test_next(): pass
+"""
+
+
+def test_pause_alone(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A guest that runs one test only may not pause: its test fails and is audited.
+    """
+    pytester.makepyfile(tools=TOOLS, test_pauses=PAUSES)
+    result = run_both_ways("-s", "test_pauses.py")
+    text = result.stdout.str()
+    garbled = re.findall(
+        r"^(test_.+\[.+\]) did not finish: what came over its channel is not a message"
+        r"\nwhy: during (.+) there came a pause, and no other test shares its guest\n",
+        text,
+        re.MULTILINE,
+    )
+    assert sorted(garbled) == [
+        ("test_alone[call]", "call"),
+        ("test_alone[exit]", "teardown"),
+        ("test_own_guest[0]", "call"),
+        ("test_own_guest[1]", "call"),
+    ]
+    for name in ("test_alone[call]", "test_alone[exit]"):
+        assert f"{name} left 1 file in /dev/shm (alone, 0 bytes)\n" in text
+
+
 FORKS = r"""
 import multiprocessing
 import os

@@ -240,6 +240,7 @@ class Listener:
                 inlet=Reader(read, messages.OF_GUEST),
                 gate=gate,
             ),
+            may_pause=True,
         )
         try:
             os.write(write, b"".join(frames))

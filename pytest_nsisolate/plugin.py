@@ -13,8 +13,7 @@ import pytest
 from pytest_nsisolate import hookspecs, integrations
 from pytest_nsisolate.diagnosis import doctor
 from pytest_nsisolate.guest.entry import InGuest
-from pytest_nsisolate.reporting import leak_policy
-from pytest_nsisolate.reporting import usage as account
+from pytest_nsisolate.reporting import leak_policy, usage
 from pytest_nsisolate.runner import guest_side, sandbox_factory
 from pytest_nsisolate.runner.supervisor import Supervisor
 from pytest_nsisolate.settings import flavours, header, marker, options
@@ -54,9 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_supervisor] = Supervisor(config, config.stash[options.key])
     if config.stash[options.key].leaks_asked:
         config.pluginmanager.register(leak_policy.Table(), "nsisolate-left")
-    usage = config.stash[options.key].usage
-    if usage is not None:
-        config.pluginmanager.register(account.Table(usage), "nsisolate-used")
+    number = config.stash[options.key].usage
+    if number is not None:
+        config.pluginmanager.register(usage.Table(number), "nsisolate-used")
     integrations.register(config)
     config.pluginmanager.register(sandbox_factory, "nsisolate-factory")
 

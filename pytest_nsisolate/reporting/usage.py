@@ -1,5 +1,5 @@
 """
-What is told of a guest that has ended: to hooks, in properties, in a table.
+Reports of how guests ended and what they used: a hook, properties, and a table.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.sandbox.leaks import leaks_in
 from pytest_nsisolate.settings.options import Options
 
-#: Names of the user properties of a report that say what its test has used.
+#: Names of the user properties of a report that say what its test used.
 CPU = "nsisolate_cpu"
 PEAK_MEMORY = "nsisolate_peak_memory"
 
 
-class Account:
+class EndingReporter:
     """
-    Tells what there is to tell of guests that have ended.
+    Reports how a guest ended, and what it used, to whoever asked for that.
 
     Args:
-        options: What the session is asked for.
+        options: The options of the session.
     """
 
     def __init__(self, options: Options) -> None:
@@ -33,14 +33,16 @@ class Account:
 
     def is_wanted(self, item: pytest.Item) -> bool:
         """
-        Say whether anyone asks what *item* has used: only then is it waited for.
+        Say whether anyone asked for the ending or the usage of *item*.
+
+        To know them the supervisor waits until the guest is gone, which takes time.
         """
         hook = item.ihook.pytest_nsisolate_ended
         return self._options.usage is not None or bool(hook.get_hookimpls())
 
-    def note(self, run: TestRun, guest: Guest) -> None:
+    def add_usage(self, run: TestRun, guest: Guest) -> None:
         """
-        Have the reports that are still to come say what *guest* has used.
+        Add what *guest* used to the reports of its test that have not been logged.
         """
         used = guest.process.usage
         if self._options.usage is None or used is None:
@@ -51,12 +53,12 @@ class Account:
         ]
         run.add_properties(figures)
 
-    def tell(self, run: TestRun, ended: Ending, guest: Guest | None) -> None:
+    def call_hook(self, run: TestRun, ended: Ending, guest: Guest | None) -> None:
         """
-        Call the hook that is told of an ending; if it raises, teardown has failed.
+        Call `pytest_nsisolate_ended`; if it raises, the teardown of the test fails.
 
         Args:
-            run: What the guest has said.
+            run: The run of the test.
             ended: How it ended.
             guest: The guest, reaped; None if there was none.
         """
@@ -69,7 +71,7 @@ class Account:
                 left=None if left is None else leaks_in(left),
             )
         except (KeyboardInterrupt, pytest.exit.Exception):
-            # The session ends, but not without what the test has come to.
+            # The session ends, but the test is reported first.
             run.log_held()
             raise
         except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - whatever a plugin raises
@@ -80,7 +82,7 @@ class Account:
 
 def forget(item: pytest.Item) -> None:
     """
-    Take from *item* what an earlier run of it has used.
+    Remove from *item* what an earlier run of it used.
     """
     item.user_properties[:] = [
         one for one in item.user_properties if one[0] not in {CPU, PEAK_MEMORY}
@@ -89,10 +91,10 @@ def forget(item: pytest.Item) -> None:
 
 class Table:
     """
-    The heaviest tests of a session.
+    The table of the tests that used most, at the end of a session.
 
     Args:
-        number: How many are shown; 0: all.
+        number: How many tests to show; 0 for all.
     """
 
     def __init__(self, number: int) -> None:
@@ -101,9 +103,9 @@ class Table:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """
-        Note what the test of *report* has used.
+        Note what the test of *report* used.
         """
-        # Also lists, where they come from a process of pytest-xdist.
+        # From a process of pytest-xdist the pairs arrive as lists.
         figures = {one[0]: one[1] for one in report.user_properties}
         if report.when == "teardown" and CPU in figures:
             cpu = cast("float", figures[CPU])
@@ -113,7 +115,7 @@ class Table:
         self, terminalreporter: pytest.TerminalReporter
     ) -> None:
         """
-        Print the table, if it has a row.
+        Print the table, unless it is empty.
         """
         number = len(self._rows)
         if not number:

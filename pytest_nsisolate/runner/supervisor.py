@@ -32,7 +32,7 @@ from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import crash, leak_policy, usage
 from pytest_nsisolate.reporting import report as reports
 from pytest_nsisolate.reporting.test_run import TestRun
-from pytest_nsisolate.reporting.usage import Account
+from pytest_nsisolate.reporting.usage import EndingReporter
 from pytest_nsisolate.runner.borrowing import Borrowing
 from pytest_nsisolate.runner.guest_side import GuestSide
 from pytest_nsisolate.runner.relay import Relay
@@ -62,7 +62,7 @@ class Supervisor:
         config.pluginmanager.register(self.borrowing, "nsisolate-borrowing")
         self._config = config
         self._options = options
-        self._account = Account(options)
+        self._endings = EndingReporter(options)
         self._interrupts = Interrupts()
 
     def run(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
@@ -130,7 +130,7 @@ class Supervisor:
             except Refused as refused:
                 explanation = crash.explain_refusal(item, refused)
                 run.refuse(crash.refusal(explanation, self._options.unavailable))
-                self._account.tell(run, NeverStarted(refused), None)
+                self._endings.call_hook(run, NeverStarted(refused), None)
         self._tear_down(run, nextitem)
         if stays is not None:
             items.keep_sections(item, run.reports)
@@ -183,8 +183,8 @@ class Supervisor:
             self.scheduler.settle()
             self._fail(run, str(error), self._output_so_far())
             if guest is not None:
-                self._account.note(run, guest)
-                self._account.tell(run, guest.reap(), guest)
+                self._endings.add_usage(run, guest)
+                self._endings.call_hook(run, guest.reap(), guest)
             return
         finally:
             if run.has_terminal:
@@ -242,10 +242,10 @@ class Supervisor:
         if isinstance(ended, NeverStarted):
             raise ended.refused
         # A guest that waits for another test has not ended.
-        told = self._account.is_wanted(item) and not guest.waits
+        told = self._endings.is_wanted(item) and not guest.waits
         if told:
             self.scheduler.settle()
-            self._account.note(run, guest)
+            self._endings.add_usage(run, guest)
         self._report_ending(run, guest, ended)
         if spec.leaks != "ignore" and not (
             goes_on
@@ -260,7 +260,7 @@ class Supervisor:
                 sharers=None if share is None else share.name,
             )
         if told:
-            self._account.tell(run, ended, guest)
+            self._endings.call_hook(run, ended, guest)
 
     def _report_ending(
         self,
@@ -382,9 +382,9 @@ class Supervisor:
         elif spec.leaks != "ignore":
             fails = spec.leaks == "fail"
             leak_policy.apply(run, left, fails=fails, sharers=group.share.name)
-        if guest is not None and self._account.is_wanted(item):
+        if guest is not None and self._endings.is_wanted(item):
             self.scheduler.settle()
-            self._account.tell(run, ended, guest)
+            self._endings.call_hook(run, ended, guest)
         run.log_held()
 
     def become_guest(self, channel: GuestChannel) -> GuestSide:

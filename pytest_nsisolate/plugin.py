@@ -125,7 +125,7 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     supervisor = session.config.stash.get(_supervisor, None)
     if supervisor is not None:
-        supervisor.leave(None)
+        supervisor.end_groups()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

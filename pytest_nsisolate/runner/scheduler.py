@@ -1,10 +1,10 @@
 """
-The scheduler: every guest of a session, whether forked ahead, running, dying or kept.
+The scheduler of a session's guests: those forked ahead, running, dying or waiting.
 
-It knows which guests there are and what state each is in; nothing else forks, releases
-or buries one. The death of a guest overlaps with the fork of the next one, and that
-fork overlaps with the test before it, where this is safe. A guest is released only when
-nothing is left of the one before it in the same lane.
+It alone forks, releases and ends guests, and so knows what state each one is in. To
+save time it forks the next guest while a test still runs, where that is safe, and while
+the guest before it dies. But it releases a guest only when nothing is left of the one
+before it in the same lane.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Lane:
     A place in which one guest runs at a time, while other lanes run theirs.
 
     Args:
-        crash_output: What can still be read when a guest of this lane has crashed.
+        crash_output: Keeps what a guest of this lane printed before it crashed.
     """
 
     def __init__(self, crash_output: CrashOutput) -> None:
         self.crash_output = crash_output
-        #: The guest that was released last: it runs, or it is dying.
+        #: The guest that was released last: it is running or dying.
         self._guest: Guest | None = None
 
     def start(self, guest: Guest, word: str, *, alone: bool = False) -> None:
@@ -48,11 +48,11 @@ class Lane:
         Release *guest* with *word*, as soon as nothing is left of the one before.
 
         Args:
-            guest: A guest at its gate.
-            word: What it is told.
-            alone: Whether the one before must have been reaped, too.
+            guest: A guest that waits at its gate.
+            word: What to send it through the gate.
+            alone: Whether to reap the one before first.
         """
-        # From here on it is found and ended, whatever happens.
+        # From here on `settle` finds and ends this guest, whatever happens.
         before, self._guest = self._guest, guest
         if before is not None:
             before.settle()
@@ -64,7 +64,7 @@ class Lane:
 
     def resume(self, guest: Guest, word: str) -> None:
         """
-        Have *guest*, which waited between two tests, go on with *word*.
+        Send *word* to *guest*, which waits between two tests, so that it goes on.
         """
         self.settle()
         self._guest = guest
@@ -72,13 +72,13 @@ class Lane:
 
     def vacate(self) -> None:
         """
-        Leave the guest, which waits for another test, to whoever keeps it.
+        Hand the guest, which waits for its next test, to the `Group` that keeps it.
         """
         self._guest = None
 
     def settle(self) -> None:
         """
-        Wait until nothing is left of the guest that was released last.
+        End the guest that was released last, and wait until nothing is left of it.
         """
         guest, self._guest = self._guest, None
         if guest is not None:
@@ -87,7 +87,7 @@ class Lane:
 
     def close_inherited(self) -> None:
         """
-        In a guest: close what the supervisor has of another guest.
+        Close, in a guest, the supervisor's descriptors for another guest.
         """
         if self._guest is not None:
             self._guest.close_inherited()
@@ -96,25 +96,25 @@ class Lane:
 @dataclasses.dataclass(slots=True, eq=False)
 class Group:
     """
-    Tests that share a guest or a sandbox, which is kept between two of them.
+    Tests that share a guest or a sandbox, and what is kept between two of them.
     """
 
     share: Share
-    """What the tests have in common."""
+    """The node and the spec that the tests have in common."""
     last: pytest.Item
     """The test that ran last."""
     kept: Guest | Sandbox
-    """A guest between two tests; with ``fork=True``, the sandbox."""
+    """The guest, which waits between two tests; with ``fork=True``, the sandbox."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ahead:
     """
-    A guest that was forked before its turn and waits at its gate.
+    A guest that was forked before its turn, and waits at its gate.
     """
 
     item: pytest.Item
-    """Its test."""
+    """The test of the guest."""
     failed: int
     """How many tests had failed when it was forked."""
     guest: Guest
@@ -123,40 +123,40 @@ class Ahead:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fork:
     """
-    A fork that is being made: in the guest, what it was made for.
+    A fork in progress: tells the guest what it was forked for.
     """
 
     item: pytest.Item
     """The test, or the first of those that share the guest."""
     sandbox: Sandbox
-    """Where the guest is. Its descriptors are closed there."""
+    """The sandbox of the guest, in which its descriptors are closed."""
     lane: Lane
-    """Where the guest is to run."""
+    """The lane in which the guest runs."""
 
 
 class Scheduler:
     """
-    The guests of one session.
+    Forks, releases, keeps and ends the guests of a session.
 
     Args:
-        config: The session's.
-        relay: Gets ready for each fork.
+        config: The configuration of the session.
+        relay: Is prepared before each fork.
     """
 
     def __init__(self, config: pytest.Config, relay: Relay) -> None:
         self.pool = ProbedPool()
-        #: The fork that was begun last; None before the first.
+        #: The latest fork; None before the first.
         self.forking: Fork | None = None
         self._config = config
         self._relay = relay
-        #: The first is made with the first fork: it takes what only Linux has.
+        #: The first lane is made for the first fork: it needs memfd_create(2).
         self._lanes: list[Lane] = []
         self._ahead: Ahead | None = None
         self._groups: list[Group] = []
 
     def has_guest(self, item: pytest.Item) -> bool:
         """
-        Say whether the guest of *item* is there already, since other tests share it.
+        Say whether *item* runs in a guest that other tests have used before it.
         """
         group = self._group_of(item)
         return group is not None and isinstance(group.kept, Guest)
@@ -165,11 +165,16 @@ class Scheduler:
         self, item: pytest.Item, nextitem: pytest.Item | None, spec: Spec
     ) -> Guest:
         """
-        Return the guest of *item*, released.
+        Return the guest of *item*, released: forked now or ahead, or a shared one.
+
+        Args:
+            item: The test.
+            nextitem: The test that pytest runs next.
+            spec: What *item* asks for.
 
         Raises:
-            Refused: It cannot be had.
-            LauncherGone: Its sandbox was killed; another one may do.
+            Refused: The sandbox or the fork was refused.
+            LauncherGone: Something killed the sandbox; another one may work.
             InGuest: In the guest.
         """
         for lane in self._lanes:
@@ -195,7 +200,12 @@ class Scheduler:
         self, item: pytest.Item, nextitem: pytest.Item, spec: Spec
     ) -> None:
         """
-        Do for *nextitem*, which asks for *spec*, what can be done while *item* runs.
+        While *item* runs, prepare a sandbox for *nextitem*, and a guest if that is safe.
+
+        Args:
+            item: The test that runs.
+            nextitem: The test that pytest runs next.
+            spec: What *nextitem* asks for.
         """
         own, next_one = share_of(item), share_of(nextitem)
         if own is None and next_one is None:
@@ -206,7 +216,7 @@ class Scheduler:
                     guest = self._fork(nextitem, self.pool.take(spec))
                     self._ahead = Ahead(nextitem, failed, guest)
                     if spec.nproc is None:
-                        # Tests in a row mostly ask for the same.
+                        # The test after that will most likely ask for the same.
                         self.pool.prepare(spec)
         elif own != next_one and self._group_of(nextitem) is None:
             self.pool.prepare(spec)
@@ -220,17 +230,20 @@ class Scheduler:
         grace: float,
     ) -> bool:
         """
-        Keep what *item* shares with the next test, if there is one; say if so.
+        Keep the guest or sandbox that *item* shares with a later test, if it does.
 
-        Otherwise what it shared ends here, and a sandbox that outlived its guests is
-        audited for the last of them.
+        If no later test needs a shared sandbox, it ends here; its audit is noted in
+        *guest*, the last that ran there.
 
         Args:
             item: The test, which is over.
-            nextitem: The one that pytest runs next.
-            guest: Its guest.
-            ended: How that ended.
+            nextitem: The test that pytest runs next.
+            guest: The guest of *item*.
+            ended: How the guest ended.
             grace: Seconds that processes in the sandbox have to end.
+
+        Returns:
+            Whether something is kept.
         """
         share = share_of(item)
         if share is None:
@@ -253,20 +266,20 @@ class Scheduler:
 
     def crash_output(self) -> dict[str, str]:
         """
-        Return what can still be read of a guest that crashed, by stream.
+        Return what a guest that crashed had printed, by stream.
         """
         return self._lanes[0].crash_output.read() if self._lanes else {}
 
-    def left_behind(self, item: pytest.Item | None) -> list[Group]:
+    def groups_without(self, item: pytest.Item | None) -> list[Group]:
         """
-        Return the groups that are over, since *item* comes next; without one, all.
+        Return the groups that *item* is not in; without a test, all groups.
         """
         chain = [] if item is None else item.listchain()
         return [group for group in self._groups if group.share.node not in chain]
 
     def resume(self, group: Group, word: str) -> Guest:
         """
-        Have the kept guest of *group* go on with *word*, and return it.
+        Send *word* to the guest that *group* keeps, and return that guest.
         """
         assert isinstance(group.kept, Guest)
         self._groups.remove(group)
@@ -275,7 +288,7 @@ class Scheduler:
 
     def bury(self, group: Group) -> None:
         """
-        End what *group* keeps, and wait until nothing of it is left.
+        End what *group* keeps, and wait until nothing is left of it.
         """
         self._groups.remove(group)
         if isinstance(group.kept, Guest):
@@ -286,14 +299,14 @@ class Scheduler:
 
     def settle(self) -> None:
         """
-        Wait until nothing is left of guests whose tests are over.
+        End the guests whose tests are over, and wait until nothing is left of them.
         """
         for lane in self._lanes:
             lane.settle()
 
     def quiesce(self) -> None:
         """
-        End everything that a test on the host would see.
+        End every process that a test on the host would see, but those of groups.
         """
         self.settle()
         self._drop_ahead()
@@ -302,7 +315,7 @@ class Scheduler:
 
     def close(self) -> None:
         """
-        End every process, and free what the lanes have.
+        End every process, and close the files of the lanes.
         """
         self.quiesce()
         for lane in self._lanes:
@@ -310,7 +323,7 @@ class Scheduler:
 
     def close_inherited(self) -> None:
         """
-        In a guest: close everything that was inherited from the supervisor.
+        Close, in a guest, all descriptors inherited from the supervisor.
         """
         self.pool.close_inherited()
         for lane in self._lanes:
@@ -325,7 +338,7 @@ class Scheduler:
         Return the lane for the next test.
 
         Raises:
-            Refused: It cannot have what it needs.
+            Refused: There is no memory for its crash output.
         """
         if not self._lanes:
             keep_output = self._config.getoption("capture", "no") in {"sys", "tee-sys"}
@@ -337,7 +350,7 @@ class Scheduler:
 
     def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
         """
-        Fork the guest of *item* into *sandbox*, where it waits at its gate.
+        Return a guest of *item* in *sandbox*, forked now: it waits at its gate.
         """
         lane = self._lane()
         flush(self._config)
@@ -349,7 +362,7 @@ class Scheduler:
         self, group: Group | None, share: Share, item: pytest.Item
     ) -> Sandbox:
         """
-        Return the sandbox of *group*, or a new one that *item* is the first to share.
+        Return the sandbox of *group*, or that of a new group, if there is none yet.
         """
         if group is None:
             group = Group(share, item, self.pool.take(share.spec))
@@ -359,7 +372,7 @@ class Scheduler:
 
     def _group_of(self, item: pytest.Item) -> Group | None:
         """
-        Return the group that keeps something for *item*, if it is alive.
+        Return the group of *item*, if what it keeps is still alive.
         """
         share = share_of(item)
         for group in self._groups:
@@ -372,12 +385,12 @@ class Scheduler:
 
     def _take_ahead(self, item: pytest.Item) -> Guest | None:
         """
-        Return the guest that was forked ahead for *item*, if it will still do.
+        Return the guest that was forked ahead for *item*, if it is still good.
         """
         ahead = self._ahead
         if ahead is None:
             return None
-        # A dead one was killed from outside: its test has not begun.
+        # Only something outside can have killed it: its test has not begun.
         if (
             ahead.item is item
             and ahead.failed == item.session.testsfailed
@@ -397,15 +410,14 @@ class Scheduler:
 
 def is_fork_ahead_safe(item: pytest.Item, nextitem: pytest.Item) -> bool:
     """
-    Say whether a fork for *nextitem* made while *item* runs is as good as one later.
+    Say whether a fork for *nextitem* made while *item* runs is as good as a later one.
 
-    A fork is a copy of the supervisor as it is then. Made ahead, it lacks what the
-    supervisor does between two tests; so this is done only where that is plainly
-    nothing that the next test could notice. In doubt the answer is no, and all that is
-    lost is time.
+    A fork is a copy of the supervisor at that moment. One made ahead misses whatever
+    the supervisor does between the two tests, so it is safe only where the next test
+    clearly cannot notice that. If in doubt the answer is no, which costs only time.
     """
     return (
-        # A thread, as of a server in a session fixture, goes on changing things.
+        # A thread, as of a server in a session fixture, changes things all the time.
         threading.active_count() == 1
         and not is_skippable(nextitem)
         and fixtures.is_all_set_up(nextitem)
@@ -417,11 +429,11 @@ def is_fork_ahead_safe(item: pytest.Item, nextitem: pytest.Item) -> bool:
 
 def is_skippable(item: pytest.Item) -> bool:
     """
-    Say whether a mark may have *item* skipped before it is forked.
+    Say whether a mark may skip *item*, so that it needs no fork.
     """
     return any(mark.name in {"skip", "skipif"} for mark in item.iter_markers())
 
 
 def _filters(item: pytest.Item) -> list[tuple[object, ...]]:
-    # pytest has those of a test in force all through its protocol, here too.
+    # pytest applies them around the whole protocol of a test, in the supervisor too.
     return [mark.args for mark in item.iter_markers("filterwarnings")]

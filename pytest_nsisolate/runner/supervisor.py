@@ -1,8 +1,16 @@
 """
-The supervisor: runs isolated tests, each in six steps.
+The supervisor, which runs each isolated test in six steps.
 
-Resolve what the test asks for, borrow its wide fixtures, take a guest, listen to it,
-conclude, and tear down.
+1. **Resolve**: find out what the test asks for (`Supervisor.run`).
+2. **Borrow**: set up the fixtures that are wider than its sandbox (`_borrow`).
+3. **Take a guest**: have a fork of pytest enter a sandbox (`_take_guest`).
+4. **Listen**: log the reports that the guest sends, until it ends (`_listen`).
+5. **Conclude**: report how the guest ended and what it left (`_conclude`).
+6. **Tear down**: finalise the borrowed fixtures that the next test does not need, and
+   log the report of teardown (`_tear_down`).
+
+If a test is refused, crashes or times out, the steps that no longer apply are left out;
+step 6 never is. The methods of `Supervisor` stand in this order.
 """
 
 from __future__ import annotations
@@ -47,11 +55,11 @@ from pytest_nsisolate.settings.scopes import END, node_of, others, share_of
 
 class Supervisor:
     """
-    Runs isolated tests, in the order in which pytest has them.
+    Runs the isolated tests of a session, in pytest's order.
 
     Args:
-        config: The session's.
-        options: What the session was asked for.
+        config: The configuration of the session.
+        options: The options of the session.
     """
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
@@ -67,19 +75,19 @@ class Supervisor:
 
     def run(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """
-        Run the test *item* isolated; say whether that was to be done.
+        Run *item*, if it asks for isolation. Step 1: resolve what it asks for.
 
         Args:
             item: The test.
-            nextitem: The one that pytest runs next, which decides what is torn down.
+            nextitem: The test that pytest runs next: it decides what is torn down.
 
         Returns:
-            False if the test runs on the host, and nothing was done.
+            False if the test is one for the host, and has not been run.
 
         Raises:
-            InGuest: In a guest.
+            InGuest: In a guest, which so leaves the code of the supervisor.
         """
-        self.leave(item)
+        self.end_groups(before=item)
         spec = resolve_spec(item)
         if spec is None:
             self.scheduler.quiesce()
@@ -88,7 +96,7 @@ class Supervisor:
             self._refuse(item, nextitem, spec.explanation)
             return True
         if nextitem is not None:
-            # Plugins alter a spec before the test before it runs.
+            # Now, before *item* runs, plugins may change what the next test asks for.
             resolve_spec(nextitem)
 
         def run_once(stays: Callable[[], bool]) -> list[pytest.TestReport]:
@@ -101,6 +109,24 @@ class Supervisor:
             hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
+    def _refuse(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        explanation: Explanation,
+    ) -> None:
+        """
+        Report an error in the setup of *item*, whose marker is wrong.
+        """
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self.scheduler.settle()
+        run = TestRun(item)
+        report = self.borrowing.set_up(item, crash.refusal(explanation, "fail"))
+        reports.never_expected(report)
+        run.borrow(report)
+        self._tear_down(run, nextitem)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
     def _run_once(
         self,
         item: pytest.Item,
@@ -109,16 +135,17 @@ class Supervisor:
         stays: Callable[[], bool] | None = None,
     ) -> list[pytest.TestReport]:
         """
-        Run *item* once, in a sandbox for *spec*.
+        Run *item* once, in a sandbox for *spec*: steps 2 to 6.
 
         Args:
             item: The test.
-            nextitem: The one that pytest runs next.
+            nextitem: The test that pytest runs next.
             spec: What the test asks for.
             stays: As for `TestRun`.
 
         Returns:
-            Its reports, if *stays* is given; they have not been logged.
+            With *stays*, the reports of the test, which have not been logged; without
+            it, an empty list.
         """
         fixtures.renew_request(item)
         usage.forget(item)
@@ -138,10 +165,10 @@ class Supervisor:
 
     def _borrow(self, run: TestRun, nextitem: pytest.Item | None) -> None:
         """
-        Set up what the test borrows.
+        Step 2: set up what the test borrows.
 
-        Where nothing is to be set up nor torn down, this calls no hooks. A test that
-        may be skipped has them called, to be skipped without a fork.
+        If there is nothing to set up or tear down, no hook is called. The hooks are
+        always called for a test that a mark may skip: skipping it here saves the fork.
         """
         item = run.item
         stays = setup_state.stays_set_up(item, nextitem)
@@ -149,7 +176,7 @@ class Supervisor:
             if not stays:
                 self.scheduler.settle()
                 report = self.borrowing.set_up(item)
-                # What fails or skips it here does so inside.
+                # What fails or skips the test here will do so again in the guest.
                 if report.passed:
                     run.borrow(report)
         elif not (
@@ -166,11 +193,11 @@ class Supervisor:
         self, run: TestRun, nextitem: pytest.Item | None, spec: Spec
     ) -> None:
         """
-        Take a guest, listen to it until it has ended, and conclude what came of that.
+        Take a guest, listen to it, and conclude: steps 3 to 5.
 
         Raises:
-            Refused: The guest cannot be had, or never started.
-            LauncherGone: Its sandbox was killed before the test began.
+            Refused: There is no sandbox for the guest, or the guest never started.
+            LauncherGone: Something killed the sandbox before the test began.
             InGuest: In the guest.
         """
         guest = None
@@ -179,7 +206,7 @@ class Supervisor:
                 guest = self._take_guest(run, nextitem, spec)
                 ended = self._listen(run, nextitem, spec, guest)
         except pytest.fail.Exception as error:
-            # A signal handler, as that of pytest-timeout, ends the test from here.
+            # A signal handler such as pytest-timeout's failed the test in here.
             self.scheduler.settle()
             self._fail(run, str(error), self._output_so_far())
             if guest is not None:
@@ -195,10 +222,10 @@ class Supervisor:
         self, run: TestRun, nextitem: pytest.Item | None, spec: Spec
     ) -> Guest:
         """
-        Return the guest of the test, released.
+        Step 3: return the guest of the test, which has begun to run it.
         """
-        # pytest's own watchdog is armed anew in the guest; here it would tell of a
-        # wait, and to stop it in a fork hangs: its thread is not there.
+        # pytest's own watchdog starts again in the guest. Here it would report that
+        # pytest waits; and stopping it in a fork hangs, since its thread is not there.
         faulthandler.cancel_dump_traceback_later()
         if spec.tmpfs is not None:
             hidden_paths.check(spec, run.item)
@@ -214,10 +241,12 @@ class Supervisor:
         guest: Guest,
     ) -> Ending:
         """
-        Listen to *guest* until it ends, and return how; prepare the next one meanwhile.
+        Step 4: listen to *guest* until it ends, and return how it ended.
+
+        Meanwhile the scheduler may prepare the guest of the next test.
         """
         following = None if nextitem is None else resolve_spec(nextitem)
-        # What is started beside a test would count against its limit.
+        # A process started now would count against the limit nproc= of this test.
         if nextitem is not None and isinstance(following, Spec) and spec.nproc is None:
             self.scheduler.prepare_next(run.item, nextitem, following)
         grace = None if spec.leaks == "ignore" else self._options.grace
@@ -232,18 +261,18 @@ class Supervisor:
         ended: Ending,
     ) -> None:
         """
-        Report what came of *guest*, and what it has left.
+        Step 5: report how *guest* ended, what it used and what it left.
 
         Raises:
-            Refused: It never started.
+            Refused: The guest never started.
         """
         item = run.item
         goes_on = self.scheduler.keep(item, nextitem, guest, ended, self._options.grace)
         if isinstance(ended, NeverStarted):
             raise ended.refused
-        # A guest that waits for another test has not ended.
-        told = self._endings.is_wanted(item) and not guest.waits
-        if told:
+        # A guest that waits for its next test has not ended.
+        is_reported = self._endings.is_wanted(item) and not guest.waits
+        if is_reported:
             self.scheduler.settle()
             self._endings.add_usage(run, guest)
         self._report_ending(run, guest, ended)
@@ -259,7 +288,7 @@ class Supervisor:
                 fails=spec.leaks == "fail",
                 sharers=None if share is None else share.name,
             )
-        if told:
+        if is_reported:
             self._endings.call_hook(run, ended, guest)
 
     def _report_ending(
@@ -269,7 +298,7 @@ class Supervisor:
         ended: Finished | Exited | Killed | TimedOut,
     ) -> None:
         """
-        Report how *guest* ended, unless it finished and the test was reported.
+        Fail the test, unless its *guest* finished and reported every phase.
         """
         match ended:
             case Finished():
@@ -290,7 +319,7 @@ class Supervisor:
 
     def _tear_down(self, run: TestRun, nextitem: pytest.Item | None) -> None:
         """
-        Tear down what is borrowed and no longer needed; complete the teardown report.
+        Step 6: tear down what *nextitem* does not borrow; log the report of teardown.
         """
         item = run.item
         if not run.is_ready and run.borrowed is not None:
@@ -306,7 +335,7 @@ class Supervisor:
         else:
             self.scheduler.settle()
             if run.borrowed is None:
-                # A failure has just decided that this test is the last: -x.
+                # A failure has just made this test the last one: -x.
                 self.borrowing.set_up(item)
             with self.borrowing.telling(run.complete_teardown):
                 report = setup_state.run_phase(item, "teardown", nextitem=nextitem)
@@ -314,50 +343,32 @@ class Supervisor:
         run.stop_session()
         fixtures.refresh_request(item)
 
-    def _refuse(
-        self,
-        item: pytest.Item,
-        nextitem: pytest.Item | None,
-        explanation: Explanation,
-    ) -> None:
-        """
-        Report *item*, which may not run, as an error in its setup.
-        """
-        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self.scheduler.settle()
-        run = TestRun(item)
-        report = self.borrowing.set_up(item, crash.refusal(explanation, "fail"))
-        reports.never_expected(report)
-        run.borrow(report)
-        self._tear_down(run, nextitem)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-
     def _fail(self, run: TestRun, text: str, output: dict[str, str]) -> None:
         """
-        Report that the guest of a test ended before its time: `TestRun.fail`.
+        Fail a test whose guest ended too early: see `TestRun.fail`.
         """
         if run.borrowed is None:
-            # For pytest to look at the marks of the test.
+            # Only then has pytest evaluated the marks of the test, such as xfail.
             run.borrow(self.borrowing.set_up(run.item))
         run.fail(text, output)
 
     def _output_so_far(self) -> dict[str, str]:
         """
-        Return what a guest has printed in the phase in which it ended, by stream.
+        Return what the guest printed in the phase in which it ended, by stream.
         """
         out, err = builtin_plugins.captured_so_far(self._config)
         return {"stdout": out, "stderr": err, **self.scheduler.crash_output()}
 
-    def leave(self, item: pytest.Item | None) -> None:
+    def end_groups(self, before: pytest.Item | None = None) -> None:
         """
-        End what tests shared that are over, since *item* comes next; without one, all.
+        End the groups that the test *before* is not in; without a test, all groups.
         """
-        for group in self.scheduler.left_behind(item):
+        for group in self.scheduler.groups_without(before):
             self._end_group(group)
 
     def _end_group(self, group: Group) -> None:
         """
-        End *group* between two tests, and report what goes wrong as of its last one.
+        End *group*, and report what goes wrong as an error of its last test.
         """
         item = group.last
         spec = resolve_spec(item)
@@ -389,7 +400,9 @@ class Supervisor:
 
     def become_guest(self, channel: GuestChannel) -> GuestSide:
         """
-        In a guest, whose fork has just gone in: return the object that takes over.
+        Turn the supervisor's state into a guest's, and return the guest side.
+
+        Called in the guest, right after it entered its sandbox.
 
         Args:
             channel: The guest's end of the channel.
@@ -420,8 +433,8 @@ class Supervisor:
 
     def close(self) -> None:
         """
-        End every process that this has started.
+        End every process that the supervisor has started.
         """
-        self.leave(None)
+        self.end_groups()
         self.scheduler.close()
         self._interrupts.close()

@@ -1,14 +1,15 @@
 """
-Hooks: what a test asks for, what its process begins with, and how it ended.
+The hooks that other plugins can implement.
 
-Reports, warnings and output of an isolated test come back by themselves. What a plugin
-has put into an object of its own stays behind in the guest, which ends with its test;
-`pytest_nsisolate_collect` and `pytest_nsisolate_hand_over` carry it over. The modules
-of the package `integrations` are written on these hooks and may serve as examples:
-`coverage`, `subtests` and `benchmark` for a start.
+Reports, warnings and output of an isolated test reach the supervisor by themselves.
+What a plugin keeps in an object of its own does not: it is lost when the guest ends,
+unless `pytest_nsisolate_collect` and `pytest_nsisolate_hand_over` carry it over. The
+modules of the package `integrations` use these hooks and serve as examples: start with
+`subtests`, `coverage` and `benchmark`.
 
-But for the first, they are called for isolated tests only. A plugin that works without
-pytest-nsisolate too marks its implementations ``@pytest.hookimpl(optionalhook=True)``.
+All hooks but `pytest_nsisolate_spec` are called for isolated tests only. A plugin that
+also works without pytest-nsisolate marks its implementations
+``@pytest.hookimpl(optionalhook=True)``.
 """
 
 from __future__ import annotations
@@ -26,18 +27,19 @@ from pytest_nsisolate.sandbox.leaks import Leaks
 @pytest.hookspec
 def pytest_nsisolate_spec(item: pytest.Item, spec: Spec | None) -> Spec | None:
     """
-    Alter, in the supervisor, what a test asks for.
+    Change, in the supervisor, what a test asks for.
 
-    Called once for each test, before the one that comes before it runs: its sandbox is
-    made meanwhile. Not with ``--no-nsisolate``, nor for a test with a bad marker.
+    Called once for each test, before the test before it runs, since its sandbox is made
+    during that one. Not called with ``--no-nsisolate`` or for a test with a bad marker.
 
     Args:
         item: The test.
-        spec: What it asks for, its options included; None: it runs on the host.
+        spec: What the test asks for, options included; None if it runs on the host.
 
     Returns:
-        What it is to ask for instead; None to leave it as it is. What several change
-        counts together; of two who change the same, the one called first.
+        What the test shall ask for instead; None to change nothing. The changes of
+        several plugins are combined; if two change the same field, the plugin that is
+        called first wins.
 
     .. versionadded:: 0.1.0
     """
@@ -48,15 +50,16 @@ def pytest_nsisolate_enter(
     item: pytest.Item, send: Callable[[], None], spec: Spec
 ) -> None:
     """
-    Get ready, in a guest, before anything of its test is run there.
+    Get ready, in a guest, before any part of its test runs.
 
-    It is inside: what is done here is done to the sandbox and the process of the test.
-    If this raises, the test has failed. Where tests share a guest this is called once.
+    The guest is in its sandbox: whatever this does, it does to the sandbox and the
+    process of the test. If it raises, the test fails. If tests share a guest, it is
+    called once for all of them.
 
     Args:
-        item: The test, or the first of them.
-        send: What is called where the guest may end at once: it has what is to be
-            carried over collected and sent.
+        item: The test, or the first of those that share the guest.
+        send: Collects and sends at once what plugins want carried over. Call it before
+            something that may end the guest.
         spec: What the test asks for.
 
     .. versionadded:: 0.1.0
@@ -68,17 +71,17 @@ def pytest_nsisolate_collect(
     item: pytest.Item, report: pytest.TestReport | None, payload: Payload
 ) -> None:
     """
-    Collect, in a guest, what is to be carried over.
+    Collect, in a guest, what a plugin wants carried over to the supervisor.
 
-    Called before each report is sent, and once more when the test is over. A guest that
-    crashes gets no further: what was collected by then is all that is carried over.
+    Called before each report is sent, and once more when the test is over. If the guest
+    crashes, only what was collected until then is carried over.
 
     Args:
         item: The test.
         report: The report that comes next; None when the test is over and torn down.
-        payload: Empty at first, and for an implementation to put something into, under
-            the name of its plugin. It travels as JSON; what JSON cannot carry arrives
-            as its `repr`.
+        payload: Empty at first. An implementation adds what it wants carried over,
+            under the name of its plugin. It travels as JSON; what JSON cannot carry
+            arrives as its `repr`.
 
     .. versionadded:: 0.1.0
     """
@@ -87,15 +90,15 @@ def pytest_nsisolate_collect(
 @pytest.hookspec
 def pytest_nsisolate_hand_over(item: pytest.Item, payload: Payload) -> None:
     """
-    Hand over, in the supervisor, what was collected in a guest.
+    Receive, in the supervisor, what was collected in a guest.
 
-    Called with each payload that is not empty. The report that it was collected for has
-    not been logged yet. One that was collected at the end comes before the report of
+    Called with each payload that is not empty, before the report that follows it is
+    logged. The payload collected at the end of the test comes before the report of
     teardown.
 
     Args:
         item: The test.
-        payload: What implementations of `pytest_nsisolate_collect` put there.
+        payload: What the implementations of `pytest_nsisolate_collect` collected.
 
     .. versionadded:: 0.1.0
     """
@@ -108,19 +111,19 @@ def pytest_nsisolate_repeat(
     run: Callable[[Callable[[], bool]], list[pytest.TestReport]],
 ) -> object:
     """
-    Run a test, in the supervisor, as often as is wanted.
+    Run a test, in the supervisor, as often as a plugin wants.
 
-    For plugins whose `pytest_runtest_protocol` would run it in a loop.
+    For plugins whose `pytest_runtest_protocol` runs a test in a loop.
 
     Args:
         item: The test.
-        nextitem: The one that comes next.
-        run: Runs it once, in a sandbox of its own, and returns its reports, which have
-            not been logged. Its argument is called when the test itself is over, and
-            says whether it is to be run again: what it borrows then stays.
+        nextitem: The test that comes next.
+        run: Runs the test once, in a sandbox of its own, and returns its reports, which
+            have not been logged. It calls its argument when the test itself is over, to
+            know if the test will run again: then what it borrows stays set up.
 
     Returns:
-        True, or None to leave it to others.
+        True if this has run the test; None to leave that to other plugins.
 
     .. versionadded:: 0.1.0
     """
@@ -131,16 +134,16 @@ def pytest_nsisolate_ended(
     item: pytest.Item, ending: Ending, usage: Usage | None, left: Leaks | None
 ) -> None:
     """
-    Get to know, in the supervisor, how the guest of a test ended.
+    Act, in the supervisor, on how the guest of a test ended.
 
     Called once for each guest, before the report of teardown is logged. If this raises,
-    the teardown of the test has failed.
+    the teardown of the test fails.
 
     Args:
-        item: The test.
-        ending: How it ended.
-        usage: What it has used; None if it never started, or no one could tell.
-        left: What it has left in its sandbox; None if that was not looked for.
+        item: The test, or the last of those that shared the guest.
+        ending: How the guest ended.
+        usage: What the guest used; None if it never started, or if that is not known.
+        left: What the test left in its sandbox; None if nobody looked.
 
     .. versionadded:: 0.1.0
     """

@@ -1,5 +1,5 @@
 """
-The pytest plugin: hooks only, in the order in which pytest calls them.
+The pytest plugin: only hooks, in the order in which pytest calls them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     return header.line(config.stash[options.key], supervisor.scheduler.pool)
 
 
-# The innermost wrapper: others, as that of --lf, choose among what comes from here.
+# The innermost wrapper: those of others, such as --lf, choose from what it returns.
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> object:
     supervisor = item.config.stash.get(_supervisor, None)
     if supervisor is None:
-        # This is a guest, and the protocol inside is the usual one.
+        # In a guest, pytest's own protocol runs the test.
         return None
     try:
         return supervisor.run(item, nextitem) or None
@@ -111,7 +111,7 @@ def pytest_fixture_setup(
 @pytest.fixture
 def isolation(request: pytest.FixtureRequest) -> Isolation:
     """
-    Isolate the test, and tell by what: an `Isolation`.
+    Isolate the test, and say which namespaces it is in: an `Isolation`.
     """
     guest = request.config.stash.get(guest_side.key, None)
     if guest is not None:

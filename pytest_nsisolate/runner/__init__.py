@@ -1,3 +1,3 @@
 """
-The runner: the way of one isolated test, on both sides of the fork.
+The runner: takes an isolated test from marker to report, on both sides of the fork.
 """

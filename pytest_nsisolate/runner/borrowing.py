@@ -18,15 +18,15 @@ class Borrowing:
     """
     Sets up, in the supervisor, the fixtures that a guest borrows.
 
-    The setup hooks of the item are called as ever, so that output, logs, warnings and
-    failures go where they go in any test. Only the item's own setup is exchanged for
-    one that leaves out what lives in the sandbox.
+    It calls the setup hooks of the item as pytest does, so that output, logs, warnings
+    and failures go where they go in any test. Only the item's own setup is replaced, by
+    one that leaves out the fixtures that live in the sandbox.
     """
 
     def __init__(self) -> None:
-        #: Whose fixtures, and those below, are to be passed over now.
+        #: The node whose fixtures, with those below it, are now passed over.
         self._within: Node | None = None
-        #: What each fixture that has been set up hangs on.
+        #: By fixture that has been set up, the node that it belongs to.
         self._nodes: weakref.WeakKeyDictionary[pytest.FixtureDef[object], Node]
         self._nodes = weakref.WeakKeyDictionary()
         self._passed_over: list[pytest.FixtureDef[object]] = []
@@ -45,12 +45,13 @@ class Borrowing:
 
         Args:
             item: The test.
-            error: Raised in place of setting up the fixtures, if given.
-            log: Called with the report before a debugger opens on its failure.
-            others: Tests whose turn comes later, in the same guest.
+            error: If given, raised instead of setting up the fixtures.
+            log: Called with the report of a failure before a debugger opens.
+            others: Tests that run later in the same guest.
 
         Returns:
-            The report of that. If it passed, *item* is not on the setup stack.
+            The report of this part of setup. If it passed, *item* is not on the setup
+            stack.
         """
         self._passed_over.clear()
         properties = item.user_properties[:]
@@ -65,7 +66,7 @@ class Borrowing:
             stack.enter_context(self.telling(log))
             report = setup_state.run_phase(item, "setup")
         if report.passed:
-            # The hooks that came before the fixtures are called again, inside.
+            # The guest calls the hooks that come before the fixtures again.
             item.user_properties[:] = properties
         if report.passed or node is not item:
             setup_state.unwind_within(node, before)
@@ -74,7 +75,7 @@ class Borrowing:
 
     def set_up_within(self, node: Node) -> list[pytest.FixtureDef[object]]:
         """
-        Return the fixtures that are set up and hang on *node* or below.
+        Return the fixtures that are set up and belong to *node* or a node below it.
         """
         return [
             fixturedef
@@ -87,7 +88,7 @@ class Borrowing:
         self, log: Callable[[pytest.TestReport], None] | None
     ) -> Iterator[None]:
         """
-        Have *log* called with the report before a debugger opens on a failure.
+        Call *log* with the report of a failure before a debugger opens on it.
         """
         self._log = log
         try:
@@ -102,16 +103,16 @@ class Borrowing:
 
     def passes_over(self, request: pytest.FixtureRequest) -> bool:
         """
-        Say whether the fixture of *request* is one for the guest to set up.
+        Say whether the guest, and not the supervisor, sets up the fixture of *request*.
         """
-        # On the item hang those of function scope, or class scope where there is none.
+        # The node is the item for function scope, and for class scope without a class.
         return self._within is not None and self._within in request.node.listchain()
 
     def pass_over(
         self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
     ) -> object:
         """
-        Have pytest take *fixturedef* for set up.
+        Make pytest believe that *fixturedef* is set up.
         """
         self._passed_over.append(fixturedef)
         return fixtures.pass_over(fixturedef, request)
@@ -146,9 +147,9 @@ class Borrowing:
 
     def _fill_later(self, item: pytest.Item) -> None:
         """
-        Set up what *item* borrows, which its guest must have from the start.
+        Set up what *item*, which runs later in the same guest, borrows.
 
-        What fails is kept by pytest, and fails *item* when its turn comes.
+        pytest remembers a failure, and *item* fails with it when its turn comes.
         """
         if builtin_plugins.is_skipped(item):
             return
@@ -163,7 +164,7 @@ class Borrowing:
 @contextlib.contextmanager
 def _replaced(node: object, setup: Callable[[], None]) -> Iterator[None]:
     """
-    Have *setup* called for that of *node*, and nothing for its teardown.
+    Replace the setup of *node* by *setup*, and its teardown by nothing.
     """
     state = vars(node)
     state["setup"], state["teardown"] = setup, lambda: None
@@ -176,7 +177,7 @@ def _replaced(node: object, setup: Callable[[], None]) -> Iterator[None]:
 @contextlib.contextmanager
 def _not_shown(config: pytest.Config) -> Iterator[None]:
     """
-    Keep ``--setup-show`` from showing what is only passed over.
+    Keep ``--setup-show`` from showing fixtures that are only passed over.
     """
     shown = config.getoption("setupshow", False)
     config.option.setupshow = False

@@ -1,8 +1,8 @@
 """
-The guest side: the plugin's object in a guest, which runs the tests there.
+The guest side: the object that runs the tests in a guest.
 
-The guest calls the whole `pytest_runtest_protocol` hook again, so that everything that
-pytest and its plugins wrap around a test is inside with it.
+It calls the whole hook `pytest_runtest_protocol` again, so that everything that pytest
+and its plugins wrap around a test happens in the sandbox too.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from pytest_nsisolate.settings.scopes import END, item_of
 
 class GuestSide:
     """
-    A guest's own part: runs its test, or one after the other those that share it.
+    Runs, in a guest, its test, or one after another the tests that share it.
 
     Args:
         item: The test, or the first of them.
-        channel: Where to send what they report.
-        relay: Sends what they report; it has taken over.
-        sandbox: Where the guest is.
+        channel: The guest's end of the channel.
+        relay: Sends what the tests report; it has taken over.
+        sandbox: The sandbox of the guest.
         is_shared: Whether tests share the guest.
     """
 
@@ -58,18 +58,18 @@ class GuestSide:
 
     def isolation(self) -> Isolation:
         """
-        Return what this process is isolated by.
+        Return the namespaces that isolate this process, and its pid on the host.
         """
         return isolation_by(self._sandbox.namespaces, self.channel.pid_on_host)
 
     def run(self, _: GuestChannel, word: str) -> None:
         """
-        Run what this guest is there for.
+        Run the test of this guest, or all tests that share it.
 
         Args:
             _: The guest's end of the channel.
-            word: What the supervisor said when it opened the gate: the number of the
-                test that comes next, or, where tests share the guest, a `turn`.
+            word: What the supervisor sent when it opened the gate: the number of the
+                test that comes next, or, if tests share the guest, a `turn`.
         """
         inherited.forget_multiprocessing()
         inherited.forget_exit_handlers()
@@ -81,7 +81,7 @@ class GuestSide:
 
     def _run_test(self, number: str) -> None:
         """
-        Run the only test; *number* is that of the test which comes next.
+        Run the only test of this guest; the test numbered *number* comes after it.
         """
         item = self._item
         nextitem = item_of(item.session, number)
@@ -91,13 +91,13 @@ class GuestSide:
 
     def _run_tests(self, word: str) -> None:
         """
-        Run tests until the supervisor has no more; *word* is the first `turn`.
+        Run tests until the supervisor sends no more; *word* is the first `turn`.
         """
         item, session = self._item, self._item.session
         is_first = True
         while word != END:
             item, nextitem, kept = self._take_turn(session, word)
-            # Those around the first were there before the fork.
+            # The filters here are those of the first test, from before the fork.
             warnings.resetwarnings()
             warnings.filters[:] = self._relay.filters  # type: ignore[index]
             if not self._enter(item, is_first=is_first):
@@ -119,12 +119,12 @@ class GuestSide:
         self, session: pytest.Session, word: str
     ) -> tuple[pytest.Item, pytest.Item | None, pytest.Item | None]:
         """
-        Return the test to run, the one that comes next, and the next in this guest.
+        Return the test to run, the test after it, and the next test of this guest.
         """
         number, *others, failed = word.split()
         item = session.items[int(number)]
         nextitem, kept = (item_of(session, other) for other in others)
-        # What else ran meanwhile counts too.
+        # Tests that ran elsewhere meanwhile count too.
         session.testsfailed = int(failed)
         self._relay.begin(item)
         return item, nextitem, kept
@@ -134,7 +134,7 @@ class GuestSide:
         Get ready for *item*, and say whether it can run.
         """
         fixtures.refresh_request(item)
-        # What wraps the protocol has begun outside, and begins again inside.
+        # Wrappers of the protocol have begun in the supervisor, and begin again here.
         added = item.user_properties
         del added[item.stash.get(properties, len(added)) :]
         if not is_first:
@@ -145,7 +145,7 @@ class GuestSide:
         item.ihook.pytest_nsisolate_enter(
             item=item, send=self._relay.send_payload, spec=spec
         )
-        terminal.take_when_reading(self._relay.tell_of_terminal)
+        terminal.take_when_reading(self._relay.announce_terminal)
         try:
             limits.confine(item)
         except Unlimited as error:
@@ -160,7 +160,7 @@ class GuestSide:
         kept: pytest.Item | None,
     ) -> bool:
         """
-        Run *item*, keep what *kept* needs, and say whether another may follow.
+        Run *item*, leave set up what *kept* needs, and say whether a test may follow.
         """
         session = item.session
         interrupted = False
@@ -181,12 +181,12 @@ class GuestSide:
         flush(item.config)
 
 
-#: Where a guest keeps its `GuestSide`; empty in the supervisor.
+#: Holds the `GuestSide` of a guest; empty in the supervisor.
 key = pytest.StashKey[GuestSide]()
 
 
 def _end_session(session: pytest.Session) -> None:
     try:
         setup_state.tear_down_rest(session)
-    except BaseException:  # noqa: BLE001 - printed, as pytest ends with it either way
+    except BaseException:  # noqa: BLE001 - printed, since pytest ends either way
         traceback.print_exc()

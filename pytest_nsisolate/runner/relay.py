@@ -1,8 +1,8 @@
 """
-The guest's side: send what the test reports instead of reporting it.
+The relay: a plugin that, in a guest, sends what the test reports to the supervisor.
 
-What leads out of a guest are four hooks, whose calls go over the channel and are made
-in the supervisor.
+Four hooks lead out of a guest (`RELAYED`). Their calls go over the channel, and the
+supervisor makes them.
 """
 
 from __future__ import annotations
@@ -36,40 +36,40 @@ from pytest_nsisolate.reporting.report import report_to_message
 
 class Relay:
     """
-    A guest's part of pytest's hooks: what it reports is sent and not reported here.
+    Sends, in a guest, what pytest reports there, instead of reporting it.
 
-    Registered in the supervisor already, where it does nothing: to register a plugin
-    in each guest would cost more than all else that a guest does to begin.
+    It is registered in the supervisor, where it does nothing: registering a plugin in
+    each guest would cost more than everything else that a guest does at its start.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        #: Whether some output goes past pytest, which then must keep up with it.
+        #: Whether some output bypasses pytest, so that the test must wait for pytest.
         self._is_direct = config.getoption("capture", "no") != "fd" or bool(
             config.getoption("setupshow", default=False)
         )
-        #: In a guest, the test that runs, and whether it has been told to begin.
+        #: In a guest, the test that runs, and whether its start has been reported.
         self.item: pytest.Item | None = None
         self.began = False
-        #: Whether the test goes on only when its report has been passed on.
+        #: Whether the test waits until its report has been logged.
         self.synchronous = True
         self._channel: GuestChannel | None = None
         self._crash_output: CrashOutput | None = None
         self._others: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
-        #: The filters of warnings around the protocol of a test.
+        #: The warning filters around the protocol of a test.
         self.filters = warnings.filters[:]
 
     def prepare(self, item: pytest.Item) -> None:
         """
-        In the supervisor, before the fork for *item*: get ready to be the only one.
+        Get ready, in the supervisor, for the fork for *item*.
         """
-        # What others do with a report comes before what the test does next.
+        # Other plugins act on a report before the test goes on.
         self.synchronous = (
             self._is_direct or is_watched(item) or builtin_plugins.is_on_terminal(item)
         )
         manager = self._config.pluginmanager
-        # A session counts its failures, which a test may ask it for.
+        # The session counts its failures, and a test may read that number.
         session = manager.get_plugin("session")
         others = manager.get_plugins() - {self, session}
         if others != self._others:
@@ -87,18 +87,18 @@ class Relay:
         is_shared: bool,
     ) -> None:
         """
-        In the guest of *item*: have these implementations called, and no others.
+        In the guest of *item*, replace all implementations of the relayed hooks.
 
         Args:
             item: The test, or the first of those that share the guest.
-            channel: Where to send what they report.
-            crash_output: Where to note what a crash must not lose.
-            is_shared: Whether other tests follow in this guest.
+            channel: The guest's end of the channel.
+            crash_output: Keeps the output that must survive a crash.
+            is_shared: Whether other tests may follow in this guest.
         """
         self.item, self._channel, self._crash_output = item, channel, crash_output
         self.synchronous = self.synchronous or is_shared
         for name, caller in self._callers.items():
-            # pytest 8 keeps a copy of a caller in a relay of its own.
+            # pytest 8 keeps a copy of each caller in a relay of its own.
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
                 setattr(hooks, name, caller)
         builtin_plugins.redirect_live_log(self._config, self._send_live_log)
@@ -108,7 +108,7 @@ class Relay:
 
     def begin(self, item: pytest.Item) -> None:
         """
-        In a shared guest: relay what *item* reports from here on.
+        From here on relay what *item* reports, in a guest that tests share.
         """
         self.item, self.began = item, False
 
@@ -118,7 +118,7 @@ class Relay:
 
     def send_payload(self, report: pytest.TestReport | None = None) -> None:
         """
-        Send what plugins want carried over before *report*, or without one by now.
+        Send what plugins want carried over: before *report*, or when the test is over.
         """
         if self._channel is None or self.item is None:
             return
@@ -140,7 +140,7 @@ class Relay:
 
     def send_end(self, session: pytest.Session, *, before_teardown: bool) -> None:
         """
-        Tell that the session is to end, if it is.
+        Send whether the session is to stop, if it is.
         """
         if self._channel is not None and (session.shouldstop or session.shouldfail):
             self._channel.send(
@@ -160,41 +160,41 @@ class Relay:
     def pytest_runtest_teardown(
         self, item: pytest.Item
     ) -> Generator[None, object, object]:
-        # Then all is torn down, in the supervisor too.
+        # If the session stops, the supervisor too tears everything down.
         self.send_end(item.session, before_teardown=True)
         try:
             return (yield)
         finally:
             if self._channel is not None:
-                # Of what the test made; elsewhere its turn comes some tests later.
+                # For what the test made: without isolation it comes some tests later.
                 gc.collect(1)
                 builtin_plugins.warn_of_unraisable(self._config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_exception_interact(self) -> None:
         if self._channel is not None and self._config.getoption("usepdb", False):
-            # The debugger shows this failure.
+            # The debugger is about to show this failure.
             self._channel.send(FailureShown(), synchronous=True)
 
     def pytest_enter_pdb(self) -> None:
         if self._channel is not None:
-            self.tell_of_terminal()
+            self.announce_terminal()
             terminal.take()
 
     def pytest_leave_pdb(self) -> None:
         if self._channel is not None:
             self._channel.send(DebuggerLeft())
 
-    def tell_of_terminal(self) -> None:
+    def announce_terminal(self) -> None:
         """
-        Tell that the test takes the terminal.
+        Tell the supervisor that the test takes the terminal.
         """
         if self._channel is not None:
             self._channel.send(TerminalTaken(), synchronous=True)
 
     def pytest_runtest_logstart(self) -> None:
         """
-        Tell that the test begins again; the first time, the supervisor has seen to it.
+        Send that the test begins again; its first start the supervisor has reported.
         """
         if self._channel is not None:
             if self.began:
@@ -203,7 +203,7 @@ class Relay:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self._channel is not None and self._crash_output is not None:
-            # What the test has printed comes before what is printed on this report.
+            # The output of the test must appear before that of this report.
             flush_streams()
             self.send_payload(report)
             message = report_to_message(self._config, report)
@@ -212,7 +212,7 @@ class Relay:
 
     def pytest_runtest_logfinish(self) -> None:
         """
-        Do nothing: the supervisor calls this when it has torn down what was borrowed.
+        Do nothing: the supervisor calls this hook after its own part of teardown.
         """
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
@@ -233,13 +233,13 @@ _BETWEEN = (
     "pytest_nsisolate_ended",
 )
 
-#: Packages whose implementations of these change nothing that a test could notice.
+#: Packages whose implementations of these hooks change nothing that a test notices.
 _KNOWN = {"_pytest", "pytest_nsisolate"}
 
 
 def is_watched(item: pytest.Item) -> bool:
     """
-    Say whether any plugin or conftest file but pytest's own acts between tests.
+    Say whether a conftest file, or a plugin that is not pytest's, acts between tests.
     """
     return any(
         impl.function.__module__.partition(".")[0] not in _KNOWN
@@ -248,7 +248,7 @@ def is_watched(item: pytest.Item) -> bool:
     )
 
 
-#: How many user properties an item had when its protocol began.
+#: The number of user properties that an item had when its protocol began.
 properties = pytest.StashKey[int]()
 
 #: The hooks of `Relay`.

@@ -1,5 +1,5 @@
 """
-The fixtures `sandbox_factory`: boxes for any test, isolated or not.
+The fixtures named `sandbox_factory`, which make boxes for any test, isolated or not.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from pytest_nsisolate.settings import hidden_paths, options
 
 class SandboxFactory:
     """
-    Makes boxes, and closes at the end those that are open still.
+    Makes boxes, and at the end closes those that are still open.
 
     Args:
-        owner: The test, class, module or session that it makes them for.
+        owner: The test, class, module or session that the boxes are for.
 
     .. versionadded:: 0.1.0
     """
@@ -79,18 +79,18 @@ class SandboxFactory:
             self._pool,
             spec,
             name=name,
-            on_close=functools.partial(self._tell_leaks, place),
+            on_close=functools.partial(self._report_leaks, place),
             grace=self._options.grace,
             entered=functools.partial(self._entered, spec),
         )
 
     def link(self, one: Box, other: Box) -> Link:
         """
-        Return a wire between two boxes with ``net=True``, with addresses and up.
+        Return a link between two boxes with ``net=True``: it is up and has addresses.
 
         Args:
             one: A box.
-            other: Another one.
+            other: Another box.
 
         Raises:
             BoxError: They cannot be linked.
@@ -102,7 +102,7 @@ class SandboxFactory:
 
     def close(self) -> None:
         """
-        Close all links and boxes, the last one first, and end what made them.
+        Close all links, then all boxes, the last one first; then stop the launcher.
         """
         with contextlib.ExitStack() as stack:
             stack.callback(self._pool.stop)
@@ -113,20 +113,20 @@ class SandboxFactory:
 
     def _entered(self, spec: Spec) -> None:
         inherited.set_environment(spec)
-        # What pytest asks the supervisor for, as a live log, it asks for from inside.
+        # In the box too, pytest asks the supervisor, as for a line of the live log.
         if self._guest is not None:
             self._guest.channel.hand_on()
 
-    def _tell_leaks(
+    def _report_leaks(
         self, place: tuple[str, int], box: Box, facts: Facts | None
     ) -> None:
         """
-        Warn of what is left in *box*, or fail.
+        Warn about what is left in *box*, or fail.
 
         Args:
-            place: Where it was made.
+            place: The file and line that made the box.
             box: The box.
-            facts: What is in it; None if that is not known.
+            facts: What is left in it; None if that is not known.
         """
         __tracebackhide__ = True
         wording = Wording.of_box(f"{box.name} of {self._owner}")
@@ -138,7 +138,7 @@ class SandboxFactory:
 
 def _caller() -> tuple[str, int]:
     """
-    Return the file and line that the factory was called in.
+    Return the file and line that called the factory.
     """
     frame = sys._getframe(2)  # noqa: SLF001 - inspect reads files to say the same
     return frame.f_code.co_filename, frame.f_lineno
@@ -156,7 +156,7 @@ def _made(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
 @pytest.fixture
 def sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
     """
-    Make sandboxes, boxes, to call functions and start processes in: other hosts.
+    Make boxes: further sandboxes, like other hosts, for functions and processes.
     """
     with _made(request) as factory:
         yield factory
@@ -165,7 +165,7 @@ def sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
 @pytest.fixture(scope="class")
 def class_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
     """
-    As `sandbox_factory`, for all tests of a class.
+    Make boxes like `sandbox_factory`, shared by all tests of a class.
     """
     with _made(request) as factory:
         yield factory
@@ -174,7 +174,7 @@ def class_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFac
 @pytest.fixture(scope="module")
 def module_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
     """
-    As `sandbox_factory`, for all tests of a module.
+    Make boxes like `sandbox_factory`, shared by all tests of a module.
     """
     with _made(request) as factory:
         yield factory
@@ -183,7 +183,7 @@ def module_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFa
 @pytest.fixture(scope="session")
 def session_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
     """
-    As `sandbox_factory`, for all tests of a session.
+    Make boxes like `sandbox_factory`, shared by all tests of a session.
     """
     with _made(request) as factory:
         yield factory

@@ -200,7 +200,7 @@ class Scheduler:
         self, item: pytest.Item, nextitem: pytest.Item, spec: Spec
     ) -> None:
         """
-        While *item* runs, prepare a sandbox for *nextitem*, and a guest if that is safe.
+        While *item* runs, prepare a sandbox for *nextitem*, and a guest where safe.
 
         Args:
             item: The test that runs.

@@ -47,7 +47,7 @@ def section(cause: Cause) -> Iterator[str]:
             yield f"{KINDS[kind]}: {fix.format_map(cause.example)}"
         yield "```"
     yield ""
-    yield f"Recognised by\n: {cause.told_by}."
+    yield f"Recognised by\n: {cause.evidence}."
     yield ""
     yield f"Where\n: {cause.environments}."
     yield ""

@@ -1,3 +1,3 @@
 """
-The reasons why a sandbox is refused: probe, causes, doctor.
+The diagnosis of a refusal: probe, steps, causes, explanations and doctor.
 """

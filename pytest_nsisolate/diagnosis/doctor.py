@@ -1,5 +1,5 @@
 """
-The doctor: tries what a sandbox takes, and says what is refused, why, and what to type.
+The doctor: tries each step towards a sandbox and explains those that are refused.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import sys
 from collections.abc import Sequence
 
 from pytest_nsisolate import __version__
-from pytest_nsisolate.diagnosis import explain as diagnosis
 from pytest_nsisolate.diagnosis import machine, steps
+from pytest_nsisolate.diagnosis.explain import explain
 from pytest_nsisolate.linux import namespaces
 from pytest_nsisolate.model.errors import Explanation, Refused, errno_name
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.launcher_client import user_namespace_for
 
-#: The two ways into a sandbox, as people read them.
+#: The two ways into a sandbox, as the table heads them.
 WAYS = {UserNamespace.NONE: "no user namespace", UserNamespace.KEPT: "user namespace"}
 
-#: What tests ask for that not every machine has.
+#: The specs to try: the bare marker, and each keyword that needs further calls.
 SPECS = {
     "isolated": Spec(),
     **{
@@ -46,43 +46,43 @@ _SETTINGS = (
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """
-    One thing that was tried.
+    A step, or a whole test, and the result of trying it.
     """
 
     group: str
-    """What it is about."""
+    """The group of the step, or ``test``."""
     name: str
-    """What it is."""
+    """The name of the step, or the key of the spec in `SPECS`."""
     way: str
-    """`WAYS`, or for a whole test the way that it takes."""
+    """The way into the sandbox, one of `WAYS`."""
     refused: Refused | None
-    """What was refused."""
+    """The call that was refused, None if none was."""
     needs: str | None = None
-    """For want of what it was not tried."""
+    """What was missing, if this was therefore not tried."""
 
     def __str__(self) -> str:
         if self.needs is not None:
-            return f"not tried, needs {self.needs}"
+            return f"not tried: needs {self.needs}"
         return "ok" if self.refused is None else errno_name(self.refused.number)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """
-    All that the doctor has found.
+    Everything that the doctor found.
     """
 
     facts: dict[str, dict[str, str]]
-    """What was read, by heading and name."""
+    """The facts, by heading and name."""
     trials: list[Trial]
-    """What was tried."""
+    """The result of each step and test."""
     refusals: list[Explanation]
-    """The three lines on each refusal, once."""
+    """The three lines on each refusal, without repetition."""
 
     @property
     def available(self) -> bool:
         """
-        Whether a test with nothing but the marker can be isolated.
+        Whether a test with the bare marker can be isolated.
         """
         return any(
             one.name == "isolated" and one.refused is None for one in self.trials
@@ -91,7 +91,7 @@ class Findings:
 
 def examine() -> Findings:
     """
-    Read, try and explain; leave nothing behind.
+    Read the facts, try every step and test, and explain what was refused.
     """
     tried = [one for kind in WAYS for one in _try_steps(kind)]
     tried += _try_tests()
@@ -101,8 +101,8 @@ def examine() -> Findings:
             what = "isolate a test" if one.group == "test" else "take the step"
             action = f"{what} {one.name} ({one.way})"
             plain = one.way == WAYS[UserNamespace.NONE]
-            explanation = diagnosis.explain(action, one.refused, plain=plain)
-            # The first that is refused for a reason is enough.
+            explanation = explain(action, one.refused, plain=plain)
+            # One refusal is enough to explain a cause.
             explained.setdefault(f"{one.way}: {explanation.why}", explanation)
     return Findings(facts=_read(), trials=tried, refusals=list(explained.values()))
 
@@ -156,15 +156,15 @@ def _way(spec: Spec) -> str:
         is_plain = user_namespace_for(spec) is UserNamespace.NONE
         return WAYS[UserNamespace.NONE if is_plain else UserNamespace.KEPT]
     except (Refused, AttributeError):
-        # Without pidfds there is no way; what is tried says so.
+        # Without pidfds neither way works, and the trial of the test says why.
         return WAYS[UserNamespace.KEPT]
 
 
 def _read() -> dict[str, dict[str, str]]:
     found = machine.container()
     is_capable = machine.has_capability(machine.CAP_SYS_ADMIN)
-    capable = {True: "yes", False: "no", None: "not to be read"}
-    settings = {name: machine.sysctl(name) or "not there" for name in _SETTINGS}
+    capable = {True: "yes", False: "no", None: "unreadable"}
+    settings = {name: machine.sysctl(name) or "missing" for name in _SETTINGS}
     return {
         "kernel": {
             "release": f"{platform.system()} {platform.release()}",
@@ -175,35 +175,35 @@ def _read() -> dict[str, dict[str, str]]:
             "uid": str(os.geteuid()) if hasattr(os, "geteuid") else "none",
             "CAP_SYS_ADMIN": f"{capable[is_capable]} "
             f"(CapEff {machine.status('CapEff')})",
-            "Seccomp": machine.status("Seccomp") or "not to be read",
+            "Seccomp": machine.status("Seccomp") or "unreadable",
             "AppArmor profile": machine.apparmor() or "none",
             "user namespace": " ".join(
-                (machine.read("/proc/self/uid_map") or "not to be read").split()
+                (machine.read("/proc/self/uid_map") or "unreadable").split()
             ),
-            "container": f"{found.name} ({found.sign})" if found else "none to be told",
-            "chroot": machine.chroot() or "none to be told",
+            "container": f"{found.name} ({found.sign})" if found else "none found",
+            "chroot": machine.chroot() or "none found",
         },
         "settings": {
             **settings,
-            "RLIMIT_NPROC": machine.limit("Max processes") or "not to be read",
-            "RLIMIT_NOFILE": machine.limit("Max open files") or "not to be read",
+            "RLIMIT_NPROC": machine.limit("Max processes") or "unreadable",
+            "RLIMIT_NOFILE": machine.limit("Max open files") or "unreadable",
             "hidepid of /proc": machine.hidepid() or "0",
             "masks on /proc": ", ".join(machine.masks()) or "none",
-            "/dev/shm": _there("/dev/shm"),
-            "/dev/mqueue": _there("/dev/mqueue"),
-            # Where the audit reads what is left of SysV objects.
-            "/proc/sysvipc": _there("/proc/sysvipc"),
+            "/dev/shm": _presence("/dev/shm"),
+            "/dev/mqueue": _presence("/dev/mqueue"),
+            # The audit reads the SysV objects that a test left here.
+            "/proc/sysvipc": _presence("/proc/sysvipc"),
         },
     }
 
 
-def _there(path: str) -> str:
-    return "there" if machine.is_there(path) else "not there"
+def _presence(path: str) -> str:
+    return "exists" if machine.is_there(path) else "missing"
 
 
 def as_table(findings: Findings) -> str:
     """
-    Return *findings* for people.
+    Return *findings* as a table for people.
     """
     lines: list[str] = []
     for heading, read in findings.facts.items():
@@ -225,7 +225,7 @@ def as_table(findings: Findings) -> str:
 
 def _rows(findings: Findings) -> dict[tuple[str, str], dict[str, str]]:
     """
-    Return the cells of the table: by group and name, and by way.
+    Return the cells of the table, by group and name, then by way.
     """
     rows: dict[tuple[str, str], dict[str, str]]
     rows = {(step.group, step.name): {} for step in steps.STEPS}
@@ -240,13 +240,13 @@ def _verdict(findings: Findings) -> str:
         return "verdict: tests can be isolated"
     without = [one for one in findings.trials if one.name == "proc=False"]
     if any(one.refused is None for one in without):
-        return "verdict: tests can be isolated with proc=False only"
+        return "verdict: tests can be isolated only with proc=False"
     return "verdict: no test can be isolated"
 
 
 def as_json(findings: Findings) -> str:
     """
-    Return *findings* for programs.
+    Return *findings* as JSON for programs.
     """
     trials = [
         {
@@ -261,13 +261,21 @@ def as_json(findings: Findings) -> str:
         for one in findings.trials
     ]
     refusals = [dataclasses.asdict(one) for one in findings.refusals]
-    told = {"available": findings.available, "facts": findings.facts}
-    return json.dumps({**told, "trials": trials, "refusals": refusals}, indent=2) + "\n"
+    content = {
+        "available": findings.available,
+        "facts": findings.facts,
+        "trials": trials,
+        "refusals": refusals,
+    }
+    return json.dumps(content, indent=2) + "\n"
 
 
 def run(form: str) -> int:
     """
-    Print what is found, as ``table`` or ``json``.
+    Examine this machine and print the findings.
+
+    Args:
+        form: ``table`` or ``json``.
 
     Returns:
         The exit status: 0 if tests can be isolated, else 1.
@@ -281,7 +289,7 @@ def run(form: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run the doctor with the *arguments* of a command line, without pytest.
+    Run the doctor from the command line, without pytest.
     """
     parser = argparse.ArgumentParser(
         prog="python -m pytest_nsisolate",
@@ -292,6 +300,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_const",
         const="json",
         default="table",
-        help="Print JSON, for programs",
+        help="Print the findings as JSON, for programs",
     )
     return run(parser.parse_args(arguments).json)

@@ -1,5 +1,5 @@
 """
-Why a call was refused: which of the known reasons is the one, by facts that are read.
+The explanation of a refusal: checks each known cause against facts that it reads.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from pytest_nsisolate.diagnosis import machine
-from pytest_nsisolate.diagnosis.causes import ANY, CAUSES, Cause
+from pytest_nsisolate.diagnosis.causes import CAUSES, Cause
 from pytest_nsisolate.linux import namespaces
 from pytest_nsisolate.model.errors import Explanation, Known, Refused, errno_name
 
-#: The facts of a reason, by their names in its texts; None where it is not the one.
+#: The facts for the texts of a cause, by placeholder; None if the cause does not apply.
 _Finding: TypeAlias = "dict[str, str] | None"
 
 _DENIED = (errno.EPERM, errno.EACCES)
 _TMPFS = "mount(tmpfs, "
 _STATES = {
-    errno.ENOENT: "is not there",
-    errno.ENOTDIR: "is below what is no directory",
+    errno.ENOENT: "does not exist",
+    errno.ENOTDIR: "has a parent that is not a directory",
     errno.EACCES: "cannot be reached by this user",
 }
 _MAKE_USER = "unshare(CLONE_NEWUSER)"
@@ -32,19 +32,19 @@ _MAKE_USER = "unshare(CLONE_NEWUSER)"
 
 def explain(action: str, refused: Refused, *, plain: bool = False) -> Explanation:
     """
-    Return the three lines on *refused*.
+    Return the three lines that explain *refused*.
 
     Args:
-        action: What could not be done, ``isolate test_login``.
+        action: What could not be done, such as ``isolate test_login``.
         refused: The call and its errno.
-        plain: Whether it is known that no user namespace was made for the call.
+        plain: Whether the call is known to have been made without a user namespace.
     """
     if isinstance(refused, Known):
         what = f"cannot {action}: {refused}"
         return Explanation(what=what, why=refused.why, fix=refused.fix)
     cause, values = choose(refused, plain=plain)
     found = machine.container()
-    fix = cause.fixes.get(ANY if found is None else found.name, cause.fix)
+    fix = cause.fix if found is None else cause.fixes.get(found.name, cause.fix)
     return Explanation(
         what=f"cannot {action}: {refused}",
         why=cause.why.format_map(values),
@@ -54,7 +54,7 @@ def explain(action: str, refused: Refused, *, plain: bool = False) -> Explanatio
 
 def choose(refused: Refused, *, plain: bool = False) -> tuple[Cause, dict[str, str]]:
     """
-    Return the reason for *refused*, and the facts for its texts.
+    Return the cause of *refused*, and the facts for its texts.
     """
     for cause in CAUSES:
         if cause.name == "no-capability" and not plain:
@@ -88,7 +88,7 @@ def _no_directory(refused: Refused) -> _Finding:
     else:
         if stat.S_ISDIR(found.st_mode):
             return None
-        state, lost = "is no directory", False
+        state, lost = "is not a directory", False
     remedy = f"mkdir -p {path}" if lost else "name another directory"
     return {"path": path, "state": state, "remedy": remedy}
 
@@ -96,7 +96,7 @@ def _no_directory(refused: Refused) -> _Finding:
 def _mount_limit(refused: Refused) -> _Finding:
     if refused.number != errno.ENOSPC or not refused.call.startswith("mount("):
         return None
-    return {"limit": machine.sysctl("fs.mount-max") or "not to be read"}
+    return {"limit": machine.sysctl("fs.mount-max") or "unreadable"}
 
 
 def _gvisor(refused: Refused) -> _Finding:
@@ -147,9 +147,9 @@ def _limit_reached(refused: Refused) -> _Finding:
 
 def limits(call: str) -> dict[str, str | None]:
     """
-    Return how many namespaces there may be of each kind that *call* may be about.
+    Return the limit of each kind of namespace that *call* may be about.
     """
-    # No other call makes one that only some sandboxes have.
+    # A kind that has a keyword is made only by a call that names it.
     return {
         one.limit: machine.sysctl(one.limit)
         for one in namespaces.MADE
@@ -160,13 +160,14 @@ def limits(call: str) -> dict[str, str | None]:
 def _process_limit(refused: Refused) -> _Finding:
     if refused.number != errno.EAGAIN:
         return None
-    return {"limit": machine.limit("Max processes") or "not to be read"}
+    return {"limit": machine.limit("Max processes") or "unreadable"}
 
 
 def _descriptor_limit(refused: Refused) -> _Finding:
     if refused.number != errno.EMFILE:
         return None
-    # RLIMIT_NOFILE; to read a file would take a descriptor. Source: sysconf(3).
+    # This is RLIMIT_NOFILE. Reading it from a file would take a descriptor. Source:
+    # sysconf(3).
     soft = os.sysconf("SC_OPEN_MAX")
     return {"limit": str(soft), "more": str(max(2 * soft, 1024))}
 
@@ -185,7 +186,7 @@ def _apparmor_userns(refused: Refused) -> _Finding:
     profile = machine.apparmor()
     if machine.is_privileged() or (profile and not profile.startswith("unconfined")):
         return None
-    # AppArmor lets the namespace be made, or says EACCES.
+    # AppArmor allows the namespace, or answers EACCES.
     at_once = refused.call == _MAKE_USER and refused.number == errno.EPERM
     return None if at_once and machine.status("Seccomp") == "2" else {}
 
@@ -247,15 +248,15 @@ def _no_capability(refused: Refused) -> _Finding:
 
 
 def _unknown(refused: Refused) -> _Finding:
-    looked_at = {
+    checked = {
         "uid": str(os.geteuid()),
         "CapEff": machine.status("CapEff"),
         "Seccomp": machine.status("Seccomp"),
         "kernel": platform.release(),
         "user.max_user_namespaces": machine.sysctl("user.max_user_namespaces"),
     }
-    text = ", ".join(f"{name} {value}" for name, value in looked_at.items())
-    return {"looked_at": text}
+    text = ", ".join(f"{name} {value}" for name, value in checked.items())
+    return {"checked": text}
 
 
 def _sign() -> str:
@@ -267,7 +268,7 @@ def _signed() -> dict[str, str]:
     return {"sign": _sign()}
 
 
-#: How each reason is told, by its name in `remedies`.
+#: The check for each cause, by its name in `causes.CAUSES`.
 CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "not-linux": _not_linux,
     "lost-directory": _lost_directory,

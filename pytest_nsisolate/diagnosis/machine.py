@@ -1,7 +1,7 @@
 """
-What can be read of the machine and of this process, for whoever asks why.
+Facts about the machine and this process, for the explanation of a refusal.
 
-Nothing here raises: what cannot be read is None, or not there.
+No function here raises an error: a fact that cannot be read is None or empty.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ CAP_SYS_ADMIN, CAP_SETFCAP = 21, 31
 #: Source: proc_create_mount_point() in Linux, fs/proc/generic.c.
 _MADE_FOR_MOUNTS = {"/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/xen"}
 
-#: The user namespace that no other is above of. Source: user_namespaces(7).
+#: The id map of the initial user namespace. Source: user_namespaces(7).
 _EVERY_ID = ["0", "0", "4294967295"]
 
-#: What gVisor answers to uname(2), whatever machine it runs on.
+#: The version that gVisor gives in uname(2), on any machine.
 _GVISOR = "Sun Jan 10 15:06:54 PST 2016"
 
 
@@ -33,12 +33,12 @@ class Container:
     name: str
     """``docker``, ``podman`` or ``kubernetes``."""
     sign: str
-    """The fact that it is told by."""
+    """The fact that shows it."""
 
 
 def read(path: str) -> str | None:
     """
-    Return what the file at *path* says, None if it cannot be read.
+    Return the content of the file at *path*, None if it cannot be read.
     """
     try:
         return Path(path).read_text("utf-8", "replace").strip(" \t\n\0")
@@ -48,21 +48,21 @@ def read(path: str) -> str | None:
 
 def is_there(path: str) -> bool:
     """
-    Say whether there is something at *path*.
+    Say whether *path* exists.
     """
     return os.path.exists(path)
 
 
 def sysctl(name: str) -> str | None:
     """
-    Return the setting *name*, ``user.max_user_namespaces``.
+    Return the setting *name*, such as ``user.max_user_namespaces``.
     """
     return read("/proc/sys/" + name.replace(".", "/"))
 
 
 def status(field: str) -> str | None:
     """
-    Return what /proc/self/status says of *field*. Source: proc_pid_status(5).
+    Return the value of *field* in /proc/self/status. Source: proc_pid_status(5).
     """
     for line in (read("/proc/self/status") or "").splitlines():
         name, _, value = line.partition(":")
@@ -73,7 +73,9 @@ def status(field: str) -> str | None:
 
 def limit(name: str) -> str | None:
     """
-    Return the soft limit *name*, ``Max processes``. Source: proc_pid_limits(5).
+    Return the soft limit *name*, such as ``Max processes``.
+
+    Source: proc_pid_limits(5).
     """
     for line in (read("/proc/self/limits") or "").splitlines():
         if line.startswith(name):
@@ -91,7 +93,7 @@ def has_capability(number: int) -> bool | None:
 
 def is_initial_user_namespace() -> bool | None:
     """
-    Say whether no user namespace is above this one: it maps every id to itself.
+    Say whether this is the initial user namespace: it maps every id to itself.
     """
     mapped = read("/proc/self/uid_map")
     return None if mapped is None else mapped.split() == _EVERY_ID
@@ -99,7 +101,7 @@ def is_initial_user_namespace() -> bool | None:
 
 def is_privileged() -> bool:
     """
-    Say whether limits on unprivileged processes do not concern this one.
+    Say whether restrictions on unprivileged processes do not apply to this one.
     """
     capable = has_capability(CAP_SYS_ADMIN)
     return bool(capable and is_initial_user_namespace())
@@ -107,7 +109,7 @@ def is_privileged() -> bool:
 
 def mounts() -> list[tuple[str, str]]:
     """
-    Return mount points with the options of their file systems.
+    Return the mount points, each with the options of its file system.
 
     Source: proc_pid_mountinfo(5), fields 5 and 11.
     """
@@ -117,7 +119,7 @@ def mounts() -> list[tuple[str, str]]:
 
 def masks() -> list[str]:
     """
-    Return what is mounted over parts of /proc.
+    Return the mount points that mask parts of /proc.
     """
     inside = [point for point, _ in mounts() if point.startswith("/proc/")]
     return [point for point in inside if point not in _MADE_FOR_MOUNTS]
@@ -125,7 +127,7 @@ def masks() -> list[str]:
 
 def hidepid() -> str | None:
     """
-    Return the option hidepid of /proc; None where it hides nothing.
+    Return the option hidepid of /proc; None if it hides nothing.
 
     Source: proc(5), "Mount options".
     """
@@ -139,18 +141,18 @@ def hidepid() -> str | None:
 
 def chroot() -> str | None:
     """
-    Return the fact that tells that this process is in a chroot, if there is one.
+    Return the fact that shows that this process is in a chroot, None if none does.
 
-    A chroot that begins at a mount point can be told only by who may look at the root
-    of process 1. Source: chroot(2), proc_pid_root(5).
+    Only a process that may read the root of process 1 can recognise a chroot whose root
+    is a mount point. Source: chroot(2), proc_pid_root(5).
     """
     points = [point for point, _ in mounts()]
     if points and "/" not in points:
-        return "no mount is at / in /proc/self/mountinfo"
+        return "/proc/self/mountinfo has no mount at /"
     try:
         same = os.readlink("/proc/1/ns/mnt") == os.readlink("/proc/self/ns/mnt")
         if same and not os.path.samestat(os.stat("/proc/1/root"), os.stat("/")):
-            return "/proc/1/root is another directory than /"
+            return "/proc/1/root is not the same directory as /"
     except OSError:
         return None
     return None
@@ -158,7 +160,7 @@ def chroot() -> str | None:
 
 def container() -> Container | None:
     """
-    Return what container this process is in, if that can be told.
+    Return the container that this process is in, None if none is recognised.
     """
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return Container(name="kubernetes", sign="KUBERNETES_SERVICE_HOST is set")
@@ -168,26 +170,26 @@ def container() -> Container | None:
         ("docker", "/.dockerenv"),
     ):
         if is_there(path):
-            return Container(name=name, sign=f"{path} is there")
+            return Container(name=name, sign=f"{path} exists")
     return None
 
 
 def apparmor() -> str | None:
     """
-    Return the AppArmor profile of this process, None where there is no AppArmor.
+    Return the AppArmor profile of this process, None without AppArmor.
 
     Source: apparmor(7); the kernel's Documentation/admin-guide/LSM.
     """
     path = "/proc/self/attr/apparmor/current"
     if is_there("/sys/module/apparmor") and not is_there(path):
-        # Until Linux 5.8 one security module has it for itself.
+        # Before Linux 5.8 only one security module could use the attribute.
         path = "/proc/self/attr/current"
     return read(path) or None
 
 
 def is_gvisor() -> bool:
     """
-    Say whether the kernel is gVisor's: its uname(2) is always the same.
+    Say whether the kernel is that of gVisor, whose uname(2) is always the same.
     """
     return "gvisor" in platform.release() or _GVISOR in platform.version()
 
@@ -196,6 +198,6 @@ def is_wsl1() -> bool:
     """
     Say whether this is the Windows Subsystem for Linux, version 1.
 
-    Its releases end with ``-Microsoft``, those of version 2 with ``-WSL2``.
+    Its releases end with ``-Microsoft``; those of version 2 end with ``-WSL2``.
     """
     return platform.release().endswith("-Microsoft")

@@ -200,9 +200,7 @@ def process_tree(facts: Facts, activities: Mapping[int, object]) -> list[str]:
 
     def add(starter: int, depth: int) -> None:
         for pid, _, age, command, kind in of.get(starter, []):
-            what = {GUEST: "the test: ", HELPER: "Python helper: "}.get(
-                str(kind), ""
-            )
+            what = {GUEST: "the test: ", HELPER: "Python helper: "}.get(str(kind), "")
             does = activities.get(int(pid))
             more = _age(age) if does is None else f"{_age(age)}, {does}"
             lines.append(f"{'  ' * depth}{pid} {what}{command} ({more})")

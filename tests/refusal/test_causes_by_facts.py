@@ -15,10 +15,10 @@ from pytest_nsisolate.diagnosis import explain
 from pytest_nsisolate.diagnosis.causes import CAUSES
 
 
-def test_each_reason_can_be_told() -> None:
+def test_each_cause_has_a_check() -> None:
     """
-    The table of reasons and the functions that detect them match, in the same order.
-    """
+        Each cause in the table has a check, in the same order.
+        """
     assert [cause.name for cause in CAUSES] == list(explain.CHECKS)
 
 
@@ -28,7 +28,7 @@ def test_a_mount_that_masks_nothing(files: Files) -> None:
     """
     point = "/proc/sys/fs/binfmt_misc"
     files["/proc/self/mountinfo"] = f"1 0 0:1 / {point} rw - autofs none rw"
-    assert lines("mount(proc, /proc)", errno.EPERM)[0].startswith("not known")
+    assert lines("mount(proc, /proc)", errno.EPERM)[0].startswith("unknown")
 
 
 def test_restriction_is_not_for_root(files: Files) -> None:
@@ -37,7 +37,7 @@ def test_restriction_is_not_for_root(files: Files) -> None:
     """
     files.update({**RESTRICTED, "/proc/self/uid_map": "0 0 4294967295"})
     files["/proc/self/status"] = "CapEff:\t000001ffffffffff\n"
-    assert lines("mount(none, /)", errno.EPERM)[0].startswith("not known")
+    assert lines("mount(none, /)", errno.EPERM)[0].startswith("unknown")
 
 
 def test_chroot(files: Files) -> None:
@@ -47,14 +47,12 @@ def test_chroot(files: Files) -> None:
     files["/proc/self/mountinfo"] = "1 0 0:1 / /proc rw - proc proc rw"
     assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
         (
-            "pytest is in a chroot (no mount is at / in /proc/self/mountinfo), and "
-            "there "
-            "the kernel makes no user namespace (unshare(2))"
+            "pytest is in a chroot (/proc/self/mountinfo has no mount at /), where the "
+            "kernel refuses to make a user namespace (unshare(2))"
         ),
         (
-            "run pytest outside of the chroot or as root with CAP_SYS_ADMIN, or "
-            "enter the "
-            "tree with systemd-nspawn in place of chroot"
+            "run pytest outside the chroot or as root with CAP_SYS_ADMIN, or enter "
+            "the tree with systemd-nspawn instead of chroot"
         ),
     ]
 
@@ -66,11 +64,11 @@ def test_nested(files: Files) -> None:
     files["/proc/self/uid_map"] = "      1000          0          1"
     assert lines("unshare(CLONE_NEWUSER)", errno.ENOSPC) == [
         (
-            "pytest is in a user namespace already (/proc/self/uid_map is 1000 0 "
-            "1), and "
-            "the limits of those above it count too, as does that of 32 nested ones"
+            "pytest is already in a user namespace (/proc/self/uid_map is 1000 0 1); "
+            "the limits of the namespaces above it count too, and at most 32 can be "
+            "nested"
         ),
-        "run pytest outside of that sandbox; for bwrap, without --disable-userns",
+        "run pytest outside that sandbox, or run bwrap without --disable-userns",
     ]
 
 
@@ -96,12 +94,11 @@ def test_gvisor(
     monkeypatch.setattr(platform, "version", lambda: version)
     assert lines("setns(pidfd, CLONE_NEWPID)", number) == [
         (
-            f"this kernel is gVisor's (uname says {release} {version}), which has "
-            f"not all "
-            "of the namespaces"
+            f"this is the kernel of gVisor (uname says {release} {version}), which "
+            "lacks some of the namespaces"
         ),
         (
-            "run the container with runc in place of runsc, or pass "
+            "run the container with runc instead of runsc, or pass "
             "--nsisolate-unavailable=skip"
         ),
     ]
@@ -115,13 +112,13 @@ def test_wsl1(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL) == [
         (
             "this is version 1 of the Windows Subsystem for Linux (uname says "
-            "4.4.0-19041-Microsoft), which is no Linux kernel and has not these "
+            "4.4.0-19041-Microsoft), which is not a Linux kernel and lacks these "
             "namespaces"
         ),
         "wsl --set-version DISTRIBUTION 2, in Windows",
     ]
     monkeypatch.setattr(platform, "release", lambda: "5.15.0-microsoft-standard-WSL2")
-    assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL)[0].startswith("not known")
+    assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL)[0].startswith("unknown")
 
 
 def test_hidepid(files: Files) -> None:
@@ -132,8 +129,7 @@ def test_hidepid(files: Files) -> None:
     assert lines("write(/proc/self/uid_map)", errno.EACCES) == [
         (
             "/proc hides the directories of processes (it is mounted with "
-            "hidepid=2), and "
-            "the id maps are written there"
+            "hidepid=2), and the id maps must be written there"
         ),
         "sudo mount -o remount,hidepid=0 /proc",
     ]
@@ -146,8 +142,8 @@ def test_no_capability(files: Files) -> None:
     files.update(RESTRICTED)
     files["/proc/self/status"] = "Seccomp:\t2\nCapEff:\t0000000000000000\n"
     assert lines("unshare(CLONE_NEWIPC)", errno.EPERM, plain=True) == [
-        "CAP_SYS_ADMIN is not in effect (CapEff is 0000000000000000)",
-        "nothing where the user namespace will do; else run as root",
+        "this process does not have CAP_SYS_ADMIN (CapEff is 0000000000000000)",
+        "run as root; not needed if isolation with a user namespace works",
     ]
 
 

@@ -26,18 +26,18 @@ from reasons import (
     [
         (
             DOCKER,
-            "/.dockerenv is there",
+            "/.dockerenv exists",
             "docker run --security-opt systempaths=unconfined, or " + SPEAKS_FOR_ITSELF,
         ),
         (
             PODMAN,
-            "/run/.containerenv is there",
+            "/run/.containerenv exists",
             "podman run --security-opt unmask=ALL, or " + SPEAKS_FOR_ITSELF,
         ),
         (
             {**DOCKER, **KUBERNETES},
-            "/var/run/secrets/kubernetes.io is there",
-            "write hostUsers: false in the pod and procMount: Unmasked in the "
+            "/var/run/secrets/kubernetes.io exists",
+            "set hostUsers: false in the pod and procMount: Unmasked in the "
             "securityContext of the container, or " + SPEAKS_FOR_ITSELF,
         ),
     ],
@@ -49,8 +49,8 @@ def test_masked_proc(files: Files, there: Files, sign: str, fix: str) -> None:
     files.update({**MASKED, **there})
     assert lines("mount(proc, /proc)", errno.EPERM) == [
         (
-            f"the container masks parts of /proc (/proc/kcore; {sign}), and then the "
-            "kernel mounts no fresh one (mount_namespaces(7))"
+            f"the container masks parts of /proc (/proc/kcore; {sign}), so the kernel "
+            "refuses to mount a fresh one (mount_namespaces(7))"
         ),
         fix,
     ]
@@ -61,21 +61,20 @@ def test_masked_proc(files: Files, there: Files, sign: str, fix: str) -> None:
     [
         (
             DOCKER,
-            "/.dockerenv is there",
+            "/.dockerenv exists",
             "docker run --security-opt seccomp=unconfined",
         ),
         (
             PODMAN,
-            "/run/.containerenv is there",
+            "/run/.containerenv exists",
             "podman run --security-opt seccomp=unconfined",
         ),
         (
             KUBERNETES,
-            "/var/run/secrets/kubernetes.io is there",
+            "/var/run/secrets/kubernetes.io exists",
             (
-                "write seccompProfile: {type: Unconfined} in the securityContext of "
-                "the "
-                "pod"
+                "set seccompProfile: {type: Unconfined} in the securityContext of "
+                "the pod"
             ),
         ),
     ],
@@ -87,8 +86,8 @@ def test_seccomp(files: Files, there: Files, sign: str, fix: str) -> None:
     files.update({**SECCOMP, **there})
     assert lines("unshare(CLONE_NEWUSER)", errno.EPERM) == [
         (
-            "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status; "
-            f"{sign})"
+            "a seccomp filter restricts this process (Seccomp is 2 in "
+            f"/proc/self/status; {sign})"
         ),
         fix,
     ]
@@ -113,13 +112,12 @@ def test_podman_hostname(files: Files, call: str) -> None:
     files.update({**SECCOMP, **PODMAN})
     assert lines(call, errno.EPERM) == [
         (
-            f"Podman's seccomp filter lets namespaces be made and refuses {call} "
-            f"(Seccomp "
-            "is 2 in /proc/self/status; /run/.containerenv is there)"
+            f"Podman's seccomp filter allows new namespaces but refuses {call} "
+            "(Seccomp is 2 in /proc/self/status; /run/.containerenv exists)"
         ),
         (
-            "podman run --security-opt seccomp=unconfined, or leave hostname= and "
-            "domainname= out"
+            "podman run --security-opt seccomp=unconfined, or leave out hostname= and "
+            "domainname="
         ),
     ]
 
@@ -127,15 +125,14 @@ def test_podman_hostname(files: Files, call: str) -> None:
 @pytest.mark.parametrize(
     ("there", "fix"),
     [
-        ({}, "docker run --security-opt apparmor=unconfined, or podman likewise"),
+        ({}, "docker run --security-opt apparmor=unconfined, or the same with podman"),
         (DOCKER, "docker run --security-opt apparmor=unconfined"),
         (PODMAN, "podman run --security-opt apparmor=unconfined"),
         (
             KUBERNETES,
             (
-                "write appArmorProfile: {type: Unconfined} in the securityContext "
-                "of the "
-                "pod"
+                "set appArmorProfile: {type: Unconfined} in the securityContext of "
+                "the pod"
             ),
         ),
     ],
@@ -147,7 +144,7 @@ def test_apparmor_profile(files: Files, there: Files, fix: str) -> None:
     files.update({**PROFILE, **RESTRICTED, **there})
     assert lines("mount(none, /)", errno.EACCES) == [
         (
-            "an AppArmor profile is on this process (docker-default (enforce) in "
+            "an AppArmor profile confines this process (docker-default (enforce) in "
             "/proc/self/attr/current)"
         ),
         fix,

@@ -69,7 +69,7 @@ def test_other_tests_run(pytester: pytest.Pytester, policy: str) -> None:
         [
             "nsisolate: unavailable, isolated tests fail (namespaces on darwin *",
             "cannot isolate test_marked: namespaces on darwin failed: ENOSYS",
-            "why: namespaces are a facility of Linux and this is darwin",
+            "why: namespaces are a Linux feature, and this is darwin",
             "fix: run the tests on Linux, or pass --nsisolate-unavailable=skip",
         ]
         if policy == "fail"

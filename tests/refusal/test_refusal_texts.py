@@ -105,7 +105,7 @@ def test_limit_of_zero(facts: dict[str, str]) -> None:
     assert _lines("unshare(CLONE_NEWUSER)", errno.ENOSPC) == [
         "cannot isolate test_a: unshare(CLONE_NEWUSER) failed: ENOSPC",
         (
-            "why: this system allows no more namespaces of a kind "
+            "why: this system forbids one kind of namespace "
             "(user.max_user_namespaces is 0)"
         ),
         "fix: sudo sysctl -w user.max_user_namespaces=10000",
@@ -121,10 +121,10 @@ def test_limit_reached(facts: dict[str, str]) -> None:
     values = ", ".join(f"user.max_{kind}_namespaces is 9" for kind in kinds)
     assert _lines("unshare(CLONE_NEWUSER)", errno.EUSERS) == [
         "cannot isolate test_a: unshare(CLONE_NEWUSER) failed: EUSERS",
-        f"why: too many namespaces, or more than 32 nested in each other ({values})",
+        f"why: there are too many namespaces, or more than 32 are nested ({values})",
         (
-            "fix: sudo sysctl -w user.max_user_namespaces=100000 (likewise the "
-            "others), or leave the container that this runs in"
+            "fix: sudo sysctl -w user.max_user_namespaces=100000 (and the "
+            "others likewise), or run pytest outside this container"
         ),
     ]
 
@@ -140,8 +140,8 @@ def test_masked_proc(facts: dict[str, str]) -> None:
     assert _lines("mount(proc, /proc)", errno.EPERM) == [
         "cannot isolate test_a: mount(proc, /proc) failed: EPERM",
         (
-            "why: the container masks parts of /proc (/proc/kcore, /proc/keys), and "
-            "then the kernel mounts no fresh one (mount_namespaces(7))"
+            "why: the container masks parts of /proc (/proc/kcore, /proc/keys), so "
+            "the kernel refuses to mount a fresh one (mount_namespaces(7))"
         ),
         (
             "fix: docker run --security-opt systempaths=unconfined, or "
@@ -162,7 +162,7 @@ def test_unmappable_root(
     assert _lines("write(/proc/self/uid_map)", errno.EPERM) == [
         "cannot isolate test_a: write(/proc/self/uid_map) failed: EPERM",
         (
-            "why: pytest is uid 0 without CAP_SETFCAP, and such a uid cannot be mapped "
+            "why: pytest is uid 0 without CAP_SETFCAP, so its uid cannot be mapped "
             "(user_namespaces(7), since Linux 5.12)"
         ),
         "fix: run pytest as a user other than root, or give it CAP_SETFCAP",
@@ -176,8 +176,11 @@ def test_seccomp(facts: dict[str, str], number: int) -> None:
     """
     facts["/proc/self/status"] = "Seccomp:\t2\n"
     assert _lines("unshare(CLONE_NEWIPC)", number)[1:] == [
-        "why: a seccomp filter is on this process (Seccomp is 2 in /proc/self/status)",
-        "fix: docker run --security-opt seccomp=unconfined, or podman likewise",
+        (
+            "why: a seccomp filter restricts this process (Seccomp is 2 in "
+            "/proc/self/status)"
+        ),
+        "fix: docker run --security-opt seccomp=unconfined, or the same with podman",
     ]
 
 
@@ -213,10 +216,10 @@ def test_lost_directory() -> None:
     assert _lines("chdir(/dev/shm/x)", errno.ENOENT) == [
         "cannot isolate test_a: chdir(/dev/shm/x) failed: ENOENT",
         (
-            "why: the working directory cannot be reached inside; what is below "
-            "/dev/shm and /dev/mqueue is not there"
+            "why: the working directory cannot be reached in the sandbox, which "
+            "has its own empty /dev/shm and /dev/mqueue"
         ),
-        "fix: cd to a directory outside of /dev/shm and run pytest there",
+        "fix: cd to a directory outside /dev/shm and run pytest there",
     ]
 
 
@@ -226,13 +229,10 @@ def test_old_kernel() -> None:
     """
     assert _lines("setns(pidfd, CLONE_NEWPID)", errno.EINVAL)[1:] == [
         (
-            f"why: this kernel is {platform.release()}; setns() takes a pidfd since "
-            "Linux 5.8"
+            f"why: this kernel is {platform.release()}; setns() with a pidfd needs "
+            "Linux 5.8 or later"
         ),
-        (
-            "fix: boot a kernel of version 5.8 or later, or pass "
-            "--nsisolate-unavailable=skip"
-        ),
+        "fix: boot Linux 5.8 or later, or pass --nsisolate-unavailable=skip",
     ]
 
 
@@ -243,22 +243,22 @@ def test_not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert _lines("namespaces on darwin", errno.ENOSYS) == [
         "cannot isolate test_a: namespaces on darwin failed: ENOSYS",
-        "why: namespaces are a facility of Linux and this is darwin",
+        "why: namespaces are a Linux feature, and this is darwin",
         "fix: run the tests on Linux, or pass --nsisolate-unavailable=skip",
     ]
 
 
 def test_unknown() -> None:
     """
-    Where the reason is unknown, the text shows what was read and does not guess.
-    """
+        Where the cause is unknown, the text says which facts were checked.
+        """
     what, why, fix = _lines("sethostname()", errno.EIO)
     assert what == "cannot isolate test_a: sethostname() failed: EIO"
     status = Path("/proc/self/status").read_text()
     capabilities = status.partition("CapEff:")[2].split()[0]
     limit = Path("/proc/sys/user/max_user_namespaces").read_text().strip()
     assert why.startswith(
-        f"why: not known; looked at uid {os.geteuid()}, CapEff {capabilities}, Seccomp "
+        f"why: unknown; checked uid {os.geteuid()}, CapEff {capabilities}, Seccomp "
     )
     assert why.endswith(
         f"kernel {platform.release()}, user.max_user_namespaces {limit}"

@@ -85,8 +85,8 @@ def _filtered(pytester: pytest.Pytester, way: str, call: str) -> list[str]:
     return prefix
 
 
-# In a container, why ends with the fact that shows it, and the fix is for its kind.
-SECCOMP_WHY = "a seccomp filter is on this process (Seccomp is 2 in /proc/self/status*)"
+# In a container, the fact that tells so stands behind, and the fix is for its kind.
+SECCOMP_WHY = "a seccomp filter restricts this process (Seccomp is 2 in *)"
 SECCOMP_FIX = "*seccomp*nconfined*"
 
 
@@ -146,7 +146,7 @@ def test_limit_of_namespaces(refuse: Refuse, kind: str) -> None:
     refuse(
         [*_room_to_set(kind, space), "sh", "-c", set_zero, "sh"],
         what.get(kind, "unshare(CLONE_NEWIPC|CLONE_NEWUTS|CLONE_NEWNS) failed: ENOSPC"),
-        f"this system allows no more namespaces of a kind ({name} is 0)",
+        f"this system forbids one kind of namespace ({name} is 0)",
         f"sudo sysctl -w {name}=10000",
     )
 
@@ -173,8 +173,8 @@ def test_masked_proc(refuse: Refuse) -> None:
     refuse(
         [*space, "sh", "-c", mask, "sh"],
         "mount(proc, /proc) failed: EPERM",
-        "the container masks parts of /proc (*/proc/irq*), and then the kernel mounts "
-        "no fresh one (mount_namespaces(7))",
+        "the container masks parts of /proc (*/proc/irq*), so the kernel refuses to "
+        "mount a fresh one (mount_namespaces(7))",
         "*@pytest.mark.isolated(proc=False)",
     )
 
@@ -250,6 +250,6 @@ def test_not_linux(pytester: pytest.Pytester, refuse: Refuse) -> None:
     refuse(
         [],
         "namespaces on darwin failed: ENOSYS",
-        "namespaces are a facility of Linux and this is darwin",
+        "namespaces are a Linux feature, and this is darwin",
         "run the tests on Linux, or pass --nsisolate-unavailable=skip",
     )

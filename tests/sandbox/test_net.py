@@ -175,7 +175,7 @@ def test_limit_of_networks(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             f"cannot isolate test_net: {KINDS} failed: ENOSPC",
-            "why: * no more namespaces of a kind (user.max_net_namespaces is 0)",
+            "why: * forbids one kind of namespace (user.max_net_namespaces is 0)",
             "fix: sudo sysctl -w user.max_net_namespaces=10000",
         ]
     )
@@ -240,7 +240,7 @@ def test_seccomp(pytester: pytest.Pytester, way: str) -> None:
     result.stdout.fnmatch_lines(
         [
             f"cannot isolate test_net: {KINDS} failed: EPERM",
-            "why: a seccomp filter is on this process (Seccomp is 2 in *",
+            "why: a seccomp filter restricts this process (Seccomp is 2 in *",
             "fix: *seccomp*nconfined*",
         ]
     )

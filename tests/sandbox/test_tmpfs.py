@@ -185,7 +185,7 @@ def test_good():
     assert os.listdir(BASE / "a") == []
 """
 
-THERE = "and tmpfs= makes a directory fresh that is there"
+THERE = "and tmpfs= needs an existing directory"
 LEAVE = "fix: leave it out of tmpfs=, or name a directory further down"
 
 
@@ -219,18 +219,18 @@ def said(base: Path, prefix: str) -> list[str]:
     where = "hide the working directory"
     return [
         call("missing", "missing", "ENOENT"),
-        f"why: {base}/missing is not there (stat() says ENOENT), {THERE}",
+        f"why: {base}/missing does not exist (stat() says ENOENT), {THERE}",
         f"fix: mkdir -p {base}/missing, or leave {base}/missing out of tmpfs=",
         call("file", "file", "ENOTDIR"),
-        f"why: {base}/file is no directory, {THERE}",
+        f"why: {base}/file is not a directory, {THERE}",
         f"fix: name another directory, or leave {base}/file out of tmpfs=",
         call("below_file", "file/x", "ENOTDIR"),
         (
-            f"why: {base}/file/x is below what is no directory (stat() says ENOTDIR), "
-            f"{THERE}"
+            f"why: {base}/file/x has a parent that is not a directory (stat() says "
+            f"ENOTDIR), {THERE}"
         ),
         call("loop", "loop", "ELOOP"),
-        "why: not known; looked at *",
+        "why: unknown; checked *",
         no("proc", f"{base}/proc"),
         "why: it resolves to /proc, and each sandbox has its own /proc",
         no("shm", f"{base}/shm"),
@@ -338,7 +338,7 @@ def test_no_more_mounts() -> None:
     limit = Path("/proc/sys/fs/mount-max").read_text().strip()
     assert values == {"limit": limit}
     assert cause.why.format_map(values) == (
-        f"no more can be mounted in a mount namespace (fs.mount-max is {limit})"
+        f"the mount namespace cannot hold more mounts (fs.mount-max is {limit})"
     )
 
 

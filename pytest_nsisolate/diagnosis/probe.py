@@ -1,5 +1,5 @@
 """
-The probe: a first guest that tries, once per session, what a sandbox takes.
+The probe: a guest without a test, which tries each way into a sandbox first.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from pytest_nsisolate.sandbox.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandb
 
 class ProbedPool(Pool):
     """
-    A pool that gives a sandbox only where a first guest has got into one like it.
+    A pool that gives out a sandbox only if a probe has entered one like it.
 
-    The first guest, which runs no test, goes through every call that a test's guest
-    goes through. It has no fresh directories: what stands in the way of one depends on
-    its path, and on the moment. That refusal comes with the sandbox itself.
+    The probe is a guest that runs no test, but makes every call that the guest of a
+    test makes. It gets no fresh directories: whether one can be mounted depends on its
+    path and may change, so such a refusal comes with the sandbox itself.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        #: By `Spec.calls`.
+        #: The result of each probe, by `Spec.calls`.
         self._probed: dict[tuple[object, ...], Refused | None] = {}
 
     def probe(self, spec: Spec) -> Refused | None:
         """
-        Return what is refused to a guest in a sandbox for *spec*; None if nothing is.
+        Return what a guest in a sandbox for *spec* is refused, None if nothing is.
         """
         try:
             return persist(lambda: self._probe(spec))
@@ -45,7 +45,7 @@ class ProbedPool(Pool):
 
     def take(self, spec: Spec) -> Sandbox:
         """
-        Return a sandbox for *spec*, as `Pool.take`, if the probe was not refused.
+        Return a sandbox for *spec*, as `Pool.take` does, unless the probe was refused.
         """
         refused = self._probe(spec)
         if refused is not None:
@@ -54,10 +54,10 @@ class ProbedPool(Pool):
 
     def _probe(self, spec: Spec) -> Refused | None:
         """
-        Return what the first guest was refused; send it, if that has not been done.
+        Return what the probe for *spec* was refused; probe if this was not done yet.
 
         Raises:
-            LauncherGone: It was killed, which says nothing about the next.
+            LauncherGone: The probe was killed, which says nothing about the next one.
         """
         key = spec.calls()
         if key not in self._probed:
@@ -93,14 +93,14 @@ class ProbedPool(Pool):
             case NeverStarted(refused):
                 return refused
             case TimedOut():
-                return Refused(f"a first guest {ended}", errno.ETIMEDOUT)
+                return Refused(f"a probe {ended}", errno.ETIMEDOUT)
             case Exited() | Killed():
-                raise LauncherGone(f"a first guest {ended}", errno.ECHILD)
+                raise LauncherGone(f"a probe {ended}", errno.ECHILD)
             case _:
                 return None
 
 
 def _ignore(message: TestMessage, *, synchronous: bool) -> None:
     """
-    Do nothing: the guest of a probe has no test.
+    Do nothing: the probe has no test.
     """

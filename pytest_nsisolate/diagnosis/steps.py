@@ -1,8 +1,8 @@
 """
-Single steps on the way into a sandbox, each tried in a throw-away process.
+The steps towards a sandbox, each of which can be tried in a throw-away process.
 
-The steps call what the launcher and init call. They are for the doctor, which tells by
-them what is refused; whether a sandbox can be had is for the probe to say.
+The steps make the calls that the launcher and init make. They show the doctor which
+call is refused; the probe decides whether a sandbox can be made.
 """
 
 from __future__ import annotations
@@ -30,37 +30,38 @@ from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.model.user_namespace import UserNamespace
 
-#: How long a whole sandbox may take, which waits longer by itself, in seconds.
+#: How long the trial of a whole sandbox may take, in seconds. It has longer waits of
+#: its own than a step has.
 SANDBOX_LIMIT = 45.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """
-    One step, to be tried by each way into a sandbox.
+    A step, which the doctor tries in each way into a sandbox.
     """
 
     group: str
-    """What the step is about: namespaces, mounts, names, network or entering."""
+    """Its heading: namespaces, mounts, names, network or entering."""
     name: str
     """The namespace, mount or call."""
     action: Action
-    """Does it, where the user namespace, if there is to be one, has been made."""
+    """Takes the step. The user namespace, if there is one, exists by then."""
     needs: tuple[str, ...] = ()
-    """Names of the steps without which this one cannot be."""
+    """The names of the steps that this one depends on."""
     directory: str | None = None
-    """Without which there is nothing to do."""
+    """A directory without which the step does not apply."""
     privileged: bool = True
-    """Whether it is one of those that a user namespace is made for."""
+    """Whether it needs privilege, which a user namespace gives."""
 
 
 def try_step(step: Step, user_namespace: UserNamespace) -> Refused | None:
     """
-    Try *step*.
+    Try *step* and return what was refused, None if nothing was.
 
     Args:
         step: The step.
-        user_namespace: Where to try it.
+        user_namespace: The user namespace to make before it.
     """
 
     def act() -> None:
@@ -73,7 +74,7 @@ def try_step(step: Step, user_namespace: UserNamespace) -> Refused | None:
 
 def try_sandbox(spec: Spec) -> Refused | None:
     """
-    Try all that a test with *spec* goes through, with a guest that does nothing.
+    Try everything that a test with *spec* needs, with a guest that does nothing.
     """
 
     def act() -> None:
@@ -86,9 +87,9 @@ def try_sandbox(spec: Spec) -> Refused | None:
     return attempt(act, SANDBOX_LIMIT)
 
 
-def _inside(action: Action) -> Action:
+def _as_process_1(action: Action) -> Action:
     """
-    Return what does *action* as process 1 of a new PID namespace.
+    Return an action that does *action* as process 1 of a new PID namespace.
     """
 
     def act() -> None:
@@ -100,9 +101,9 @@ def _inside(action: Action) -> Action:
     return act
 
 
-def _within(kinds: Sequence[Namespace], action: Action) -> Action:
+def _in_new(kinds: Sequence[Namespace], action: Action) -> Action:
     """
-    Return what does *action* in new namespaces of the *kinds*.
+    Return an action that does *action* in new namespaces of the *kinds*.
     """
 
     def act() -> None:
@@ -124,16 +125,18 @@ def _nothing() -> None:
 
 def _making(kind: Namespace) -> Action:
     """
-    Return what makes a namespace of *kind*; that of the user is there by then.
+    Return an action that makes a namespace of *kind*.
+
+    `try_step` has made the user namespace already.
     """
     if kind.entry == JOINED:
         return functools.partial(syscalls.unshare, kind.flag)
-    return _inside(_nothing) if kind.entry == FORKED else _nothing
+    return _as_process_1(_nothing) if kind.entry == FORKED else _nothing
 
 
 _MOUNT = (MNT.name,)
 
-#: In the order in which they are shown: no step needs a later one.
+#: In the order in which the doctor shows them. No step needs a later one.
 STEPS = (
     *(
         Step(
@@ -147,51 +150,51 @@ STEPS = (
     Step(
         group="mounts",
         name="/ as slave",
-        action=_within([MNT], _nothing),
+        action=_in_new([MNT], _nothing),
         needs=_MOUNT,
     ),
     Step(
         group="mounts",
         name="/proc",
-        action=_inside(_within([MNT], mounts.mount_proc)),
+        action=_as_process_1(_in_new([MNT], mounts.mount_proc)),
         needs=(*_MOUNT, "pid", "/ as slave"),
     ),
     Step(
         group="mounts",
         name="/dev/shm",
-        action=_within([MNT], mounts.mount_shm),
+        action=_in_new([MNT], mounts.mount_shm),
         needs=(*_MOUNT, "/ as slave"),
         directory="/dev/shm",
     ),
     Step(
         group="mounts",
         name="/dev/mqueue",
-        action=_within([MNT, IPC], mounts.mount_mqueue),
+        action=_in_new([MNT, IPC], mounts.mount_mqueue),
         needs=(*_MOUNT, "ipc", "/ as slave"),
         directory="/dev/mqueue",
     ),
     Step(
         group="names",
         name="sethostname()",
-        action=_within([UTS], lambda: syscalls.sethostname("nsisolate")),
+        action=_in_new([UTS], lambda: syscalls.sethostname("nsisolate")),
         needs=("uts",),
     ),
     Step(
         group="names",
         name="setdomainname()",
-        action=_within([UTS], lambda: syscalls.setdomainname("nsisolate")),
+        action=_in_new([UTS], lambda: syscalls.setdomainname("nsisolate")),
         needs=("uts",),
     ),
     Step(
         group="network",
         name="lo up",
-        action=_within([NET], init.bring_up_loopback),
+        action=_in_new([NET], init.bring_up_loopback),
         needs=("net",),
     ),
     Step(
         group="entering",
         name="setns()",
-        action=_inside(_come_back),
+        action=_as_process_1(_come_back),
         needs=("pid",),
     ),
 )

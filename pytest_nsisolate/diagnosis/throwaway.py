@@ -1,5 +1,5 @@
 """
-Something tried in a throw-away process, which is gone when that is over.
+A throw-away process, in which an action is tried.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from pytest_nsisolate.linux.descriptors import Pipe, readable
 from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import Refused
 
-#: How long it may take, in seconds: it takes milliseconds.
+#: How long an action may take, in seconds. It usually takes milliseconds.
 LIMIT = 10.0
 
-#: Does it, and raises what refuses it.
+#: Something to try. It raises `Refused` or `OSError` if the kernel refuses it.
 Action: TypeAlias = Callable[[], None]
 
 
 def attempt(action: Action, limit: float = LIMIT) -> Refused | None:
     """
-    Do *action* in a fork, which is gone when this returns.
+    Do *action* in a fork, which has ended when this returns.
 
     Args:
-        action: What to do there.
-        limit: How long to wait, in seconds.
+        action: What to do.
+        limit: How long to wait for it, in seconds.
 
     Returns:
-        What was refused, None if nothing was.
+        The refusal, None if nothing was refused.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -42,37 +42,37 @@ def attempt(action: Action, limit: float = LIMIT) -> Refused | None:
         except OSError as error:
             return Refused.from_os_error(error, "fork()")
         if not pid:
-            _do(action, pipe.write)
+            _act(action, pipe.write)
         pipe.close_write()
         try:
             if not readable(pipe.read, limit):
                 return Refused("poll()", errno.ETIMEDOUT)
-            return _told(pipe.read)
+            return _read_result(pipe.read)
         finally:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
-def _do(action: Action, told: int) -> NoReturn:
-    said: list[object] = []
+def _act(action: Action, fd: int) -> NoReturn:
+    result: list[object] = []
     try:
         syscalls.set_parent_death_signal(signal.SIGKILL)
         action()
     except Refused as refused:
-        said = [refused.call, refused.number]
+        result = [refused.call, refused.number]
     except OSError as error:
-        said = [str(error.filename or "a system call"), error.errno or 0]
-    except BaseException as error:  # noqa: BLE001 - told, and nothing comes after
-        said = [f"a step ({error!r})", 0]
+        result = [str(error.filename or "a system call"), error.errno or 0]
+    except BaseException as error:  # noqa: BLE001 - reported, then the process ends
+        result = [f"a step ({error!r})", 0]
     finally:
-        # Less than PIPE_BUF: it comes whole. Source: pipe(7).
-        os.write(told, json.dumps(said).encode()[:4096])
+        # At most PIPE_BUF bytes arrive as a whole. Source: pipe(7).
+        os.write(fd, json.dumps(result).encode()[:4096])
         os._exit(0)
 
 
-def _told(read: int) -> Refused | None:
+def _read_result(fd: int) -> Refused | None:
     try:
-        said = json.loads(os.read(read, 4096))
+        result = json.loads(os.read(fd, 4096))
     except ValueError:
-        return Refused("a step that ended by itself", errno.ECHILD)
-    return Refused(*said) if said else None
+        return Refused("a step that ended early", errno.ECHILD)
+    return Refused(*result) if result else None

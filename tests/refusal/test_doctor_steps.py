@@ -48,7 +48,7 @@ def test_a_step_that_breaks() -> None:
     assert "ZeroDivisionError('x')" in str(attempt(wrong))
     assert str(attempt(refusing)) == "call() failed: EPERM"
     assert str(attempt(lambda: os._exit(7))) == (
-        "a step that ended by itself failed: ECHILD"
+        "a step that ended early failed: ECHILD"
     )
     assert attempt(lambda: None) is None
 

@@ -211,13 +211,16 @@ def as_table(findings: Findings) -> str:
         rows = [f"  {name:{width}}  {value}" for name, value in read.items()]
         lines += [heading, *rows, ""]
     group = ""
-    lines.append(f"{'tried':20}{WAYS[UserNamespace.NONE]:30}{WAYS[UserNamespace.KEPT]}")
-    for (kind, name), row in _rows(findings).items():
+    table = _rows(findings)
+    width = max(len(name) for _, name in table) + 4
+    heads = f"{WAYS[UserNamespace.NONE]:30}{WAYS[UserNamespace.KEPT]}"
+    lines.append(f"{'tried':{width}}{heads}")
+    for (kind, name), row in table.items():
         if kind != group:
             group = kind
             lines.append(kind)
         cells = [row.get(way, "-") for way in WAYS.values()]
-        lines.append(f"  {name:18}{cells[0]:30}{cells[1]}")
+        lines.append(f"  {name:{width - 2}}{cells[0]:30}{cells[1]}")
     for explanation in findings.refusals:
         lines += ["", str(explanation)]
     return "\n".join([*lines, "", _verdict(findings), ""])

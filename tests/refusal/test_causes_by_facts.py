@@ -17,8 +17,8 @@ from pytest_nsisolate.diagnosis.causes import CAUSES
 
 def test_each_cause_has_a_check() -> None:
     """
-        Each cause in the table has a check, in the same order.
-        """
+    Each cause in the table has a check, in the same order.
+    """
     assert [cause.name for cause in CAUSES] == list(explain.CHECKS)
 
 

@@ -250,8 +250,8 @@ def test_not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown() -> None:
     """
-        Where the cause is unknown, the text says which facts were checked.
-        """
+    Where the cause is unknown, the text says which facts were checked.
+    """
     what, why, fix = _lines("sethostname()", errno.EIO)
     assert what == "cannot isolate test_a: sethostname() failed: EIO"
     status = Path("/proc/self/status").read_text()

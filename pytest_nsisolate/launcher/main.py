@@ -72,14 +72,15 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
     poll.register(control, select.POLLIN)
     # The socket alone is not enough: a fork that a test left behind holds it open.
     poll.register(supervisor, select.POLLIN)
-    answers: set[int] = set()
+    #: By pipe, the number of the request that its init answers.
+    answers: dict[int, int] = {}
     while True:
         ready = {fd for fd, _ in poll.poll()}
-        for fd in ready & answers:
+        for fd in ready & answers.keys():
+            number = answers.pop(fd)
             if not os.read(fd, 1):
-                control.send(marshal.dumps(init.DIED))
+                control.send(marshal.dumps((init.DIED, number)))
             poll.unregister(fd)
-            answers.remove(fd)
             os.close(fd)
         if supervisor in ready:
             break
@@ -87,16 +88,19 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
             message = control.recv(65536)
             if not message:
                 break
-            answer = _make(control, message, children)
+            number, request = marshal.loads(message)
+            answer = _make(control, request, children)
             if answer is not None:
-                answers.add(answer)
+                answers[answer] = number
                 poll.register(answer, select.POLLIN)
     os._exit(0)
 
 
-def _make(control: socket, message: bytes, children: PidForChildren) -> int | None:
+def _make(
+    control: socket, request: init.Request, children: PidForChildren
+) -> int | None:
     """
-    Fork an init for the request *message*.
+    Fork an init for *request*.
 
     Returns:
         A pipe with a byte in it once init has answered, closed and empty if init died
@@ -115,7 +119,7 @@ def _make(control: socket, message: bytes, children: PidForChildren) -> int | No
             init.tell_refusal(control, error)
             made = -1
         if not made:
-            init.run(control, marshal.loads(message), answered.write)
+            init.run(control, request, answered.write)
         children.restore()
         return answered.take_read() if made > 0 else None
 

@@ -82,6 +82,8 @@ class Launcher:
     def __init__(self, user_namespace: UserNamespace) -> None:
         self.user_namespace = user_namespace
         self._asked: dict[str, object] | None = None
+        #: The number of requests so far, which the latest one has.
+        self._number = 0
         with contextlib.ExitStack() as stack:
             try:
                 ours, theirs = descriptors.socketpair()
@@ -108,10 +110,11 @@ class Launcher:
             return
         self._drop_asked()
         try:
-            self._control.send(marshal.dumps(request))
+            self._control.send(marshal.dumps((self._number + 1, request)))
         except OSError as error:
             raise LauncherGone("send() to the launcher", error.errno or 0) from None
         self._asked = request
+        self._number += 1
 
     def take(self, spec: Spec) -> Sandbox:
         """
@@ -153,19 +156,12 @@ class Launcher:
         Receive the requested sandbox, which is for *spec*.
         """
         self._asked = None
-        if not readable(self._control.fileno(), ANSWER_TIMEOUT):
-            raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
-        try:
-            message, fds = descriptors.receive(self._control, DESCRIPTORS)
-        except OSError as error:
-            raise LauncherGone(
-                "recvmsg() from the launcher", error.errno or 0
-            ) from None
-        if not message:
-            raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)
-        refusal = marshal.loads(message)
-        if refusal == DIED:
-            raise LauncherGone("a sandbox's init", errno.ESRCH)
+        refusal, fds = self._answer()
+        while refusal is not None and refusal[0] == DIED:
+            if refusal[1] == self._number:
+                raise LauncherGone("a sandbox's init", errno.ESRCH)
+            # An earlier init answered, and was killed before it could note that.
+            refusal, fds = self._answer()
         if refusal is not None:
             raise Refused(*refusal)
         if len(fds) != DESCRIPTORS:
@@ -183,6 +179,25 @@ class Launcher:
             user_namespace=self.user_namespace,
             namespaces=own,
         )
+
+    def _answer(self) -> tuple[tuple[str, int] | None, list[int]]:
+        """
+        Return the next answer: what was refused, and the descriptors of a sandbox.
+
+        Raises:
+            LauncherGone: The launcher is gone.
+        """
+        if not readable(self._control.fileno(), ANSWER_TIMEOUT):
+            raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
+        try:
+            message, fds = descriptors.receive(self._control, DESCRIPTORS)
+        except OSError as error:
+            raise LauncherGone(
+                "recvmsg() from the launcher", error.errno or 0
+            ) from None
+        if not message:
+            raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)
+        return marshal.loads(message), fds
 
     def has_ended(self) -> bool:
         """

@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterable
 import pytest
 
 from pytest_nsisolate import hookspecs, integrations
-from pytest_nsisolate.diagnosis import doctor
 from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.reporting import leak_policy, usage
 from pytest_nsisolate.runner import guest_side, sandbox_factory
@@ -36,7 +35,12 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     form: str | None = config.getoption("nsisolate_doctor")
-    return None if form is None else doctor.run(form)
+    if form is None:
+        return None
+    # Few sessions ask for the doctor, and it takes 5 ms.
+    from pytest_nsisolate.diagnosis import doctor  # noqa: PLC0415 - see above
+
+    return doctor.run(form)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,56 +8,41 @@ written on the hooks of `pytest_nsisolate.hookspecs` alone.
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import pytest
 
-from pytest_nsisolate.integrations import (
-    allure,
-    asyncio,
-    bdd,
-    benchmark,
-    coverage,
-    django,
-    flaky,
-    inline_snapshot,
-    jsonreport,
-    junitxml,
-    randomly,
-    rerunfailures,
-    subtests,
-    syrupy,
-    timeout,
-)
-
-#: By the module that must be loaded for the integration to be needed.
+#: By the module that must be loaded for an integration to be needed, its module here.
 _INTEGRATIONS = {
-    "_pytest.junitxml": junitxml.Integration,
-    "_pytest.subtests": subtests.Integration,
-    "allure_pytest": allure.Integration,
-    "django": django.Integration,
-    "flaky": flaky.Integration,
-    "inline_snapshot": inline_snapshot.Integration,
-    "pytest_bdd": bdd.Integration,
-    "pytest_benchmark": benchmark.Integration,
-    "pytest_jsonreport": jsonreport.Integration,
-    "pytest_randomly": randomly.Integration,
-    "pytest_rerunfailures": rerunfailures.Integration,
-    "pytest_timeout": timeout.Integration,
-    "syrupy": syrupy.Integration,
+    "_pytest.junitxml": "junitxml",
+    "_pytest.subtests": "subtests",
+    "allure_pytest": "allure",
+    "django": "django",
+    "flaky": "flaky",
+    "inline_snapshot": "inline_snapshot",
+    "pytest_bdd": "bdd",
+    "pytest_benchmark": "benchmark",
+    "pytest_jsonreport": "jsonreport",
+    "pytest_randomly": "randomly",
+    "pytest_rerunfailures": "rerunfailures",
+    "pytest_timeout": "timeout",
+    "syrupy": "syrupy",
 }
 
 
 def register(config: pytest.Config) -> None:
     """
-    Register the integrations that this session needs.
+    Import and register the integrations that this session needs.
     """
     # A measurement or an event loop may also start later.
-    needed = {"coverage": coverage.Integration, "asyncio": asyncio.Integration}
+    needed = {"coverage": "coverage", "asyncio": "asyncio"}
     needed |= {
-        package.rpartition(".")[2]: integration
-        for package, integration in _INTEGRATIONS.items()
+        package.rpartition(".")[2]: module
+        for package, module in _INTEGRATIONS.items()
         if package in sys.modules
     }
-    for name, integration in needed.items():
+    for name, module in needed.items():
+        # By its name, for a session needs few of them and would import them all.
+        integration = importlib.import_module(f"{__name__}.{module}").Integration
         config.pluginmanager.register(integration(), f"nsisolate-{name}")

@@ -80,12 +80,25 @@ OWN = {module for module in MODULES if module.startswith("launcher.")}
 
 IMPORT = (ast.Import, ast.ImportFrom)
 
-#: The ways to import without an import statement; only the package itself uses one.
+#: The ways to import without an import statement.
 IMPORTERS = {"__import__", "import_module", "find_spec", "importlib"}
 
+#: Where modules are imported by their names, since few of them are needed.
+BY_NAME = {
+    "__init__": {"__import__"},
+    "integrations": {"import_module", "importlib"},
+}
+
 #: Imported only where they are used, as few sessions need them: an optional package,
-#: and psutil, which takes 23 ms.
-EXTRAS = {"psutil", "pyroute2", "pyroute2.IPRoute", "pyroute2.NetlinkError"}
+#: Imported only where they are used, as few sessions need them: optional packages,
+#: psutil, which takes 23 ms, and the doctor.
+EXTRAS = {
+    "psutil",
+    "pyroute2",
+    "pyroute2.IPRoute",
+    "pyroute2.NetlinkError",
+    f"{NAME}.diagnosis.doctor",
+}
 
 
 def parse(module: str) -> ast.Module:
@@ -271,9 +284,7 @@ def test_imports_stand_at_the_top(module: str) -> None:
     every = [one for one in every if not {*imported(one)} <= EXTRAS]
 
     assert [one.lineno for one in every if one not in at_top] == []
-    assert words(tree) & IMPORTERS <= (
-        {"__import__"} if module == "__init__" else set()
-    )
+    assert words(tree) & IMPORTERS == BY_NAME.get(module, set())
 
 
 @pytest.mark.parametrize("name", [name for name, knows in FLOORS.items() if not knows])

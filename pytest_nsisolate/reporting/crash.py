@@ -80,10 +80,10 @@ def explain_time_out(run: TestRun, ended: TimedOut, stack: str) -> str:
     explanation = Explanation(
         what=f"{item.name} did not finish: {ended} during {phase}",
         why=why,
-        fix="look below for where it was, or give it longer: "
+        fix="see below where it was, or give it more time: "
         f"@pytest.mark.isolated(timeout={2 * ended.after:g})",
     )
-    processes = ended.processes or ("  not known: init gave no answer",)
+    processes = ended.processes or ("  unknown: init gave no answer",)
     silence = ended.silence or "its file was closed, or the test had called execve()"
     return "\n".join(
         [
@@ -117,14 +117,14 @@ def _of_test(stack: str) -> str:
 
 def explain_garbled(run: TestRun, garbled: str) -> str:
     """
-    Say that something else than the guest's messages came over its channel.
+    Say that a guest's channel carried something that is not a message.
     """
     item, phase = run.item, run.phase
     explanation = Explanation(
-        what=f"{item.name} did not finish: what came over its channel is not a message",
-        why=f"during {phase} there came {garbled}",
+        what=f"{item.name} did not finish: its channel carried more than messages",
+        why=f"during {phase} the supervisor read {garbled}",
         fix="strace -f -y -e trace=write,dup2 python -m pytest "
-        f"{shlex.quote(item.nodeid)}, and look who writes to another's pipe",
+        f"{shlex.quote(item.nodeid)}, and find the write to a pipe that is not its own",
     )
     return str(explanation)
 
@@ -137,9 +137,9 @@ def explain_broken(run: TestRun) -> str:
     node = shlex.quote(item.nodeid)
     explanation = Explanation(
         what=f"{item.name} did not finish: no report of {phase} came from its guest",
-        why="a hook raised outside of the test's phases, see below"
+        why="a hook raised outside the phases of the test, see below"
         if trace
-        else "pytest_runtest_protocol() returned without it",
+        else "pytest_runtest_protocol() returned without reporting it",
         fix=f"python -m pytest --no-nsisolate {node}"
         + (f"\n\n{trace}" if trace else ""),
     )
@@ -172,10 +172,10 @@ def explain_group(name: str, run: TestRun, ended: Ending) -> str:
         run: What their guest has said since the last of them.
         ended: How it ended.
     """
-    how = "an error, see below" if run.broken else f"its guest {ended}"
+    how = "an error came, see below" if run.broken else f"its guest ended: {ended}"
     explanation = Explanation(
         what=f"cannot tear down what the tests of {name} share",
-        why=f"{run.item.name} was the last that ran there; then came {how}",
+        why=f"{run.item.name} was the last test there; after it {how}",
         fix=f"python -m pytest --no-nsisolate {run.item.nodeid}"
         + (f"\n\n{run.broken}" if run.broken else ""),
     )

@@ -72,13 +72,15 @@ class Wording:
         """
         Return that for the test *name*; with *sharers*, they have left it by then.
         """
-        where = "the sandbox that they share" if sharers else "its sandbox"
+        found = "found in its sandbox when the test was over"
+        if sharers:
+            found = "found in their shared sandbox when the last of them was over"
         return cls(
             left=f"{name}, the last of {sharers}, left" if sharers else f"{name} left",
             sought=f"{name} left",
-            found=f"found in {where} when it was over",
+            found=found,
             init="the init of its sandbox",
-            end="in the test or a fixture of it",
+            end="in the test or one of its fixtures",
             accept='@pytest.mark.isolated(leaks="ignore")',
         )
 
@@ -92,7 +94,7 @@ class Wording:
             sought=f"was left in {name}",
             found="found in it when it was closed",
             init="its init",
-            end="before",
+            end="before the box is closed",
             accept='sandbox_factory(leaks="ignore")',
         )
 
@@ -110,9 +112,10 @@ def explain(wording: Wording, facts: Facts | None) -> list[str]:
     if missed:
         explained.append(
             Explanation(
-                what=f"cannot look for what {wording.sought}",
+                what=f"cannot check what {wording.sought}",
                 why="; ".join(missed),
-                fix=f"pytest --nsisolate-doctor, or do without by {wording.accept}",
+                fix="pytest --nsisolate-doctor, or turn this check off with "
+                f"{wording.accept}",
             )
         )
     if facts is not None and (leaks := leaks_in(facts)):

@@ -111,7 +111,8 @@ def _in_units(limit: Limit, value: int) -> str:
     if limit.name == MEMORY:
         return f"{value} bytes"
     if limit.name == NPROC and value != limit.value:
-        return f"{value}: others in the user namespace are {value - limit.value}"
+        others = value - limit.value
+        return f"{value}, with {others} others in the user namespace"
     return str(value)
 
 
@@ -184,8 +185,8 @@ def why_killed(item: pytest.Item, ended: Exited | Killed, used: float) -> str | 
     if used < seconds.get(ended.number, math.inf) * _PART:
         return None
     return (
-        f"{limit} is where the kernel sends this signal ({CPU} is {limit.value}, and "
-        f"{limit.value + 1} at most), and its guest had used {used:.1f} s"
+        f"at {limit} the kernel sends this signal ({CPU} is {limit.value}, its hard "
+        f"limit {limit.value + 1}), and its guest had used {used:.1f} s"
     )
 
 

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 Phase: TypeAlias = Literal["setup", "call", "teardown"]
 
 #: What stands above the text of a failure that is told below another one.
-_ANOTHER = "another error of teardown"
+_ANOTHER = "another error in teardown"
 
 
 def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Report:
@@ -52,7 +52,7 @@ def report_from_message(config: pytest.Config, message: Report) -> pytest.TestRe
         report = _report_from_message(config, message)
     except Exception as error:  # noqa: BLE001 - whatever is wrong in there
         text = f"{type(error).__name__}: {error}"
-        raise Garbled(f"no report ({ascii(text)[1:80]})") from None
+        raise Garbled(f"a report that cannot be read ({ascii(text)[1:80]})") from None
     check_report(config, report)
     return report
 

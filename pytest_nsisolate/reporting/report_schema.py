@@ -97,7 +97,7 @@ def _check_for_junit(report: pytest.TestReport) -> None:
         isinstance(one, tuple) and len(one) == 2  # noqa: PLR2004 - name, value
         for one in report.user_properties
     ):
-        raise Garbled("a report whose user_properties are no pairs")
+        raise Garbled("a report whose user_properties are not pairs")
     if report.failed and report.longrepr is None:
         raise Garbled("a report of a failure without its text")
 

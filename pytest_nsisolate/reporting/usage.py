@@ -123,7 +123,7 @@ class Table:
         shown = min(self._number, number) or number
         for index, what in enumerate(("processor time", "peak memory")):
             terminalreporter.section(
-                f"heaviest {shown} of {number} isolated tests, by {what}"
+                f"isolated tests by {what}: top {shown} of {number}"
             )
             rows = sorted(self._rows.items(), key=lambda row: -row[1][index])
             for nodeid, (cpu, memory) in rows[:shown]:

@@ -183,7 +183,7 @@ def test_leaks_of_a_box(pytester: pytest.Pytester) -> None:
             "*box 1 of test_fails was left with 1 file in /dev/shm (left, 0 bytes)",
             f"*why: found in it when it was closed: left, 0 bytes: of uid {uid}",
             (
-                "*fix: end or remove it before, or accept it with "
+                "*fix: end or remove it before the box is closed, or accept it with "
                 'sandbox_factory(leaks="ignore")'
             ),
             "* test_closes *",

@@ -309,7 +309,7 @@ def test_flavours_and_usage(pytester: pytest.Pytester) -> None:
     run = run_once(pytester, arguments, apart=True)
     run.result.assert_outcomes(passed=4)
     assert sorted(run.places) == [False] * 2 + [True] * 2
-    assert "heaviest 2 of 2 isolated tests, by processor time" in run.stdout
+    assert "isolated tests by processor time: top 2 of 2" in run.stdout
     for number in range(2):
         assert run.stdout.count(f"::test_it[{number}-isolated]\n") == 2
         assert f"::test_it[{number}-host]\n" not in run.stdout

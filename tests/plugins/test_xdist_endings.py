@@ -134,7 +134,7 @@ def test_one_error_of_teardown(pytester: pytest.Pytester) -> None:
     run = run_once(pytester, arguments, apart=True)
     assert run.result.parseoutcomes() == {"failed": 3, "errors": 1}
     assert "AssertionError: inside" in run.stdout
-    assert "- another error of teardown -" in run.stdout
+    assert "- another error in teardown -" in run.stdout
     assert "test_parts left 1 process (sleep 60" in run.stdout
     tree = ElementTree.parse(pytester.path / "report.xml")
     assert len(tree.findall(".//error")) == 1

@@ -126,8 +126,8 @@ def test_channel(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     result.assert_outcomes(failed=13 + 5, passed=3)
     text = result.stdout.str()
     garbled = re.findall(
-        r"^(test_garbled\[.+\]) did not finish: what came over its channel is not a "
-        r"message\nwhy: during call there came (.+)\nfix: strace .+$",
+        r"^(test_garbled\[.+\]) did not finish: its channel carried more than "
+        r"messages\nwhy: during call the supervisor read (.+)\nfix: strace .+$",
         text,
         re.MULTILINE,
     )
@@ -189,8 +189,9 @@ def test_pause_alone(pytester: pytest.Pytester, run_both_ways: RunPytest) -> Non
     result = run_both_ways("-s", "test_pauses.py")
     text = result.stdout.str()
     garbled = re.findall(
-        r"^(test_.+\[.+\]) did not finish: what came over its channel is not a message"
-        r"\nwhy: during (.+) there came a pause, and no other test shares its guest\n",
+        r"^(test_.+\[.+\]) did not finish: its channel carried more than messages"
+        r"\nwhy: during (.+) the supervisor read a pause, and no other test shares its "
+        r"guest\n",
         text,
         re.MULTILINE,
     )

@@ -73,7 +73,7 @@ def test_hook_in_guest_that_raises(pytester: pytest.Pytester, what: str) -> None
     result.stdout.fnmatch_lines(
         [
             "test_one did not finish: no report of setup came from its guest",
-            "why: a hook raised outside of the test's phases, see below",
+            "why: a hook raised outside the phases of the test, see below",
             f"{name}*",
         ]
     )

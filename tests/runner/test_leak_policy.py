@@ -52,7 +52,7 @@ def test_fail(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
         [
             "*_ ERROR at teardown of test_marked _*",
             "test_marked left 1 process (sleep 1000, *)",
-            "why: found in its sandbox when it was over: sleep 1000, *: process 3, *",
+            "why: found in its sandbox when * was over: sleep 1000, *: process 3, *",
             "fix: end or remove it in the test *",
             "*- Captured stdout call -*",
             "printed",
@@ -244,12 +244,12 @@ def test_what_cannot_be_looked_for(
     result.assert_outcomes(passed=3, warnings=1, errors=1)
     why = "; ".join(f"{what}: reading {path} failed: ENOENT" for what, path in UNSEEN)
     fix = (
-        "fix: pytest --nsisolate-doctor, or do without by "
+        "fix: pytest --nsisolate-doctor, or turn this check off with "
         '@pytest.mark.isolated(leaks="ignore")'
     )
-    what = "cannot look for what test_failed left"
+    what = "cannot check what test_failed left"
     result.stdout.fnmatch_lines([what, f"why: {why}", fix], consecutive=True)
-    result.stdout.fnmatch_lines(["*: LeakWarning: cannot look for what test_warned *"])
+    result.stdout.fnmatch_lines(["*: LeakWarning: cannot check what test_warned *"])
     # What the audit can still find without /proc is reported too.
     result.stdout.fnmatch_lines(["test_failed left 1 file in /dev/shm (left, 0 bytes)"])
 

@@ -430,7 +430,7 @@ def test_ended_early_with_an_error(pytester: pytest.Pytester) -> None:
         [
             "*ERROR at teardown of test_1*",
             "cannot tear down what the tests of module *.py share",
-            "why: test_1 was the last that ran there; then came an error, see below",
+            "why: test_1 was the last test there; after it an error came, see below",
             "fix: python -m pytest --no-nsisolate *.py::test_1",
             "*ValueError: torn down",
         ]
@@ -584,7 +584,7 @@ def test_leaks(pytester: pytest.Pytester, fork: bool) -> None:
         [
             "*ERROR at teardown of test_2*",
             "test_2, the last of module *.py, left 2 files in /dev/shm (*",
-            "why: found in the sandbox that they share when it was over: *",
+            "why: found in their shared sandbox when the last of them was over: *",
         ]
     )
 

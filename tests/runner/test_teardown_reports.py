@@ -74,8 +74,8 @@ def test_one_error(pytester: pytest.Pytester) -> None:
         assert "AssertionError: inside" in text
         assert f"{name} left 1 process (sleep 60" in text
         assert "printed" in text
-    assert two.count("- another error of teardown -") == 1
-    assert three.count("- another error of teardown -") == 2
+    assert two.count("- another error in teardown -") == 1
+    assert three.count("- another error in teardown -") == 2
     assert "    def outside():\n" in three
     assert "AssertionError: outside" in three
     assert "killed by SIGKILL during teardown" in errors_in(result, "test_killed")

@@ -113,7 +113,7 @@ def check_texts(hung: pytest.RunResult) -> None:
         assert what.startswith(f"test_{name} did not finish: timed out after 0.5 s ")
         assert what.endswith(f" during {phases.get(name, 'call')}")
         assert why == "why: its marker says timeout=0.5"
-        assert fix.startswith("fix: look below for where it was, or give it longer: ")
+        assert fix.startswith("fix: see below where it was, or give it more time: ")
         assert fix.endswith("@pytest.mark.isolated(timeout=1)")
 
 

@@ -49,8 +49,8 @@ def test_heaviest(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.re_match_lines_random(
         [
-            "=+ heaviest 1 of 3 isolated tests, by processor time =+",
-            "=+ heaviest 1 of 3 isolated tests, by peak memory =+",
+            "=+ isolated tests by processor time: top 1 of 3 =+",
+            "=+ isolated tests by peak memory: top 1 of 3 =+",
         ]
     )
     shown = [
@@ -83,7 +83,7 @@ def test_all_by_ini_option(pytester: pytest.Pytester) -> None:
     plain = pytester.runpytest_subprocess(*ini[2:], "--junitxml=out.xml", timeout=60)
 
     text = str(result.stdout)
-    assert "= heaviest 1 of 1 isolated tests, by processor time =" in text
+    assert "= isolated tests by processor time: top 1 of 1 =" in text
     assert text.count(" MiB test_uses.py::test_spins\n") == 2
     assert "test_on_host" not in text
     assert "MiB" not in str(plain.stdout)

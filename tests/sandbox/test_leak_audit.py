@@ -178,7 +178,7 @@ def test_details_are_told(pytester: pytest.Pytester, run_both_ways: RunPytest) -
     result = run_both_ways("test_leaves.py", "-k", "test_process or sem or shm")
 
     uid = re.escape(r"of uid ") + r"\d+"
-    why = "  why: found in its sandbox when it was over: "
+    why = "  why: found in its sandbox when the test was over: "
     text = str(result.stdout)
     sleep = rf"sleep 1000, {AGE}: process 3, an orphan"
     assert re.search(f"^{why}{sleep}$", text, re.MULTILINE)
@@ -188,7 +188,7 @@ def test_details_are_told(pytester: pytest.Pytester, run_both_ways: RunPytest) -
         rf"^{why}key 0x2b, 3 semaphores: id 0, made by uid \d+$", text, re.MULTILINE
     )
     assert (
-        "  fix: end or remove it in the test or a fixture of it, or accept it with "
+        "  fix: end or remove it in the test or one of its fixtures, or accept it with "
         '@pytest.mark.isolated(leaks="ignore")\n' in text
     )
 
@@ -277,5 +277,5 @@ def test_proc_of_the_host(pytester: pytest.Pytester, run_both_ways: RunPytest) -
     result = run_both_ways("test_outer.py", "--nsisolate-leak-grace=0.8")
     result.assert_outcomes(passed=3, warnings=1)
     check(named(result), {"process": PROCESS})
-    why = rf"why: found in its sandbox when it was over: sleep 1000, {AGE}"
+    why = rf"why: found in its sandbox when the test was over: sleep 1000, {AGE}"
     assert re.search(rf"{why}: process \d, an orphan", str(result.stdout))

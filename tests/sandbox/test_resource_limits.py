@@ -230,11 +230,11 @@ def test_processor_time(pytester: pytest.Pytester, run_both_ways: RunPytest) -> 
     rerun = f"python -m cProfile -m pytest --no-nsisolate {path.name}"
     ways = {"test_spins": ("0.5", "SIGXCPU"), "test_ignores": ("1", "SIGKILL")}
     for name, (given, signal) in ways.items():
-        why = f"why: cpu={given} of the marker is where the kernel sends this signal"
+        why = f"why: at cpu={given} of the marker the kernel sends this signal"
         result.stdout.re_match_lines(
             [
                 f"{name} did not finish: killed by {signal} during call",
-                rf"{why} \(RLIMIT_CPU is 1, and 2 at most\), .* had used \d\.\d s",
+                rf"{why} \(RLIMIT_CPU is 1, its hard limit 2\), .* had used \d\.\d s",
                 f"fix: raise cpu=, or {rerun}::{name}",
             ]
         )

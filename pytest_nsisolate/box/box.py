@@ -36,7 +36,7 @@ Command: TypeAlias = (
 _Value = TypeVar("_Value")
 _Given = ParamSpec("_Given")
 
-#: Seconds until a killed process must have been reaped.
+#: Seconds that reaping a killed process may take.
 _REAP_TIMEOUT = 30.0
 
 #: Keywords of Popen that change the user or groups before the process is inside.

@@ -65,8 +65,8 @@ class Integration:
             return None
         if self._inside:
             return self._set_inside(item, settings)
-        wish = resolve_spec(item)
-        if wish is None or isinstance(wish, BadMarker):
+        spec = resolve_spec(item)
+        if spec is None or isinstance(spec, BadMarker):
             return None
         if self._state is None:
             self._state = mmap.mmap(-1, 1)

@@ -118,7 +118,7 @@ def is_host_flavour(item: pytest.Item) -> bool:
 
 def asks(item: pytest.Item) -> bool:
     """
-    Return whether *item* asks for a possible sandbox at the time of its collection.
+    Return whether *item* asks for a valid sandbox at the time of its collection.
 
     This calls no hook, and plugins may still add markers: `resolve_spec` gives the
     final answer.

@@ -33,6 +33,8 @@ class ProbedPool(Pool):
         super().__init__()
         #: The result of each probe, by `Spec.calls`.
         self._probed: dict[tuple[object, ...], Refused | None] = {}
+        #: The same by spec, for tests mostly ask for what others have asked for.
+        self._known: dict[Spec, Refused | None] = {}
 
     def probe(self, spec: Spec) -> Refused | None:
         """
@@ -59,16 +61,20 @@ class ProbedPool(Pool):
         Raises:
             LauncherGone: The probe was killed, which says nothing about the next one.
         """
+        if spec in self._known:
+            return self._known[spec]
         key = spec.calls()
         if key not in self._probed:
             if sys.platform != "linux":
                 refused = Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
             else:
+                plain = spec
                 if spec.tmpfs is not None:
-                    spec = dataclasses.replace(spec, tmpfs=None)
-                refused = self._try(spec)
+                    plain = dataclasses.replace(spec, tmpfs=None)
+                refused = self._try(plain)
             self._probed[key] = refused
-        return self._probed[key]
+        self._known[spec] = self._probed[key]
+        return self._known[spec]
 
     def _try(self, spec: Spec) -> Refused | None:
         interrupts = Interrupts()

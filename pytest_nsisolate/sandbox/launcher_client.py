@@ -7,6 +7,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import errno
+import functools
 import marshal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest_nsisolate
 from pytest_nsisolate.launcher.init import DESCRIPTORS, DIED
 from pytest_nsisolate.linux import descriptors, namespaces, syscalls
 from pytest_nsisolate.linux.descriptors import readable
+from pytest_nsisolate.linux.namespaces import Namespace
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
 from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import Refused
@@ -169,7 +171,7 @@ class Launcher:
                 os.close(fd)
             raise Refused("recvmsg() of descriptors", errno.EMFILE)
         pidfd, root, asker = fds
-        own = namespaces.asked_for(spec)
+        own = _namespaces_of(spec)
         if self.user_namespace is not UserNamespace.NONE:
             own += (namespaces.USER,)
         return Sandbox(
@@ -228,12 +230,22 @@ class Launcher:
             self._process.wait(ANSWER_TIMEOUT)
 
 
+# Tests in a row mostly ask for the same.
+@functools.lru_cache(maxsize=64)
+def _namespaces_of(spec: Spec) -> tuple[Namespace, ...]:
+    """
+    Return the namespaces that a sandbox for *spec* has, without a user namespace.
+    """
+    return namespaces.asked_for(spec)
+
+
+@functools.lru_cache(maxsize=64)
 def _request(spec: Spec) -> dict[str, object]:
     """
     Return the `Request` for init: the part of *spec* that it needs.
     """
     request = {one.name: getattr(spec, one.name) for one in KEYWORDS if one.requested}
-    own = [one.name for one in namespaces.asked_for(spec)]
+    own = [one.name for one in _namespaces_of(spec)]
     return {"namespaces": own, **request}
 
 

@@ -107,14 +107,28 @@ CAUSES = (
         example={"release": "4.4.0-19041-Microsoft"},
     ),
     Cause(
+        name="no-such-namespaces",
+        title="A kernel without a kind of namespace",
+        evidence="the call fails with EINVAL, and one of the kinds that it names is "
+        "not in `/proc/self/ns`",
+        why="this kernel has no {name} namespaces (/proc/self/ns/{name} is not there)",
+        fix="boot a kernel that has them{instead}",
+        environments="kernels built without `CONFIG_TIME_NS` or `CONFIG_IPC_NS`, for "
+        "instance, and kernels older than the kind: time namespaces came with Linux "
+        "5.6",
+        source="namespaces(7), unshare(2), EINVAL",
+        example={"name": "time", "instead": ", or leave time= out"},
+    ),
+    Cause(
         name="old-kernel",
         title="An old kernel",
         evidence="`setns()` with a pidfd fails with EINVAL",
-        why="this kernel is {release}; setns() with a pidfd needs Linux 5.8 or later",
-        fix="boot Linux 5.8 or later, or pass --nsisolate-unavailable=skip",
+        why="this kernel is {release}; setns() with a pidfd{kind} needs Linux {since} "
+        "or later",
+        fix="boot Linux {since} or later, or pass --nsisolate-unavailable=skip",
         environments="distributions from before 2020",
         source="setns(2)",
-        example={"release": "5.4.0"},
+        example={"release": "5.4.0", "kind": "", "since": "5.8"},
     ),
     Cause(
         name="limit-zero",
@@ -176,6 +190,38 @@ CAUSES = (
         environments="suites that keep many files open",
         source="getrlimit(2)",
         example={"limit": "1024", "more": "2048"},
+    ),
+    Cause(
+        name="clock-range",
+        title="An offset that the clocks cannot have",
+        evidence="the write to `/proc/self/timens_offsets` fails with ERANGE",
+        why="an offset in time= would set a clock below 0 or above 146 years (outside, "
+        "CLOCK_MONOTONIC is at {monotonic} s and CLOCK_BOOTTIME at {boottime} s)",
+        fix="write offsets from {lowest} up in time=, or pass "
+        "--nsisolate-unavailable=skip",
+        environments="negative offsets on machines that have just been booted",
+        source="time_namespaces(7), ERANGE",
+        example={"monotonic": "3600", "boottime": "3600", "lowest": "-3600"},
+    ),
+    Cause(
+        name="no-clock-capability",
+        title="No CAP_SYS_TIME",
+        evidence="the write to `/proc/self/timens_offsets` fails with EPERM, and "
+        "CAP_SYS_ADMIN is in CapEff but CAP_SYS_TIME is not",
+        why="CAP_SYS_TIME is not in effect (CapEff is {capabilities}), and it takes "
+        "that to shift the clocks of a time namespace (time_namespaces(7))",
+        fix="docker run --cap-add SYS_TIME, or podman likewise, or run pytest as a "
+        "user without CAP_SYS_ADMIN",
+        fixes={
+            "docker": "docker run --cap-add SYS_TIME",
+            "podman": "podman run --cap-add SYS_TIME",
+            "kubernetes": "write capabilities: {{add: [SYS_TIME]}} in the "
+            "securityContext of the container",
+        },
+        environments="containers that have CAP_SYS_ADMIN, but not all capabilities; "
+        "systemd units with `ProtectClock=`",
+        source="time_namespaces(7), EPERM",
+        example={"capabilities": "000000000020000f"},
     ),
     Cause(
         name="no-capability",

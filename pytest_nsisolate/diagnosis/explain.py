@@ -9,6 +9,7 @@ import os
 import platform
 import stat
 import sys
+import time
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -28,6 +29,8 @@ _STATES = {
     errno.EACCES: "cannot be reached by this user",
 }
 _MAKE_USER = "unshare(CLONE_NEWUSER)"
+_SHIFT_CLOCKS = "write(/proc/self/timens_offsets)"
+_CAP_SYS_TIME = 25
 
 
 def explain(action: str, refused: Refused, *, plain: bool = False) -> Explanation:
@@ -111,10 +114,24 @@ def _wsl1(refused: Refused) -> _Finding:
     return {"release": platform.release()}
 
 
+def _no_such_namespaces(refused: Refused) -> _Finding:
+    if refused.number != errno.EINVAL or not machine.is_there("/proc/self/ns"):
+        return None
+    for one in namespaces.TABLE:
+        missing = not machine.is_there(f"/proc/self/ns/{one.name}")
+        if missing and one.clone_name in refused.call:
+            instead = f", or leave {one.keyword}= out" if one.keyword else ""
+            return {"name": one.name, "instead": instead}
+    return None
+
+
 def _old_kernel(refused: Refused) -> _Finding:
     if refused.number != errno.EINVAL or not refused.call.startswith("setns(pidfd"):
         return None
-    return {"release": platform.release()}
+    found = {"release": platform.release(), "kind": "", "since": "5.8"}
+    if namespaces.TIME.clone_name in refused.call:
+        found |= {"kind": f" for {namespaces.TIME.clone_name}", "since": "5.9"}
+    return found
 
 
 def _has_no_room(refused: Refused) -> bool:
@@ -170,6 +187,28 @@ def _descriptor_limit(refused: Refused) -> _Finding:
     # sysconf(3).
     soft = os.sysconf("SC_OPEN_MAX")
     return {"limit": str(soft), "more": str(max(2 * soft, 1024))}
+
+
+def _clock_range(refused: Refused) -> _Finding:
+    if refused.number != errno.ERANGE or refused.call != _SHIFT_CLOCKS:
+        return None
+    monotonic = int(time.clock_gettime(time.CLOCK_MONOTONIC))
+    boottime = int(time.clock_gettime(time.CLOCK_BOOTTIME))
+    return {
+        "monotonic": str(monotonic),
+        "boottime": str(boottime),
+        "lowest": str(-min(monotonic, boottime)),
+    }
+
+
+def _no_clock_capability(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or refused.call != _SHIFT_CLOCKS:
+        return None
+    # Without CAP_SYS_ADMIN, a user namespace gives it.
+    capable = machine.has_capability(machine.CAP_SYS_ADMIN)
+    lacks = machine.has_capability(_CAP_SYS_TIME) is False
+    found = {"capabilities": machine.status("CapEff") or ""}
+    return found if capable and lacks else None
 
 
 def _chroot(refused: Refused) -> _Finding:
@@ -276,12 +315,15 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "mount-limit": _mount_limit,
     "gvisor": _gvisor,
     "wsl1": _wsl1,
+    "no-such-namespaces": _no_such_namespaces,
     "old-kernel": _old_kernel,
     "limit-zero": _limit_zero,
     "nested": _nested,
     "limit-reached": _limit_reached,
     "process-limit": _process_limit,
     "descriptor-limit": _descriptor_limit,
+    "clock-range": _clock_range,
+    "no-clock-capability": _no_clock_capability,
     "no-capability": _no_capability,
     "chroot": _chroot,
     "apparmor-userns": _apparmor_userns,

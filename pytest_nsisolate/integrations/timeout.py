@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from pytest_nsisolate.linux.stdlib import time
+from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.settings.marker import BadMarker
 from pytest_nsisolate.settings.resolve import resolve_spec
 
@@ -105,8 +106,11 @@ class Integration:
             return (yield)
 
     @pytest.hookimpl
-    def pytest_nsisolate_enter(self) -> None:
+    def pytest_nsisolate_enter(self, spec: Spec) -> None:
         self._inside = True
+        # The clock inside may be ahead of that by which the deadline was set.
+        shifts: Any = spec.time or ()
+        self._deadline += dict(shifts).get("monotonic", 0)
         plugin: Any = sys.modules.get("pytest_timeout")
         for name in ("timeout_sigalrm", "timeout_timer"):
             if hasattr(plugin, name):

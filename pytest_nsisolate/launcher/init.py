@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         domainname: str | None
         proc: bool | None
         tmpfs: tuple[str, ...] | None
+        time: tuple[tuple[str, float], ...] | None
 
 
 #: How many descriptors init sends: its pidfd, its root directory and a socket that
@@ -42,6 +43,9 @@ GRACE = struct.Struct("=d")
 
 #: The answer of the launcher in the place of an init that died without answering.
 DIED = "died"
+
+#: Nanoseconds in a second.
+_NANO = 10**9
 
 
 def run(control: _socket.socket, request: Request, answered: int) -> NoReturn:
@@ -119,11 +123,19 @@ def _set_up_uts(request: Request) -> None:
         syscalls.setdomainname(request["domainname"])
 
 
+def _set_up_time(request: Request) -> None:
+    offsets = dict(request["time"] or ())
+    if any(offsets.values()):
+        shift_clocks(offsets)
+    join_time_namespace()
+
+
 #: How to set up a new namespace, by its name, in the order in which it is done.
 _SET_UP: dict[str, Callable[[Request], None]] = {
     "net": _set_up_net,
     "mnt": _set_up_mnt,
     "uts": _set_up_uts,
+    "time": _set_up_time,
 }
 
 
@@ -141,3 +153,47 @@ def bring_up_loopback() -> None:
         syscalls.set_link_up(made.fileno(), "lo")
     finally:
         made.close()
+
+
+def shift_clocks(offsets: dict[str, float]) -> None:
+    """
+    Shift the clocks of a new time namespace, in which there is no process yet.
+
+    Source: time_namespaces(7), "/proc/pid/timens_offsets".
+
+    Args:
+        offsets: Of each clock, in seconds.
+    """
+    path = "/proc/self/timens_offsets"
+    fd = syscalls.named(f"open({path})", os.open, path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        # They count from the host's clocks, and those outside may be shifted already.
+        fields = iter(os.read(fd, 4096).split())
+        lines = b""
+        for clock, *old in zip(fields, fields, fields, strict=True):
+            shift = _nanoseconds(offsets.get(clock.decode(), 0))
+            seconds, rest = divmod(int(old[0]) * _NANO + int(old[1]) + shift, _NANO)
+            lines += b"%s %d %d\n" % (clock, seconds, rest)
+        # The kernel takes it at the beginning of the file only.
+        os.lseek(fd, 0, os.SEEK_SET)
+        syscalls.named(f"write({path})", os.write, fd, lines)
+    finally:
+        os.close(fd)
+
+
+def _nanoseconds(seconds: float) -> int:
+    over, under = seconds.as_integer_ratio()
+    return (2 * over * _NANO + under) // (2 * under)
+
+
+def join_time_namespace() -> None:
+    """
+    Join the new time namespace, in which unshare(2) puts nothing but children.
+    """
+    path = "/proc/self/ns/time_for_children"
+    fd = syscalls.named(f"open({path})", os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flag = namespaces.TIME.flag
+        syscalls.named("setns(time_for_children)", syscalls.setns, fd, flag)
+    finally:
+        os.close(fd)

@@ -90,9 +90,17 @@ MNT = Namespace("mnt", 0x00020000, "CLONE_NEWNS", "mount_namespaces(7)")
 NET = Namespace(
     "net", 0x40000000, "CLONE_NEWNET", "network_namespaces(7)", keyword="net"
 )
+CGROUP = Namespace(
+    "cgroup", 0x02000000, "CLONE_NEWCGROUP", "cgroup_namespaces(7)", keyword="cgroup"
+)
+# setns(2) takes it by a pidfd since Linux 5.9. Unlike the others, it is made for
+# children only: init has to join it. Source: time_namespaces(7).
+TIME = Namespace(
+    "time", 0x00000080, "CLONE_NEWTIME", "time_namespaces(7)", keyword="time"
+)
 
 #: All of them, in the order in which they are shown.
-TABLE = (USER, IPC, UTS, PID, MNT, NET)
+TABLE = (USER, IPC, UTS, PID, MNT, NET, CGROUP, TIME)
 
 #: All of them, in the order in which they are made: init comes last.
 MADE = tuple(sorted(TABLE, key=lambda one: one.entry == JOINED))

@@ -20,7 +20,13 @@ from pytest_nsisolate.model.limits import (
     Limit,
     Size,
 )
-from pytest_nsisolate.model.tmpfs_env import Directories, Environment, Variables
+from pytest_nsisolate.model.tmpfs_env import (
+    Clocks,
+    Directories,
+    Environment,
+    Offsets,
+    Variables,
+)
 
 #: What to do about a test that leaves something in its sandbox.
 LeakPolicy: TypeAlias = Literal["ignore", "warn", "fail"]
@@ -31,6 +37,10 @@ Scope: TypeAlias = Literal["function", "class", "module", "package", "session"]
 
 def _is_given(value: object) -> bool:
     return value is not None
+
+
+def _itself(value: object) -> object:
+    return value
 
 
 def _is_false(value: object) -> bool:
@@ -156,6 +166,25 @@ class Spec:
         example=True,
         box="`True`: a network of its own, with a loopback interface",
         calls=bool,
+    )
+    cgroup: bool | None = keyword(
+        doc="`True`: a cgroup namespace of its own, in which its cgroup shows as `/`; "
+        "`False` and `None`: the host's",
+        check=Switch(),
+        example=True,
+        box="`True`: a cgroup namespace of its own",
+        calls=bool,
+    )
+    time: Mapping[str, float] | Clocks | bool | None = keyword(
+        doc="a time namespace of its own, with `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` "
+        "shifted by so many seconds; `True`: not shifted; `False`, `{}` and `None`: "
+        "the host's clocks",
+        check=Offsets(),
+        example={"monotonic": 86400},
+        box="a time namespace of its own, with its clocks shifted from the caller's",
+        requested=True,
+        # The kernel takes some offsets and refuses others.
+        calls=_itself,
     )
     scope: Scope | None = keyword(
         doc='which tests share a sandbox; `"function"`: each has its own; `None`: '

@@ -1,5 +1,5 @@
 """
-Checks of collections in a spec: fresh directories and environment variables.
+Checks of collections in a spec: directories, variables and offsets of clocks.
 
 A marker may have a list or a dictionary. A spec keeps tuples, so that equal specs are
 the same key.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pytest_nsisolate.model.checks import flaw
 from pytest_nsisolate.model.errors import safe_repr
@@ -18,6 +18,16 @@ from pytest_nsisolate.model.keywords import Check, Unfit
 
 #: Names with their values; None unsets a variable.
 Variables: TypeAlias = "tuple[tuple[str, str | None], ...]"
+
+#: Each clock that a time namespace shifts, with its offset in seconds.
+Clocks: TypeAlias = "tuple[tuple[str, float], ...]"
+
+#: Those clocks, as the kernel names them. Source: time_namespaces(7).
+CLOCKS = ("monotonic", "boottime")
+
+#: The largest offset, in seconds, about 136 years: the kernel lets a clock go up to
+#: about 146 years. Source: time_namespaces(7), ERANGE.
+FARTHEST = 2**32
 
 #: What every sandbox has of its own already.
 OWN = ("/proc", "/dev/shm", "/dev/mqueue")  # noqa: S108 - not a file of ours
@@ -89,16 +99,27 @@ class Environment(Check):
         """
         Return the variables, sorted by name.
         """
-        given = value
-        if isinstance(value, tuple):
-            with contextlib.suppress(TypeError, ValueError):
-                given = dict(value)
-        if not isinstance(given, Mapping):
-            kind = type(given).__name__
-            raise Unfit(f"{keyword}={safe_repr(given)} is of type {kind}, not dict")
+        given = _mapping(keyword, value, "dict")
         for name, text in given.items():
             _check_variable(name, text, keyword)
         return tuple(sorted(given.items())) or None
+
+
+def _mapping(keyword: str, value: object, types: str) -> Mapping[Any, Any]:
+    """
+    Return *value*, a mapping or the tuple that a spec has made of one, as a mapping.
+
+    Raises:
+        Unfit: It is neither; *types* are what it should be.
+    """
+    given = value
+    if isinstance(value, tuple):
+        with contextlib.suppress(TypeError, ValueError):
+            given = dict(value)
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        raise Unfit(f"{keyword}={safe_repr(given)} is of type {kind}, not {types}")
+    return given
 
 
 def _check_variable(name: object, value: object, keyword: str) -> None:
@@ -119,3 +140,46 @@ def _check_variable(name: object, value: object, keyword: str) -> None:
     why = flaw(value) if value else None
     if why is not None:
         raise Unfit(f"{shown} {why}")
+
+
+class Offsets(Check):
+    """
+    Offsets of the clocks of a time namespace, in seconds; True: none.
+    """
+
+    takes = '`dict` of `"monotonic"` and `"boottime"` to seconds, or `bool`'
+
+    def accept(self, keyword: str, value: object) -> object:
+        """
+        Return the offset of each clock; None if there is nothing to shift.
+        """
+        if isinstance(value, bool):
+            return _clocks({}) if value else None
+        given = _mapping(keyword, value, "dict or bool")
+        for clock, seconds in given.items():
+            _check_offset(clock, seconds, keyword)
+        return _clocks(given) if given else None
+
+
+def _clocks(offsets: Mapping[str, float]) -> Clocks:
+    # Nothing but plain numbers can be sent to the launcher.
+    given = [(clock, offsets.get(clock, 0)) for clock in CLOCKS]
+    return tuple(
+        (clock, int(seconds) if isinstance(seconds, int) else float(seconds))
+        for clock, seconds in given
+    )
+
+
+def _check_offset(clock: object, seconds: object, keyword: str) -> None:
+    """
+    Raise an Unfit if no time namespace can have such an offset.
+    """
+    if clock not in CLOCKS:
+        shown = f"the key {safe_repr(clock)} in {keyword}="
+        raise Unfit(f'{shown} is neither "monotonic" nor "boottime"')
+    shown = f"{clock}={safe_repr(seconds)} in {keyword}="
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise Unfit(f"{shown} is of type {type(seconds).__name__}, not int or float")
+    # Neither is what is not a number.
+    if not -FARTHEST <= seconds <= FARTHEST:
+        raise Unfit(f"{shown} is not between -{FARTHEST} and {FARTHEST} seconds")

@@ -211,3 +211,35 @@ def test_hooks(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     run.result.assert_outcomes(failed=1)
     assert "set a timer for 5.0" in run.stdout
     assert "cancelled it" in run.stdout
+
+
+@pytest.mark.parametrize("shift", [86400, -1000])
+def test_shifted_clock(
+    pytester: pytest.Pytester, with_plugins: WithPlugins, shift: int
+) -> None:
+    """
+    The limit is as long where the test has a clock of its own.
+    """
+    pytester.makepyfile(
+        f"""
+        import time
+        import pytest
+
+        pytestmark = [
+            pytest.mark.isolated(time={{"monotonic": {shift}}}), pytest.mark.timeout(1)
+        ]
+
+        def test_in_time():
+            time.sleep(0.2)
+
+        def test_too_long():
+            begin = time.monotonic()
+            try:
+                time.sleep(30)
+            finally:
+                assert 0.5 < time.monotonic() - begin < 1.5
+        """
+    )
+    run = with_plugins("timeout")()
+    run.result.assert_outcomes(passed=1, failed=1)
+    assert "Timeout (>1.0s) from pytest-timeout" in run.stdout

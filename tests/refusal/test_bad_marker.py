@@ -9,7 +9,8 @@ from twins import run_once
 
 WORDS = (
     "takes the keywords hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
-    "nofile, nproc, tmpfs, env, clear_env, net, scope, fork"
+    "nofile, nproc, tmpfs, env, clear_env, net, cgroup, time, scope, "
+    "fork"
 )
 NET = "write net=True, or leave net= out"
 LEAVE = 'write hostname="t1", or leave hostname= out'
@@ -57,6 +58,21 @@ BAD = [
     ),
     ("nproc=0", "nproc=0 is not greater than 0", "write nproc=20, or leave nproc= out"),
     ("net=1", "net=1 is not True, False or None", NET),
+    (
+        "time={'monotonic': '1d'}",
+        "monotonic='1d' in time= is of type str, not int or float",
+        'write time={"monotonic": 86400}, or leave time= out',
+    ),
+    (
+        "time={'realtime': 5}",
+        'the key \'realtime\' in time= is neither "monotonic" nor "boottime"',
+        'write time={"monotonic": 86400}, or leave time= out',
+    ),
+    (
+        "cgroup='/'",
+        "cgroup='/' is not True, False or None",
+        "write cgroup=True, or leave cgroup= out",
+    ),
     ("net='lo'", "net='lo' is not True, False or None", NET),
     (
         "user='bob'",

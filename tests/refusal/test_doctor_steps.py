@@ -64,7 +64,7 @@ def test_nothing_is_left() -> None:
         """
         spaces = {
             name: os.readlink(f"/proc/self/ns/{name}")
-            for name in ("ipc", "uts", "pid", "mnt", "user", "pid_for_children")
+            for name in ("ipc", "uts", "pid", "mnt", "user", "time", "pid_for_children")
         }
         mounts = Path("/proc/self/mountinfo").read_text()
         names = socket.gethostname(), os.uname()

@@ -243,7 +243,7 @@ def test_markers_are_listed(pytester: pytest.Pytester) -> None:
     """
     first = ["hostname", "domainname", "user", "proc", "timeout", "leaks"]
     more = ["memory", "cpu", "nofile", "nproc", "tmpfs", "env", "clear_env", "net"]
-    keywords = [*first, *more, "scope", "fork"]
+    keywords = [*first, *more, "cgroup", "time", "scope", "fork"]
     arguments = ", ".join(f"{name}=None" for name in keywords)
     text = f"({arguments}): run the test in Linux "
     result = pytester.runpytest_inprocess(*WITHOUT, "--markers")

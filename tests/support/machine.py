@@ -23,7 +23,7 @@ PATIENCE = 20.0
 MARK = "NSISOLATE_MACHINE"
 
 #: Namespaces as /proc names them. Source: namespaces(7).
-KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 #: What the commands of a launcher, and no others, have in common.
 _BOOT = "launcher.main"

@@ -84,7 +84,11 @@ def test_names_of_bits() -> None:
     assert namespaces.PID.flag == syscalls.CLONE_NEWPID
 
 
-@pytest.mark.parametrize("spec", [Spec(), Spec(net=True)], ids=["bare", "net"])
+@pytest.mark.parametrize(
+    "spec",
+    [Spec(), Spec(net=True), Spec(cgroup=True), Spec(time=True)],
+    ids=["bare", "net", "cgroup", "time"],
+)
 def test_request(spec: Spec) -> None:
     """
     The request to the launcher names exactly the sandbox's namespaces.

@@ -32,6 +32,8 @@ def test_default() -> None:
         "timeout": None,
         "leaks": None,
         "net": None,
+        "cgroup": None,
+        "time": None,
         "scope": None,
         "fork": None,
     }
@@ -167,15 +169,16 @@ def test_proc_that_cannot_be(proc: object) -> None:
     assert caught.value.fix == "write proc=False, or leave proc= out"
 
 
-@pytest.mark.parametrize("net", [0, 1, "yes", "", [], "lo"])
-def test_net_that_cannot_be(net: object) -> None:
+@pytest.mark.parametrize("value", [0, 1, "yes", "", [], "lo"])
+@pytest.mark.parametrize("name", ["net", "cgroup"])
+def test_switch_that_cannot_be(name: str, value: object) -> None:
     """
-    ``net=`` accepts nothing but None, True and False.
+    A switch accepts nothing but None, True and False.
     """
     with pytest.raises(SpecError) as caught:
-        Spec(net=net)  # type: ignore[arg-type]
-    assert caught.value.why == f"net={net!r} is not True, False or None"
-    assert caught.value.fix == "write net=True, or leave net= out"
+        Spec(**{name: value})  # type: ignore[arg-type]
+    assert caught.value.why == f"{name}={value!r} is not True, False or None"
+    assert caught.value.fix == f"write {name}=True, or leave {name}= out"
 
 
 def test_error_is_a_value_error() -> None:

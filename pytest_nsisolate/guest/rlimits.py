@@ -1,9 +1,9 @@
 """
-The limits of a test, in its guest: set, held while the test runs, and lifted.
+The resource limits of a test, which its guest sets, and lifts while pytest works.
 
-Only the soft limits of a process are lowered, so that it can lift them itself while
-pytest makes its reports. Processor time is the exception: its hard limit is what ends
-a test that ignores the first signal. Source: setrlimit(2).
+Only soft limits are lowered, so that the guest can lift them itself while pytest makes
+its reports. Processor time is the exception: its hard limit ends a test that ignores
+the first signal. Source: setrlimit(2).
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from pytest_nsisolate.linux.stdlib import os, time
 from pytest_nsisolate.model.errors import Unlimited
 from pytest_nsisolate.model.limits import CPU, MEMORY, NOFILE, NPROC, Limit
 
-# There is none on Windows, where there are no guests either.
+# Windows lacks this module, and has no guests either.
 with contextlib.suppress(ImportError):
     import resource
 
-#: What a test has at least, above what pytest uses: Python asks for memory in arenas
-#: of up to 1 MiB.
+#: The least memory that a test must have beyond what pytest uses: Python allocates
+#: arenas of up to 1 MiB.
 _ARENA = 2**20
 
-#: Size of the stack of a thread that does nothing.
+#: The stack size of a thread that does nothing.
 _STACK = 2**18
 
-#: How long to wait for the kernel to be done with a thread, in seconds.
+#: How long to wait until the kernel stops counting a thread, in seconds.
 _THREAD_END = 1.0
 
-#: By limit, its flag of ulimit, and how many of its units that one counts as one.
+#: By limit, the flag of ulimit, and the unit that ulimit counts in.
 _ULIMIT = {MEMORY: ("-d", 1024), CPU: ("-t", 1), NOFILE: ("-n", 1), NPROC: ("-u", 1)}
 
 
 class Confinement:
     """
-    The limits of one test in this process, lifted until they are held.
+    The limits of one test in this process. They take effect with `hold`.
 
     Args:
-        limits: What its marker says.
+        limits: The limits from the marker.
 
     Raises:
         Unlimited: One of them cannot hold.
@@ -51,12 +51,12 @@ class Confinement:
     def __init__(self, limits: Iterable[Limit]) -> None:
         self.limits = {limit.name: limit for limit in limits}
         self._holds = False
-        #: What is set while the limits hold, and what is set while they are lifted.
+        #: By resource, the soft and hard limit to set by `hold` and by `lift`.
         self._held: dict[int, tuple[int, int]] = {}
         self._lifted: dict[int, tuple[int, int]] = {}
-        #: What the kernel is given for each.
+        #: By name, the value that the kernel gets.
         self.values: dict[str, int] = {}
-        # Each is tried before the next one, which might stand in its way, holds.
+        # Each is tried before the next one is set, which could make the trial fail.
         for name, prepare in _PREPARE.items():
             if name in self.limits:
                 self._set(self.limits[name], prepare(self.limits[name]))
@@ -74,7 +74,7 @@ class Confinement:
 
     def hold(self) -> None:
         """
-        Have the limits hold, as the test has left them.
+        Put the limits into effect, as the test last left them.
         """
         self._holds = True
         for number, pair in self._held.items():
@@ -82,7 +82,7 @@ class Confinement:
 
     def lift(self) -> None:
         """
-        Have them not hold, for what pytest does itself.
+        Lift the limits, for the work of pytest itself.
         """
         self._holds = False
         for number, pair in self._lifted.items():
@@ -92,7 +92,7 @@ class Confinement:
     @contextlib.contextmanager
     def lifted(self) -> Iterator[None]:
         """
-        Have the limits not hold in a ``with`` block.
+        Lift the limits for a ``with`` block.
         """
         held = self._holds
         if held:
@@ -106,7 +106,7 @@ class Confinement:
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
         """
-        Have the limits hold in a ``with`` block.
+        Put the limits into effect for a ``with`` block.
         """
         self.hold()
         try:
@@ -117,7 +117,7 @@ class Confinement:
 
 def _set_within(number: int, pair: tuple[int, int]) -> None:
     """
-    Set a soft limit as in *pair*, but no higher than the hard one, which a test lowers.
+    Set the soft limit in *pair*, capped at the hard limit: a test may have lowered it.
     """
     soft, hard = pair[0], resource.getrlimit(number)[1]
     with contextlib.suppress(OSError, ValueError):
@@ -135,8 +135,8 @@ def _check_hard(limit: Limit, value: int, hard: int) -> None:
     needed = -(-value // unit)
     raise Unlimited(
         f"{limit} cannot be set",
-        f"{limit.name} would be {value} and its hard limit is {hard}",
-        f"write less, or as root run ulimit {flag} {needed} before pytest",
+        f"{limit.name} would be {value}, above its hard limit of {hard}",
+        f"write a lower limit, or run ulimit {flag} {needed} as root before pytest",
     )
 
 
@@ -156,13 +156,13 @@ def _as_it_is(limit: Limit) -> int:
 
 
 def _prepare_memory(limit: Limit) -> int:
-    # Not 0, which the kernel takes for the hard limit: mm/vma.c, may_expand_vm().
+    # The kernel treats 0 as the hard limit: mm/vma.c, may_expand_vm().
     with _trial(limit, mmap.PAGESIZE):
         ignored = _has_memory(mmap.PAGESIZE)
     if ignored:
         raise Unlimited(
             f"{limit} does not hold",
-            f"with RLIMIT_DATA at {mmap.PAGESIZE} its guest still got memory",
+            f"the guest still got memory with RLIMIT_DATA at {mmap.PAGESIZE}",
             "boot Linux 4.7 or later without ignore_rlimit_data, or leave memory= out",
         )
     with _trial(limit, limit.value):
@@ -171,7 +171,7 @@ def _prepare_memory(limit: Limit) -> int:
         used = _memory_in_use()
         raise Unlimited(
             f"{limit} is not enough",
-            f"its guest is a fork of pytest and uses {used} MiB already (VmData in "
+            f"the guest is a fork of pytest and already uses {used} MiB (VmData in "
             "/proc/self/status)",
             f'write memory="{used + 16}M" or more',
         )
@@ -190,7 +190,7 @@ def _memory_in_use() -> int:
     """
     Return how much memory of this process counts, in MiB, rounded up.
 
-    Source: proc_pid_status(5); the kernel compares the limit to what VmData shows.
+    The kernel compares VmData with the limit. Source: proc_pid_status(5).
     """
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -200,14 +200,13 @@ def _memory_in_use() -> int:
 
 
 def _prepare_nofile(limit: Limit) -> int:
-    # The lowest number that is free is what comes next. Source: open(2).
+    # open() returns the lowest free descriptor. Source: open(2).
     free = os.open("/", os.O_PATH | os.O_CLOEXEC)
     os.close(free)
     if free >= limit.value:
         raise Unlimited(
             f"{limit} is not enough",
-            "its guest is a fork of pytest, and the lowest descriptor that is free in "
-            f"it is {free}",
+            f"the guest is a fork of pytest, and its lowest free descriptor is {free}",
             f"write nofile={free + 16} or more",
         )
     return limit.value
@@ -215,16 +214,17 @@ def _prepare_nofile(limit: Limit) -> int:
 
 def _prepare_nproc(limit: Limit) -> int:
     """
-    Return the limit that lets this process be one of as many as *limit* says.
+    Return the RLIMIT_NPROC that allows the test *limit* processes, the guest included.
 
-    The kernel counts more than the processes of the test: those between, and inits. How
-    many can be had only by trying what limit lets a thread be started.
+    The kernel also counts other processes of the user: those between, and inits. Their
+    number shows only by trying which limit allows one more thread.
     """
     if not _can_start_thread():
         soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
         raise Unlimited(
             f"{limit} cannot be set",
-            f"its guest can start no thread even without it (RLIMIT_NPROC is {soft})",
+            "the guest cannot start a thread even without this limit (RLIMIT_NPROC is "
+            f"{soft})",
             "ulimit -u unlimited, or end processes of this user",
         )
     others = -1
@@ -234,11 +234,11 @@ def _prepare_nproc(limit: Limit) -> int:
         with _trial(limit, others + 1):
             started = _can_start_thread()
     if not others:
-        # This process alone is one, and with the thread there were two.
+        # This process alone counts as one, so the thread exceeded the limit.
         raise Unlimited(
             f"{limit} does not hold",
-            f"with RLIMIT_NPROC at 1 its guest still started a thread: {_privilege()}",
-            "run pytest as a user other than root without capabilities, as by "
+            f"the guest still started a thread with RLIMIT_NPROC at 1: {_privilege()}",
+            "run pytest as a user other than root without capabilities, as with "
             "setpriv --reuid=1000 --regid=1000 --clear-groups, or leave nproc= out",
         )
     return others - 1 + limit.value
@@ -246,22 +246,23 @@ def _prepare_nproc(limit: Limit) -> int:
 
 def _privilege() -> str:
     """
-    Say what frees this process from RLIMIT_NPROC.
+    Return the reason why RLIMIT_NPROC does not apply to this process.
 
     Source: setrlimit(2), RLIMIT_NPROC: not enforced for processes that have
     CAP_SYS_ADMIN or CAP_SYS_RESOURCE, or run with real user ID 0.
     """
     return (
-        "the kernel exempts root and those with CAP_SYS_ADMIN or CAP_SYS_RESOURCE "
+        "the kernel exempts root and holders of CAP_SYS_ADMIN or CAP_SYS_RESOURCE "
         f"(uid is {os.getuid()}, CapEff {syscalls.capabilities()[0]:016x})"
     )
 
 
 def _can_start_thread() -> bool:
     """
-    Start a thread, if the kernel lets it, and wait until it counts no more.
+    Start a thread, if the kernel allows it, and wait until it no longer counts.
     """
-    # The C library keeps the stack, which then counts as memory of this process.
+    # The C library keeps the stack, which then counts as memory of this process, so it
+    # is small.
     size = _thread.stack_size(_STACK)
     before = _threads()
     try:
@@ -278,9 +279,9 @@ def _can_start_thread() -> bool:
 
 def _threads() -> int:
     """
-    Return how many threads this process has; 0 where there is no /proc to tell.
+    Return how many threads this process has; 0 without a readable /proc.
 
-    The kernel takes a thread off that list after it has ceased to count.
+    The kernel removes a thread from this list after it has stopped counting it.
     """
     try:
         return len(os.listdir("/proc/self/task"))
@@ -288,7 +289,7 @@ def _threads() -> int:
         return 0
 
 
-#: In the order in which they are set: a thread needs memory.
+#: In the order in which the limits are set: a thread needs memory.
 _PREPARE: dict[str, Callable[[Limit], int]] = {
     NPROC: _prepare_nproc,
     MEMORY: _prepare_memory,

@@ -46,22 +46,25 @@ def test_limit_that_cannot_be(
     pytester.makepyfile(REFUSED)
     result = run_both_ways()
     result.assert_outcomes(errors=3, passed=1)
-    fork = "why: its guest is a fork of pytest"
+    fork = "why: the guest is a fork of pytest"
     status = r"\(VmData in /proc/self/status\)"
     wanted = 2**40
     result.stdout.re_match_lines(
         [
             "cannot isolate test_memory: memory=1K of the marker is not enough",
-            rf"{fork} and uses \d+ MiB already {status}",
+            rf"{fork} and already uses \d+ MiB {status}",
             r'fix: write memory="\d+M" or more',
             "_+ ERROR .*",
             "cannot isolate test_nofile: nofile=1 of the marker is not enough",
-            rf"{fork}, and the lowest descriptor that is free in it is \d+",
+            rf"{fork}, and its lowest free descriptor is \d+",
             r"fix: write nofile=\d+ or more",
             "_+ ERROR .*",
             f"cannot isolate test_hard: nofile={wanted} of the marker cannot be set",
-            rf"why: RLIMIT_NOFILE would be {wanted} and its hard limit is \d+",
-            f"fix: write less, or as root run ulimit -n {wanted} before pytest",
+            rf"why: RLIMIT_NOFILE would be {wanted}, above its hard limit of \d+",
+            (
+                f"fix: write a lower limit, or run ulimit -n {wanted} as root before "
+                "pytest"
+            ),
         ]
     )
     assert not (pytester.path / "ran").exists()

@@ -101,12 +101,12 @@ def is_exempt(way: list[str]) -> bool:
     return done.returncode == 0
 
 
-EXEMPT = "the kernel exempts root and those with CAP_SYS_ADMIN or CAP_SYS_RESOURCE"
+EXEMPT = "the kernel exempts root and holders of CAP_SYS_ADMIN or CAP_SYS_RESOURCE"
 SETPRIV = "setpriv --reuid=1000 --regid=1000 --clear-groups"
 REFUSED = [
     "cannot isolate test_no_command: nproc=1 of the marker does not hold",
-    f"why: with RLIMIT_NPROC at 1 its guest * a thread: {EXEMPT} (uid is *, CapEff *)",
-    f"fix: run pytest as a user other than root * by {SETPRIV}, or leave nproc= out",
+    f"why: the guest * a thread with RLIMIT_NPROC at 1: {EXEMPT} (uid is *, CapEff *)",
+    f"fix: run pytest as a user other than root * with {SETPRIV}, or leave nproc= out",
 ]
 
 
@@ -164,6 +164,6 @@ def test_no_thread_at_all(pytester: pytest.Pytester, way: list[str]) -> None:
         return
     assert result.outlines == [
         "nproc=5 of the marker cannot be set",
-        "its guest can start no thread even without it (RLIMIT_NPROC is 1)",
+        "the guest cannot start a thread even without this limit (RLIMIT_NPROC is 1)",
         "ulimit -u unlimited, or end processes of this user",
     ]

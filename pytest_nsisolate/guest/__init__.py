@@ -1,3 +1,3 @@
 """
-The guest: its fork, its way in, its channel, and the handle on it.
+The guest: its fork, its entry into the sandbox, its channel, and the handle on it.
 """

@@ -1,8 +1,8 @@
 """
 The channel: a pipe that carries messages from guest to supervisor.
 
-Each message stands behind its length, eight bytes, big-endian. The guest waits for what
-the supervisor answers at its gate, another pipe.
+Each message is preceded by its length, eight bytes, big-endian. The supervisor answers
+through the gate, a second pipe, where the guest waits.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ _M = TypeVar("_M")
 _LENGTH = struct.Struct(">Q")
 _CHUNK = 1 << 20
 
-#: No message is longer; what else was written to the channel reads as a length above.
+#: The longest message. Anything else that was written to the channel usually reads as a
+#: greater length.
 _LONGEST = 1 << 32
 
-#: How long a word is that comes through the gate, before the word.
+#: The length of a word that comes through the gate, which precedes it.
 WORD_LENGTH = struct.Struct("=i")
 
 
 def frame(message: Message, *, synchronous: bool = False) -> bytes:
     """
-    Return *message* behind its length.
+    Return *message* with its length in front.
     """
     body = encode(message, synchronous=synchronous)
     return _LENGTH.pack(len(body)) + body
@@ -45,20 +46,20 @@ def frame(message: Message, *, synchronous: bool = False) -> bytes:
 
 def send(fd: int, message: Message, *, synchronous: bool = False) -> None:
     """
-    Send *message* by *fd*; it has left when this returns.
+    Write all of *message* to *fd*.
 
     Raises:
-        OSError: As `write_all`.
+        OSError: As for `write_all`.
     """
     write_all(fd, frame(message, synchronous=synchronous))
 
 
 def write_all(fd: int, data: bytes) -> None:
     """
-    Write *data* to *fd*, however many writes it takes.
+    Write all of *data* to *fd*, in as many writes as it takes.
 
     Raises:
-        OSError: The pipe cannot be written to; EPIPE when no one reads it any more.
+        OSError: The pipe cannot be written to; EPIPE if it has no reader.
     """
     rest = memoryview(data)
     while rest:
@@ -75,43 +76,43 @@ class GuestChannel:
         self._file = os.fstat(fd)
         self._gate = gate
         self._owner = os.getpid()
-        #: The guest's process id outside.
+        #: The process id of the guest outside the sandbox.
         self.pid_on_host = pid_on_host
         self._signals = signals
 
     def send(self, message: GuestMessage, *, synchronous: bool = False) -> str:
         """
-        Send *message*; it has left when this returns.
+        Write all of *message* to the channel.
 
         Args:
             message: The message.
             synchronous: Whether to wait until the supervisor has acted on it.
 
         Returns:
-            What the supervisor answers, if this waits.
+            The answer of the supervisor, empty if this does not wait.
         """
         if os.getpid() != self._owner or not self._is_open():
-            # A fork that the test made and that came back into pytest is no guest; and
-            # what is not the channel is not to be written to.
+            # A fork that the test made and that returned into pytest is not the guest,
+            # and a descriptor that is no longer the channel belongs to the test.
             os._exit(1)
         send(self._fd, message, synchronous=synchronous)
         return self.wait() if synchronous else ""
 
     def conclude(self, outcome: CallMessage) -> None:
         """
-        Send what became of a call, after which nothing more is said.
+        Send the outcome of a call, the last message of its process.
         """
         send(self._fd, outcome)
 
     def hand_on(self) -> None:
         """
-        In a fork for which the guest waits: be the one who sends.
+        Let this process send, a fork that the guest waits for.
         """
         self._owner = os.getpid()
 
     def _is_open(self) -> bool:
         """
-        Say whether the descriptor is the channel still: a test may close all it has.
+        Say whether the descriptor is still the channel: a test may close every one.
         """
         try:
             return os.path.samestat(os.fstat(self._fd), self._file)
@@ -120,13 +121,13 @@ class GuestChannel:
 
     def unblock_signals(self) -> None:
         """
-        Have those signals come through that the supervisor has not blocked itself.
+        Unblock the signals that the supervisor itself has not blocked.
         """
         self._signals.restore()
 
     def wait(self) -> str:
         """
-        Wait until the supervisor opens the gate, and return what it says.
+        Wait until the supervisor opens the gate, and return its word.
         """
         head = os.read(self._gate, WORD_LENGTH.size)
         if not head:
@@ -138,17 +139,17 @@ class GuestChannel:
 
 class Reader(Generic[_M]):
     """
-    Reads messages from the channel as their bytes arrive; linear in bytes.
+    A reader of messages from the channel, in time linear in their bytes.
 
     Args:
-        fd: The end of the channel that is read.
-        grammar: What may come over it.
+        fd: The reading end of the channel.
+        grammar: The messages that may arrive.
     """
 
     def __init__(self, fd: int, grammar: Grammar[_M]) -> None:
         self.fd = fd
         self._grammar = grammar
-        #: Messages that have come and that no one has taken yet.
+        #: The messages that have arrived and were not taken yet.
         self.ready: deque[Envelope[_M]] = deque()
         self._chunks: list[bytes] = []
         self._size = 0
@@ -157,12 +158,12 @@ class Reader(Generic[_M]):
 
     def read(self) -> None:
         """
-        Read once; messages that are now whole are `ready`.
+        Read once, and add the messages that are complete now to `ready`.
 
         Raises:
             BlockingIOError: There is nothing to read now.
-            EOFError: No one has the other end open any more.
-            Garbled: This is not a message.
+            EOFError: All writing ends are closed.
+            Garbled: The bytes are not a message.
         """
         data = os.read(self.fd, _CHUNK)
         if not data:
@@ -172,8 +173,8 @@ class Reader(Generic[_M]):
         if self._size < self._wanted:
             self._look_for_head(data)
             return
-        # Joined only when a part is whole, and cut by position: each byte is copied
-        # a fixed number of times, however many reads or messages it took.
+        # Chunks are joined only when a part is complete, and cut by position, so each
+        # byte is copied a fixed number of times, whatever the number of reads.
         buffer, start = b"".join(self._chunks), 0
         while len(buffer) - start >= self._wanted:
             part = buffer[start : start + self._wanted]
@@ -190,10 +191,11 @@ class Reader(Generic[_M]):
 
     def _look_for_head(self, data: bytes) -> None:
         """
-        Make sure that *data*, of a message that is not whole, is not of the next ones.
+        Make sure that *data* of an incomplete message contains no further message.
 
-        A length that is too large would be waited for, by a guest that waits, too. In
-        JSON there is no null byte, and in front of each message there are some.
+        After a wrong length that is too large, the supervisor would wait for more bytes
+        while the guest waits for an answer. JSON contains no null byte, but the length
+        of each message does.
         """
         if self._in_body and b"\0" in data:
-            raise Garbled(f"less than a message of {self._wanted} bytes")
+            raise Garbled(f"an incomplete message of {self._wanted} bytes")

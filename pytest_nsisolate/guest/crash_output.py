@@ -1,5 +1,5 @@
 """
-The output of a guest that outlives its crash: its stack, and what Python captured.
+The output of a guest that survives its crash: its stack, and what Python captured.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import sys
 
 from pytest_nsisolate.linux.stdlib import os
 
-#: Has a guest write the stack of each of its threads, and then ends it. One that tests
-#: do not use: SIGRTMIN and some after it are those of the C library, SIGRTMAX is
-#: valgrind's. Where there are no such signals there are no namespaces.
+#: The signal that makes a guest write the stack of each of its threads and then end.
+#: Tests do not use this one: the C library takes some from SIGRTMIN on, and valgrind
+#: takes SIGRTMAX. A system without real-time signals has no namespaces either.
 STACK_SIGNAL = int(getattr(signal, "SIGRTMAX", 0)) - 1
 
 
 class CrashOutput:
     """
-    The stack that `faulthandler` writes, and output that only Python had captured.
+    The stack that `faulthandler` wrote, and the output that only Python captured.
 
-    What pytest captures by descriptor, its default, is in a file that the supervisor
-    shares; what it captures with ``--capture=sys`` is in the guest's own memory.
+    By default pytest captures descriptors, into a file that the supervisor shares. With
+    ``--capture=sys`` it captures into the guest's own memory.
 
     Args:
-        keep_output: Whether to keep a copy of what the guest writes to `sys.stdout` and
+        keep_output: Whether to copy what the guest writes to `sys.stdout` and
             `sys.stderr`.
     """
 
@@ -36,7 +36,7 @@ class CrashOutput:
 
     def clear(self) -> None:
         """
-        Empty it: the guest begins, or has just sent a report of what was in it.
+        Discard the content: a guest begins, or has just reported it.
         """
         for fd in self._fds.values():
             os.ftruncate(fd, 0)
@@ -44,26 +44,25 @@ class CrashOutput:
 
     def take_over(self) -> None:
         """
-        In a guest: have its stack written here, of a crash if it is written at all.
+        In a guest: let `faulthandler` write here, of crashes only if it is enabled.
         """
         fd = self._fds["faulthandler"]
         if faulthandler.is_enabled():
             faulthandler.enable(file=fd)
-        # Written in the signal handler, by a thread that need not have the GIL. Chained
-        # to what the signal does by default: that the guest is dead says that it is
-        # written.
+        # The signal handler writes the stack, without the GIL. By chaining, the default
+        # action then ends the guest: once it is dead, the stack is written.
         faulthandler.register(STACK_SIGNAL, file=fd, all_threads=True, chain=True)
 
     def copy_output(self) -> None:
         """
-        In a guest, while pytest captures: have what it captures written here as well.
+        In a guest, while pytest captures: also write here what it captures.
         """
         for name in self._fds.keys() & {"stdout", "stderr"}:
             _copy_writes(getattr(sys, name), self._fds[name])
 
     def read(self) -> dict[str, str]:
         """
-        Return what was written, by its name in the titles of pytest's sections.
+        Return the content, by its name in the titles of pytest's sections.
         """
         return {name: _read(fd) for name, fd in self._fds.items()}
 
@@ -76,15 +75,16 @@ class CrashOutput:
 
 
 def _copy_writes(stream: object, fd: int) -> None:
-    go_on = getattr(stream, "write", None)
-    if go_on is None:
+    write = getattr(stream, "write", None)
+    if write is None:
         return
 
     def write_both(text: str) -> int:
         os.write(fd, text.encode("utf-8", "surrogatepass"))
-        return int(go_on(text))
+        return int(write(text))
 
-    # On the instance: pytest puts the same object back after each pause of capturing.
+    # Set on the instance, since pytest restores the same object after it has paused
+    # capturing.
     setattr(stream, "write", write_both)  # noqa: B010 - a method cannot be assigned to
 
 

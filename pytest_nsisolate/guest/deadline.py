@@ -1,5 +1,5 @@
 """
-The deadline of a guest: when its time is over, and how it is then ended.
+The deadline of a guest, and how a guest is ended when its time is over.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from pytest_nsisolate.sandbox.activity import activities
 from pytest_nsisolate.sandbox.leaks import process_tree
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
-#: How long a guest may take to write its stack, in seconds. It takes a few
+#: How long a guest may take to write its stack, in seconds. It usually takes a few
 #: milliseconds.
 STACK_TIMEOUT = 2.0
 
-#: Modules whose trace function is a debugger's. One of coverage.py is no debugger.
+#: The modules of debuggers that set a trace function. That of coverage.py does not
+#: count.
 _DEBUGGERS = {"bdb", "pydevd", "pydevd_frame_evaluator", "pydevd_tracing"}
 
 
 class Deadline:
     """
-    The time limit of one guest. A debugger suspends it.
+    The time limit of one guest, which a debugger suspends.
 
     Args:
-        limit: Seconds that the guest has; None for no limit.
-        since: From when on, by the monotonic clock; None: from now on.
+        limit: How many seconds the guest has; None for no limit.
+        since: When they begin, on the monotonic clock; None for now.
     """
 
     def __init__(self, limit: float | None, since: float | None = None) -> None:
@@ -46,20 +47,20 @@ class Deadline:
 
     def resume(self) -> None:
         """
-        Let time pass.
+        Start the clock again.
         """
         if self._since is None:
             self._since = time.monotonic()
 
     def suspend(self) -> None:
         """
-        Let no time pass, until this is resumed.
+        Stop the clock until `resume`.
         """
         self._left, self._since = self.left(), None
 
     def left(self) -> float | None:
         """
-        Return how many seconds are left, None while there is no limit; never below 0.
+        Return how many seconds are left, at least 0; None without a limit.
         """
         if self._left is None or self._since is None:
             return self._left
@@ -67,7 +68,7 @@ class Deadline:
 
     def timeout(self) -> float | None:
         """
-        Return for how many milliseconds to wait, as poll(2) wants it; None: for ever.
+        Return how many milliseconds to wait, for poll(2); None for no end.
         """
         left = self.left()
         return None if left is None or self._since is None else left * 1000
@@ -81,11 +82,11 @@ class Deadline:
 
 def _is_debugged() -> bool:
     """
-    Say whether a debugger traces this process, as that of an editor does.
+    Say whether a debugger traces this process, for instance that of an editor.
     """
     module = type(sys.gettrace()).__module__
     name = getattr(sys.gettrace(), "__module__", None) or module
-    # Since Python 3.12; a debugger takes the tool id that is meant for it.
+    # Since Python 3.12 a debugger may use this tool id instead.
     monitoring: Any = getattr(sys, "monitoring", None)
     return str(name).partition(".")[0] in _DEBUGGERS or (
         monitoring is not None
@@ -97,18 +98,21 @@ def expire(
     fork: GuestProcess[GuestMessage], sandbox: Sandbox, limit: float
 ) -> TimedOut:
     """
-    End the guest, and return what can be said of where it was.
+    End a guest whose time is over, after it has written its stack.
 
     Args:
-        fork: Its process.
-        sandbox: Where it is.
-        limit: How long it was given, in seconds.
+        fork: The process of the guest.
+        sandbox: The sandbox that it is in.
+        limit: How many seconds it had.
+
+    Returns:
+        The ending, with the processes in the sandbox.
     """
     facts = sandbox.audit()
     processes: tuple[str, ...] = ()
     if facts is not None:
         processes = tuple(process_tree(facts, activities(sandbox)))
-    # One that has been stopped acts on nothing but SIGCONT and SIGKILL.
+    # A stopped process acts only on SIGCONT and SIGKILL.
     pid = fork.send(STACK_SIGNAL, signal.SIGCONT)
     if readable(fork.pidfd, STACK_TIMEOUT):
         return TimedOut(limit, processes)
@@ -122,12 +126,12 @@ def expire(
 
 def _state_of(pid: int | None) -> str:
     """
-    Return what keeps the process *pid* from a signal. Source: proc_pid_status(5).
+    Return the state and signal masks of process *pid*. Source: proc_pid_status(5).
     """
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return "nothing"
     names = ("State", "SigBlk", "SigIgn", "SigCgt")
-    said = [" ".join(line.split()) for line in lines if line.startswith(names)]
-    return ", ".join(said)
+    fields = [" ".join(line.split()) for line in lines if line.startswith(names)]
+    return ", ".join(fields)

@@ -1,10 +1,10 @@
 """
-A guest's way from the fork to its body.
+The entry of a guest into its sandbox, from the fork to its body.
 
-With CAP_SYS_ADMIN the supervisor points its next fork at the PID namespace, forks once
-and points it back. Without, a process may enter a PID namespace only through the user
-namespace that owns it, and no process may come back from there: a fork enters, and
-forks the guest. That fork then only waits, to tell how the guest ended.
+With CAP_SYS_ADMIN, the supervisor enters the PID namespace for its next child, forks
+once and switches back. Without it, a process can enter a PID namespace only through the
+user namespace that owns it, and cannot return. So a fork enters and forks the guest;
+this process between then only waits, and reports how the guest ended.
 
 Source: setns(2), pid_namespaces(7), user_namespaces(7).
 """
@@ -34,20 +34,20 @@ from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
-#: How the process between tells the guest's pid and wait status, behind which comes
-#: its `Usage`.
+#: The format in which the process between reports the pid and the wait status of the
+#: guest. The `Usage` of the guest follows them.
 NUMBER = struct.Struct("=i")
 
-#: What a guest does: gets its end of the channel, and what `Guest.release` said.
+#: The work of a guest. It gets its end of the channel and the word of `Guest.release`.
 Body: TypeAlias = Callable[[GuestChannel, str], None]
 
 
 class InGuest(BaseException):
     """
-    Raised in a guest when it is inside, and caught where its test is to run from.
+    Raised in a guest once it is inside, and caught where its test will run.
 
-    By that the supervisor's frames are gone from its stack, and a test can recurse as
-    deep as ever. All signals are blocked.
+    This removes the supervisor's frames from the stack, so that a test can recurse as
+    deep as without isolation. All signals are blocked.
     """
 
     def __init__(self, channel: GuestChannel) -> None:
@@ -56,14 +56,14 @@ class InGuest(BaseException):
 
     def live(self, body: Body) -> NoReturn:
         """
-        Do what a guest is there for, and end.
+        Wait to be released, run *body*, and end this process.
         """
         code = 1
         try:
             word = self.channel.wait()
             try:
                 body(self.channel, word)
-            except BaseException:  # noqa: BLE001 - told, and nothing comes after
+            except BaseException:  # noqa: BLE001 - reported, then the process ends
                 self.channel.send(Broken(traceback=traceback.format_exc()))
             self.channel.send(Done())
             code = 0
@@ -74,24 +74,24 @@ class InGuest(BaseException):
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """
-    All that a guest needs on its way in.
+    What a guest needs to enter its sandbox.
     """
 
     sandbox: Sandbox
     channel: Pipe
-    """From the guest to the supervisor."""
+    """The channel, from the guest to the supervisor."""
     gate: Pipe
-    """The pipe on which the guest waits, inside, to be released."""
+    """The pipe on which the guest waits inside until it is released."""
     signals: Blocked
-    """All of them, from before the fork."""
+    """The signals, which are all blocked from before the fork."""
 
     def fork(self) -> tuple[int, int | None]:
         """
-        Fork the guest, by way of a process between if it takes one.
+        Fork the guest, through a process between if one is needed.
 
         Returns:
-            The process id of the own fork, and the pipe on which a process between
-            tells those two numbers.
+            The process id of the supervisor's own fork, and the pipe on which a process
+            between reports on the guest, None without one.
 
         Raises:
             InGuest: In the guest.
@@ -109,7 +109,7 @@ class Entry:
                     way.stay()
         except OSError:
             if pid:
-                # There is no way back, and the guest has been killed.
+                # Switching back failed, which has killed the guest.
                 os.waitpid(pid, 0)
             raise
         if not pid:
@@ -120,14 +120,14 @@ class Entry:
         with Pipe() as status:
             pid = fork()
             credentials = None if pid else self._be_between(status.write)
-            told = status.take_read() if pid else -1
+            status_fd = status.take_read() if pid else -1
         if credentials is not None:
             self._become_guest(credentials)
-        return pid, told
+        return pid, status_fd
 
     def _be_between(self, status: int) -> Credentials:
         """
-        Fork the guest, and return in it; here, tell how it ended, and end.
+        Fork the guest and return in it; in this process, report how it ended.
         """
         try:
             syscalls.set_parent_death_signal(signal.SIGKILL)
@@ -152,7 +152,7 @@ class Entry:
             )
             self.gate.close_write()
             enter(self.sandbox, credentials)
-            # Its own group: kill(0, SIGTERM) inside reaches nothing outside.
+            # With a group of its own, kill(0, SIGTERM) inside reaches nothing outside.
             syscalls.named("setpgid()", os.setpgid, 0, 0)
             forget_key()
             syscalls.set_parent_death_signal(signal.SIGKILL)
@@ -166,19 +166,19 @@ class Entry:
     def _refuse(self, error: OSError, call: str) -> NoReturn:
         refused = Refused.from_os_error(error, call)
         try:
-            said = EntryRefused(call=refused.call, errno=refused.number)
-            send(self.channel.write, said)
+            message = EntryRefused(call=refused.call, errno=refused.number)
+            send(self.channel.write, message)
         finally:
             os._exit(1)
 
 
 class NextForkInside:
     """
-    A context in which this thread's next fork is in the PID namespace of *sandbox*.
+    A context in which this thread forks into the PID namespace of *sandbox*.
 
     Raises:
-        OSError: The kernel refused. If it was the way back, the sandbox is dead, and
-            what was forked with it: no other fork is to go there.
+        OSError: The kernel refused a call. If it refused to switch back, the sandbox
+            was killed with what was forked, so that no other fork can land there.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -197,7 +197,7 @@ class NextForkInside:
     def __exit__(self, *_: object) -> None:
         try:
             if not self._stays:
-                # user_namespace_for() has made sure that this is allowed.
+                # user_namespace_for() has checked that this is allowed.
                 self._children.restore()
         except OSError:
             self._sandbox.kill()
@@ -207,20 +207,21 @@ class NextForkInside:
 
     def stay(self) -> None:
         """
-        In the fork, from where nothing leads back: do not go there.
+        In the fork: do not switch back, which is impossible from there.
         """
         self._stays = True
 
 
 def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
     """
-    Go into *sandbox* and be there what this process is outside.
+    Enter *sandbox* with the identity and directory that this process has outside.
 
-    Its PID namespace is this process's already, and its user namespace if it has one.
+    The process is already in its PID namespace, and in its user namespace if any.
 
     Args:
-        sandbox: Where to.
-        credentials: What this process was before it joined a user namespace, if it has.
+        sandbox: The sandbox to enter.
+        credentials: The credentials of this process before it joined a user namespace,
+            None if it did not.
 
     Raises:
         OSError: The kernel refused.
@@ -228,8 +229,8 @@ def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
     before = os.stat("/")
     directory = Directory.now()
     syscalls.setns(sandbox.init, namespaces.joined(sandbox.namespaces))
-    # setns() into a mount namespace goes to its root. Source: setns(2). That of a
-    # supervisor in a chroot is elsewhere.
+    # setns() into a mount namespace changes to its root. Source: setns(2). The root of
+    # a supervisor in a chroot is another directory.
     if not os.path.samestat(before, os.stat("/")):
         syscalls.named("fchdir()", os.fchdir, sandbox.root)
         syscalls.named("chroot()", os.chroot, ".")
@@ -240,7 +241,7 @@ def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
 
 def _pid_in_proc() -> int:
     """
-    Return the process id that /proc gives: outside, as long as it is the host's.
+    Return the process id from /proc, the one outside as long as /proc is the host's.
     """
     try:
         return int(os.readlink("/proc/self"))
@@ -250,7 +251,7 @@ def _pid_in_proc() -> int:
 
 def fork() -> int:
     """
-    Fork, without a warning of threads.
+    Fork, without a warning about threads.
     """
     with no_warning_of_threads():
         return os.fork()
@@ -259,9 +260,9 @@ def fork() -> int:
 @contextlib.contextmanager
 def no_warning_of_threads() -> Iterator[None]:
     """
-    Have no one warned that this process has threads and forks.
+    Suppress the warning about a fork in a process that has threads.
     """
     with warnings.catch_warnings():
-        # Python 3.12 warns of it; these forks are to be had.
+        # Python 3.12 gives it; these forks are intended.
         warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
         yield

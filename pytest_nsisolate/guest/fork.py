@@ -25,7 +25,7 @@ def fork_guest(sandbox: Sandbox) -> Guest:
     Fork a guest into *sandbox*, where it waits to be released.
 
     Args:
-        sandbox: Where to. It is the guest's from here on.
+        sandbox: The sandbox to enter. The guest owns it from here on.
 
     Raises:
         InGuest: In the guest.
@@ -35,7 +35,7 @@ def fork_guest(sandbox: Sandbox) -> Guest:
     try:
         process = fork_into(sandbox, OF_GUEST)
     except InGuest:
-        # What is the supervisor's to end; only its descriptors are to be closed.
+        # The supervisor ends the sandbox. A guest only closes its descriptors.
         sandbox.close_inherited()
         raise
     except BaseException:
@@ -46,7 +46,7 @@ def fork_guest(sandbox: Sandbox) -> Guest:
 
 def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:
     """
-    Fork a process into *sandbox*, which says there what *grammar* knows.
+    Fork a process into *sandbox*, which sends messages of *grammar* from there.
 
     Raises:
         InGuest: In that process, where all signals are blocked.
@@ -60,7 +60,7 @@ def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:
             refused = Refused.from_os_error(error, "fork()")
             raise sandbox.classify(refused) from None
         try:
-            # A Ctrl-C that came meanwhile is raised here.
+            # A Ctrl-C that arrived in the meantime raises here.
             signals.restore()
         except BaseException:
             process.kill()

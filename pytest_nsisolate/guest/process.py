@@ -1,5 +1,5 @@
 """
-A process that was forked into a sandbox, as the process that forked it holds it.
+The handle on a process that was forked into a sandbox.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ _M = TypeVar("_M")
 @dataclasses.dataclass(slots=True, kw_only=True)
 class GuestProcess(Generic[_M]):
     """
-    A handle on a fork, or on the process between and by that on the one inside.
+    A handle on the process inside, through the process between if there is one.
     """
 
     pid: int
-    """Process id of the own fork: the process inside, or the one that waits for it."""
+    """Process id of the direct fork: the process inside, or the process between."""
     pidfd: int
-    """The same as a pidfd."""
+    """The pidfd of the same process."""
     status: int | None
-    """Pipe that tells the pid inside and its wait status, where one is between."""
+    """The pipe on which a process between reports, None without one."""
     inlet: Reader[_M]
-    """This end of the channel."""
+    """The reading end of the channel."""
     gate: int
-    """Pipe on which the process waits, inside, to be released."""
-    told: list[int] = dataclasses.field(default_factory=list)
-    """What has been read from `status`."""
+    """The pipe on which the process waits inside until it is released."""
+    numbers: list[int] = dataclasses.field(default_factory=list)
+    """What was read from `status`: the pid, then the wait status of the one inside."""
     ended: Exited | Killed | None = None
     """How the process inside ended, once it has been reaped."""
     usage: Usage | None = None
-    """What it has used, once it has been reaped; None also if no one could tell."""
+    """What it used, once it has been reaped; None if that is unknown."""
 
     @classmethod
     def of(
         cls, pid: int, status: int | None, inlet: Reader[_M], gate: int
     ) -> GuestProcess[_M]:
         """
-        Return the handle on *pid*; end it where there can be none.
+        Return the handle on *pid*, or kill the process if there can be none.
 
-        The descriptors are the handle's from here on.
+        The handle owns the descriptors from here on.
 
         Raises:
-            OSError: There can be no more descriptors.
+            OSError: No pidfd could be opened.
         """
         one = cls(pid=pid, pidfd=-1, status=status, inlet=inlet, gate=gate)
         try:
@@ -66,27 +66,27 @@ class GuestProcess(Generic[_M]):
 
     @property
     def cpu(self) -> float:
-        """Processor time of it, in seconds; 0 where that is not known."""
+        """The processor time that it used, in seconds; 0 if that is unknown."""
         return 0.0 if self.usage is None else self.usage.cpu
 
     def is_alive(self) -> bool:
         """
-        Say whether the own fork still runs.
+        Say whether the direct fork still runs.
         """
         return not readable(self.pidfd, 0)
 
     def kill(self) -> None:
         """
-        Kill it. With a process between dies the one inside: its parent-death signal.
+        Kill the direct fork, and by its parent-death signal the one inside.
         """
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
     def send(self, *numbers: int) -> int | None:
         """
-        Send signals to the process inside and return its process id, if it is known.
+        Send signals to the process inside and return its process id, if that is known.
         """
-        pid = self.pid if self.status is None else self._tell(0)
+        pid = self.pid if self.status is None else self._number(0)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 for number in numbers:
@@ -95,7 +95,7 @@ class GuestProcess(Generic[_M]):
 
     def reap(self) -> Exited | Killed:
         """
-        Wait for the own fork and return how the process inside ended.
+        Wait for the direct fork and return how the process inside ended.
         """
         if self.ended is None:
             self.ended = self._wait()
@@ -104,7 +104,7 @@ class GuestProcess(Generic[_M]):
 
     def close_inherited(self) -> None:
         """
-        In another process that was forked: close the descriptors.
+        In another fork: close the descriptors of this handle.
         """
         if self.ended is None:
             self._close()
@@ -119,23 +119,23 @@ class GuestProcess(Generic[_M]):
             _, status, used = os.wait4(self.pid, 0)
             self.usage = Usage.of(used)
         except ChildProcessError:
-            # A fixture that waits for any child, or that ignores SIGCHLD, took it.
+            # A fixture that waits for any child, or ignores SIGCHLD, has reaped it.
             status = 0
         if self.status is not None:
-            told = self._tell(1)
-            status = status if told is None else told
-            # That of the process between is not of the one inside.
+            inside = self._number(1)
+            status = status if inside is None else inside
+            # `used` is that of the process between.
             self.usage = ending.unpack(os.read(self.status, ending.SIZE))
         return ending.from_wait_status(status)
 
-    def _tell(self, index: int) -> int | None:
+    def _number(self, index: int) -> int | None:
         """
         Return the pid (0) or wait status (1) of the process inside, once it is known.
         """
         assert self.status is not None
-        while len(self.told) <= index:
+        while len(self.numbers) <= index:
             raw = os.read(self.status, NUMBER.size)
             if not raw:
                 return None
-            self.told.append(NUMBER.unpack(raw)[0])
-        return self.told[index]
+            self.numbers.append(NUMBER.unpack(raw)[0])
+        return self.numbers[index]

@@ -134,7 +134,7 @@ def test_channel(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     assert [why for _, why in garbled][:8] == [
         f"a message of {int.from_bytes(b'a line o', 'big')} bytes",
         "a message of 9223372036854775808 bytes",
-        "less than a message of 1048576 bytes",
+        "an incomplete message of 1048576 bytes",
         "no JSON (Expecting value: line 1 column 1 (char 0))",
         garbled[4][1],
         garbled[5][1],

@@ -1,5 +1,5 @@
 """
-Guests: forks of the supervisor that entered a sandbox, as the supervisor holds them.
+The handle of the supervisor on a guest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pytest_nsisolate.model.ending import Ending, Exited, Killed
 from pytest_nsisolate.model.errors import Refused, Unlimited
 from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
 
-# There are none on Windows, where there are no guests either.
+# Windows lacks these modules, and has no guests either.
 with contextlib.suppress(ImportError):
     import fcntl
     import termios
@@ -38,12 +38,12 @@ with contextlib.suppress(ImportError):
 
 class Hear(Protocol):
     """
-    Acts on what a guest says of its test, and returns the answer, if it wants one.
+    A function that acts on a message of a test and returns the answer, if any.
     """
 
     def __call__(self, message: TestMessage, *, synchronous: bool) -> str | None:
         """
-        Act on *message*, whose sender waits for that if it is *synchronous*.
+        Act on *message*. If it is *synchronous*, the guest waits for the answer.
         """
 
 
@@ -55,60 +55,60 @@ class Guest:
 
     sandbox: Sandbox
     process: GuestProcess[GuestMessage]
-    """The process itself, and the supervisor's end of the channel to it."""
+    """The process, with the supervisor's ends of channel and gate."""
     interrupted: bool = False
-    """Whether it has been sent SIGINT."""
+    """Whether the supervisor sent it SIGINT."""
     left: Facts | None = None
-    """What was in the sandbox when the guest had ended, if that was looked for."""
+    """What the audit found in the sandbox after the guest ended, None without one."""
     settled: bool = False
-    """Whether nothing is left in the sandbox."""
-    was_told: bool = False
-    """Whether it has been released."""
+    """Whether the sandbox is empty, or no longer the guest's."""
+    is_released: bool = False
+    """Whether the supervisor has released it."""
     since: float | None = None
-    """When that was, by the monotonic clock."""
-    was_heard: bool = False
-    """Whether it has said anything of its test."""
+    """When it was released, on the monotonic clock."""
+    has_spoken: bool = False
+    """Whether it has sent a message of its test."""
     lent: bool = False
-    """Whether its sandbox outlives it, if it finishes."""
+    """Whether its sandbox is lent to it, and outlives it if it finishes."""
     may_pause: bool = False
     """Whether it runs one test after another, and so may wait between two of them."""
     waits: bool = False
-    """Whether it stands at its gate between two of its tests."""
+    """Whether it waits at its gate between two of its tests."""
     is_reused: bool = False
     """Whether it has run a test before this one."""
     garbled: str = ""
-    """What came over the channel and is not a message, if anything did."""
+    """What arrived over the channel and is not a message, if anything did."""
 
     def is_alive(self) -> bool:
         """
-        Say whether the supervisor's own fork still runs.
+        Say whether the direct fork of the supervisor still runs.
         """
         return self.process.is_alive()
 
     def release(self, word: str = "-") -> None:
         """
-        Open the gate: have the guest, which waits at it, go on with *word*.
+        Open the gate, so that the guest, which waits there, continues with *word*.
 
         Raises:
-            Garbled: It asks and does not wait for the answers.
+            Garbled: The guest sends requests and does not read the answers.
         """
         data = word.encode("utf-8", "surrogateescape")
-        if not self.was_told:
+        if not self.is_released:
             self.since = time.monotonic()
         try:
-            # A path at most: it fits into the pipe.
+            # A word is at most a path, which fits into the pipe.
             os.write(self.process.gate, WORD_LENGTH.pack(len(data)) + data)
-            self.was_told = True
+            self.is_released = True
         except BrokenPipeError:
             return
         except BlockingIOError:
-            raise Garbled("many questions whose answers no one reads") from None
+            raise Garbled("many requests whose answers nobody reads") from None
 
     def go_on(self, word: str) -> None:
         """
-        Have the guest, which waits between two tests, go on with *word*.
+        Let the guest, which waits between two tests, continue with *word*.
         """
-        self.waits = self.was_heard = self.was_told = self.interrupted = False
+        self.waits = self.has_spoken = self.is_released = self.interrupted = False
         self.is_reused = True
         self.release(word)
 
@@ -120,42 +120,41 @@ class Guest:
         grace: float | None = None,
     ) -> Ending:
         """
-        Hand each message to *hear* until the guest has ended.
+        Pass each message to *hear* until the guest has ended.
 
         Args:
-            hear: Acts on a message and returns the answer, if it wants one.
-            interrupts: As below.
-            deadline: When the guest is to be ended; None: never.
-            grace: Seconds for what runs in the sandbox to end, if `left` is wanted.
+            hear: Acts on a message and returns the answer, if any.
+            interrupts: The first one goes to the guest, where the test can handle it as
+                it would without isolation. A second one interrupts the supervisor.
+            deadline: When to end the guest; None for never.
+            grace: How many seconds the processes in the sandbox have to end before the
+                audit; None for no audit.
 
-        The first of *interrupts* goes to the guest, for the test to make of it what it
-        would; a second one is for the supervisor.
-
-        Everything in the sandbox has then been sent SIGKILL; `settle` waits for it. But
-        a guest that waits for another test lives on, and so does a sandbox that is
-        lent, if the guest has finished.
+        After that everything in the sandbox has been sent SIGKILL, and `settle` waits
+        for its end. But a guest that waits for another test lives on, and so does a
+        sandbox that was lent, if the guest finished.
         """
         try:
-            said = self._hear_until_end(hear, interrupts, deadline or Deadline(None))
+            ended = self._hear_until_end(hear, interrupts, deadline or Deadline(None))
         except BaseException:
             self.settle()
             self.reap()
             raise
         if self.waits:
             return ending.Finished()
-        if self.lent and said == ending.Finished():
+        if self.lent and ended == ending.Finished():
             self._end_alone()
-            return said
-        if isinstance(said, ending.NeverStarted):
-            said = ending.NeverStarted(self.sandbox.classify(said.refused))
+            return ended
+        if isinstance(ended, ending.NeverStarted):
+            ended = ending.NeverStarted(self.sandbox.classify(ended.refused))
         elif grace is not None:
             self.left = self.sandbox.audit(grace)
         self.sandbox.kill()
-        return self._see_end() if said is None else said
+        return self._see_end() if ended is None else ended
 
     def _see_end(self) -> Ending:
         """
-        Return how the guest ended, which has not said so.
+        Return how a guest ended that did not report its end.
         """
         has_begun = self._has_begun()
         self.settle()
@@ -167,45 +166,45 @@ class Guest:
 
     def _has_begun(self) -> bool:
         """
-        Say whether a guest that is dead had gone on from the gate.
+        Say whether a guest that is dead had passed the gate.
         """
-        if self.was_heard:
+        if self.has_spoken:
             return True
-        # What no one has read is still in the pipe. Source: FIONREAD(2const).
+        # A word that was not read is still in the pipe. Source: FIONREAD(2const).
         unread = fcntl.ioctl(
             self.process.gate, termios.FIONREAD, bytes(WORD_LENGTH.size)
         )
-        return self.was_told and unread == bytes(WORD_LENGTH.size)
+        return self.is_released and unread == bytes(WORD_LENGTH.size)
 
     def audit(self, sandbox: Sandbox, grace: float) -> None:
         """
-        Note in `left` what is in *sandbox*, which outlives this guest.
+        Record in `left` what is in *sandbox*, which outlives this guest.
 
         Args:
             sandbox: The sandbox that was lent to it.
-            grace: Seconds that processes in it have to end.
+            grace: How many seconds the processes in it have to end.
         """
         self.left = sandbox.audit(grace)
 
     def settle(self) -> None:
         """
-        Kill what is in the sandbox and wait until nothing of it is left.
+        Kill everything in the sandbox and wait until it is gone.
 
-        A process between the guest and the supervisor may be left: see `reap`.
+        A process between the guest and the supervisor may remain: see `reap`.
         """
         if self.settled:
             return
         self.settled = True
         self.sandbox.kill()
         if self.process.status is None:
-            # An init ends when all inside have been reaped, not before. Source:
+            # An init ends only after all inside have been reaped. Source:
             # pid_namespaces(7), "The namespace init process".
             self.reap()
         self.sandbox.close()
 
     def _end_alone(self) -> None:
         """
-        End the guest, which is done, and leave the sandbox to who has lent it.
+        End the guest, which is done, and leave the sandbox to its lender.
         """
         self.settled = True
         self.process.send(signal.SIGKILL)
@@ -214,13 +213,13 @@ class Guest:
 
     def reap(self) -> Exited | Killed:
         """
-        Wait for the supervisor's own fork and return how the guest ended.
+        Wait for the direct fork of the supervisor and return how the guest ended.
         """
         return self.process.reap()
 
     def close_inherited(self) -> None:
         """
-        In another guest: close what the supervisor has of this one.
+        In another guest: close the supervisor's descriptors of this one.
         """
         self.process.close_inherited()
         if not self.settled:
@@ -228,7 +227,7 @@ class Guest:
 
     def _interrupt_once(self) -> None:
         """
-        Send SIGINT to the guest, as a terminal would; the second time, give it up.
+        Send SIGINT to the guest, as a terminal would; the second time, interrupt here.
         """
         if self.interrupted:
             raise KeyboardInterrupt
@@ -242,54 +241,54 @@ class Guest:
         deadline: Deadline,
     ) -> Ending | None:
         """
-        Return what the guest itself said of its end; None if it said nothing.
+        Return the ending that the guest or its deadline gave, None if neither did.
         """
         poll = select.poll()
         poll.register(self.process.inlet.fd, select.POLLIN)
         poll.register(self.process.pidfd, select.POLLIN)
         poll.register(interrupts.fd, select.POLLIN)
         while True:
-            # Looked at before the channel is read: what a guest wrote before it died
-            # is still in the pipe, and a fork of it may hold the pipe open for ever.
+            # The check for death comes before the read: what a guest wrote before it
+            # died is still in the pipe, which a fork of it may hold open for ever.
             events = poll.poll(deadline.timeout())
             dead = any(fd == self.process.pidfd for fd, _ in events)
             if interrupts.take():
                 self._interrupt_once()
             try:
-                said = self._take_in(hear)
+                ended = self._take_in(hear)
             except EOFError:
-                said = None
+                ended = None
                 with contextlib.suppress(KeyError):
                     poll.unregister(self.process.inlet.fd)
             except Garbled as garbled:
                 self.garbled = str(garbled)
                 return None
-            # One read takes all that was in the pipe: a fork that goes on writing after
-            # the guest's death is not listened to.
-            if said is not None or dead:
-                return said
+            # One read takes everything that was in the pipe, so a fork that continues
+            # to write after the guest's death is ignored.
+            if ended is not None or dead:
+                return ended
             if deadline.limit is not None and deadline.is_over():
                 return expire(self.process, self.sandbox, deadline.limit)
 
     def _take_in(self, hear: Hear) -> Ending | None:
         """
-        Read once, and hand over what is whole then; as `_hear_all`.
+        Read once, and pass on the messages that are complete, as `_hear_all`.
         """
         try:
             self.process.inlet.read()
         except BlockingIOError:
             return None
         except Garbled:
-            # What came before it are messages still.
-            said = self._hear_all(hear)
-            if said is None:
+            # The messages before it are still valid.
+            ended = self._hear_all(hear)
+            if ended is None:
                 raise
-            return said
+            return ended
         return self._hear_all(hear)
 
     def _hear_all(self, hear: Hear) -> Ending | None:
         """
-        Hand over the messages that have come, and return the ending, if it was one.
+        Pass on the messages that have arrived, and return the ending, if one is given.
         """
         while self.process.inlet.ready:
             envelope = self.process.inlet.ready.popleft()
@@ -301,19 +300,19 @@ class Guest:
                         raise Garbled("a pause, and no other test shares its guest")
                     self.waits = True
                     return ending.Finished()
-                case EntryRefused() as said:
-                    return self._never_started(Refused(said.call, said.errno))
-                case LimitRefused() as said:
-                    refused = Unlimited(said.what, said.why, said.fix)
+                case EntryRefused() as message:
+                    return self._never_started(Refused(message.call, message.errno))
+                case LimitRefused() as message:
+                    refused = Unlimited(message.what, message.why, message.fix)
                     return self._never_started(refused)
-                case said:
-                    self.was_heard = True
-                    answer = hear(said, synchronous=envelope.synchronous)
+                case message:
+                    self.has_spoken = True
+                    answer = hear(message, synchronous=envelope.synchronous)
                     if envelope.synchronous:
                         self.release(answer or "-")
         return None
 
     def _never_started(self, refused: Refused) -> Ending:
-        if self.was_heard:
+        if self.has_spoken:
             raise Garbled("a refusal after other messages")
         return ending.NeverStarted(refused)

@@ -1,5 +1,5 @@
 """
-State that a fork inherits from its process: dropped, written out, or set anew.
+The state that a guest inherits by fork, and what it drops, flushes or replaces.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.model.spec import Spec
 
-#: What pytest itself sets in its own process, and a test may go by: these stay.
+#: What pytest itself sets and a test may rely on. `clear_env` keeps these.
 KEPT = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 
 
 def forget_multiprocessing() -> None:
     """
-    In a guest: start anew the helpers of multiprocessing that the supervisor has.
+    In a guest: forget the helper processes of multiprocessing that pytest started.
 
     The resource tracker would unlink the host's shared memory of a name that the test
     used inside, and the fork server would fork the test's processes outside. Python
-    has no public way to part with them; each attribute has been there since 3.8.
+    has no public way to drop them; each attribute has existed since 3.8.
     """
     tracker: Any = sys.modules.get("multiprocessing.resource_tracker")
     if tracker is not None:
@@ -38,10 +38,10 @@ def forget_multiprocessing() -> None:
 
 def forget_exit_handlers() -> None:
     """
-    In a guest: drop what the supervisor has registered with `atexit`.
+    In a guest: drop the exit handlers that the supervisor registered with `atexit`.
 
-    multiprocessing does the same in its forks, since 3.13 by these two names, which
-    have been there since 3.0.
+    multiprocessing does the same in its forks. Since 3.13 it uses these two names,
+    which have existed since 3.0.
     """
     atexit._clear()
     for finalizer in list(_weakref_finalizers()):
@@ -50,11 +50,12 @@ def forget_exit_handlers() -> None:
 
 def run_exit_handlers() -> None:
     """
-    In a guest: run what the test has registered with `atexit`, or multiprocessing.
+    In a guest: run the exit handlers that the test registered.
 
-    Of the latter its finalizers, which remove temporary directories. It would also wait
-    for processes that the test has left, which are about to be killed. `tempfile` has
-    its own at exit by `weakref.finalize`, which registers with `atexit` only once.
+    Of multiprocessing only the finalizers run, which remove temporary directories. Its
+    own handler would also wait for processes that the test left, which are about to be
+    killed. `tempfile` cleans up through `weakref.finalize`, which registers with
+    `atexit` only once.
     """
     finalize: Any = weakref.finalize
     if _weakref_finalizers():
@@ -68,7 +69,7 @@ def run_exit_handlers() -> None:
 
 def flush_streams() -> None:
     """
-    Write out what is buffered in the standard streams, so that no fork writes it again.
+    Flush the standard streams, so that no fork writes their buffers again.
     """
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         flush(stream)
@@ -76,25 +77,25 @@ def flush_streams() -> None:
 
 def flush(stream: object) -> None:
     """
-    Write out what is buffered in *stream*, if it can be.
+    Flush *stream*, if that is possible.
     """
     write_out = getattr(stream, "flush", None)
     if write_out is not None:
         try:
             write_out()
         except (OSError, ValueError):
-            # Closed, or a broken pipe; not for this project to tell.
+            # It is closed, or a broken pipe. Others report that.
             return
 
 
 def set_environment(spec: Spec) -> None:
     """
-    Have this process, and what it starts, see the environment that *spec* asks for.
+    Give this process, and what it starts, the environment that *spec* asks for.
     """
     if spec.clear_env:
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         for name in list(os.environ):
-            # One without a name cannot be taken out. Source: unsetenv(3), EINVAL.
+            # A variable without a name cannot be unset. Source: unsetenv(3), EINVAL.
             with contextlib.suppress(OSError):
                 del os.environ[name]
         syscalls.clearenv()
@@ -108,7 +109,7 @@ def set_environment(spec: Spec) -> None:
 
 def _weakref_finalizers() -> Collection[Any]:
     """
-    Return those that have not run. The registry has had this name since 3.4.
+    Return the finalizers that have not run. This name has existed since 3.4.
     """
     finalize: Any = weakref.finalize
     registry: dict[Any, object] = finalize._registry

@@ -1,9 +1,9 @@
 """
-Ctrl-C while a guest is about: noted, and acted on where the channel is read.
+Interrupts while a guest runs: Ctrl-C is recorded, and acted on at the channel.
 
-An exception raised wherever the supervisor happens to be would lose a message that it
-has read, or a guest that it has just forked; raised in what Python calls around a fork
-it would be swallowed.
+An exception at an arbitrary point of the supervisor could lose a message that it has
+read, or a guest that it has just forked. In what Python calls around a fork, the
+exception would be swallowed.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from pytest_nsisolate.model.errors import Refused
 
 class Interrupts:
     """
-    A context in which SIGINT is noted; on leaving it, what no one has taken is raised.
+    A context that records SIGINT. On exit it raises what was not taken.
 
-    Only the main thread gets signals, and a handler that someone has set stays.
+    It does nothing outside the main thread, which gets the signals, or if someone has
+    set another handler.
     """
 
     def __init__(self) -> None:
-        #: Becomes readable when there is one.
+        #: Readable when there is an interrupt.
         self.fd = self._note_fd = -1
         self._is_set = False
 
     def __enter__(self) -> None:
         """
-        Open the pipe in which they are noted, the first time.
+        Start to record. The first time, open the pipe for it.
 
         Raises:
-            Refused: It cannot be had.
+            Refused: The pipe cannot be opened.
         """
         if self.fd < 0:
             try:
@@ -59,13 +60,13 @@ class Interrupts:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-        # A guest leaves by an exception, and what is noted is not for it to take.
+        # A guest leaves through an exception, and these interrupts are not for it.
         if error is None and self.take():
             raise KeyboardInterrupt
 
     def stop(self) -> None:
         """
-        Let SIGINT raise `KeyboardInterrupt` again.
+        Make SIGINT raise `KeyboardInterrupt` again.
         """
         if self._is_set:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -73,7 +74,7 @@ class Interrupts:
 
     def take(self) -> int:
         """
-        Return and forget how many there were.
+        Return how many interrupts there were, and forget them.
         """
         try:
             return len(os.read(self.fd, 64))
@@ -82,7 +83,7 @@ class Interrupts:
 
     def close(self) -> None:
         """
-        Note no more of them, and close the pipe in which they are noted.
+        Stop recording, and close the pipe.
         """
         self.stop()
         if self.fd >= 0:
@@ -95,12 +96,12 @@ class Interrupts:
 
 def forget_key() -> None:
     """
-    In a guest: forget a Ctrl-C that came to the supervisor's group.
+    In a guest: forget a Ctrl-C that was sent to the supervisor's process group.
 
-    What the supervisor has sent on is kept.
+    One that the supervisor has passed on is kept.
 
-    Source: sigaction(2): si_code is above zero for what the kernel sends by itself.
+    Source: sigaction(2): si_code is above zero for a signal from the kernel.
     """
-    came = signal.sigtimedwait([signal.SIGINT], 0)
-    if came is not None and came.si_code <= 0:
+    pending = signal.sigtimedwait([signal.SIGINT], 0)
+    if pending is not None and pending.si_code <= 0:
         signal.raise_signal(signal.SIGINT)

@@ -1,14 +1,15 @@
 """
 The messages that a guest sends: a closed set of types, one encoder and one decoder.
 
-The decoder is the grammar. A test may write to any descriptor that it has, the channel
-among them, so what arrives is either a valid message of the set or `Garbled`, which
-ends that test and not the session. The fields of a class are the schema: the check of
-each is derived from its annotation.
+The decoder is the grammar. A test can write to any of its descriptors, including the
+channel, so what arrives is either a valid message of the set or `Garbled`, which ends
+the test and not the session. The fields of a class are the schema: the check of each
+field is derived from its annotation.
 
-On the wire a message is a JSON object in UTF-8 of its kind and its fields. Lone
-surrogates, which pytest's captured output may hold, pass (``surrogatepass``). What JSON
-cannot carry travels as its `repr`. No pickle: reading a message runs no code.
+On the wire a message is a JSON object in UTF-8 with its kind and its fields. Lone
+surrogates, which the output that pytest captures may contain, are allowed
+(``surrogatepass``). What JSON cannot carry travels as its `repr`. There is no pickle:
+reading a message runs no code.
 """
 
 from __future__ import annotations
@@ -33,22 +34,23 @@ from typing import (
 from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import safe_repr
 
-#: What plugins carry from a guest to the supervisor, by their names.
+#: What plugins carry from a guest to the supervisor, by the name of the plugin.
 Payload: TypeAlias = "dict[str, object]"
 
 _Check: TypeAlias = Callable[[object], bool]
 
-#: Deeper than this, and ints longer than this, what JSON would not take is a `repr`.
+#: In a message that JSON does not take as it is: deeper values travel as their `repr`,
+#: and longer ints in hexadecimal.
 _DEPTH = 50
 _PLAIN_BITS = 64
 
-#: How much of a wrong value a person is shown.
+#: How many characters of a wrong value are shown.
 _SHORT = 60
 
 
 class Garbled(Exception):
     """
-    What came over the channel is not a message.
+    What arrived over the channel is not a message.
     """
 
 
@@ -67,11 +69,12 @@ def _is_printable(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-#: No file has more lines; and a line number is turned into as many characters.
+#: A line number. No file has more lines, and pytest may expand the number into as many
+#: characters.
 Line: TypeAlias = Annotated[int, _below(10_000_000)]
 #: An exit code or errno.
 Code: TypeAlias = Annotated[int, _below(1 << 31)]
-#: Text that a system call takes.
+#: Text that a system call accepts.
 Path: TypeAlias = Annotated[str, _is_path]
 #: Text on one line.
 Phrase: TypeAlias = Annotated[str, _is_printable]
@@ -80,14 +83,14 @@ Phrase: TypeAlias = Annotated[str, _is_printable]
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Bare:
     """
-    A message without fields. To make each a dataclass of its own takes a while.
+    A message without fields. Making each of them a dataclass would cost start-up time.
     """
 
     kind: ClassVar[str]
 
 
 class Restarted(_Bare):
-    """The test is over and begins again, as plugins that rerun tests have it."""
+    """The test is over and begins again, since a plugin reruns it."""
 
     __slots__ = ()
     kind = "again"
@@ -102,7 +105,7 @@ class BasetempRequest(_Bare):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """An error outside of the test's own phases ended the run of the test."""
+    """An error outside the test's phases ended its run."""
 
     kind: ClassVar[str] = "broken"
     traceback: str
@@ -140,17 +143,17 @@ class HandOver:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report of a phase or subtest, in pytest's own serialisation."""
+    """A report of a phase or subtest, as pytest serialises it."""
 
     kind: ClassVar[str] = "report"
     report: dict[str, object]
     marked: str | None
-    """Its failure drawn with colours, if that is of a kind that pytest flattens."""
+    """Its failure rendered with colours, if pytest would reduce it to plain text."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnd:
-    """The session is to end; what plugins put into the two values is their own."""
+    """A request to end the session. The two values may be of any type."""
 
     kind: ClassVar[str] = "session"
     before_teardown: bool
@@ -167,14 +170,14 @@ class FailureShown(_Bare):
 
 
 class TerminalTaken(_Bare):
-    """The test takes the terminal, for someone who types."""
+    """The test takes the terminal, so that a person can type."""
 
     __slots__ = ()
     kind = "terminal"
 
 
 class DebuggerLeft(_Bare):
-    """The person has left the debugger: time counts again."""
+    """The person has left the debugger, so the deadline counts again."""
 
     __slots__ = ()
     kind = "resumed"
@@ -187,26 +190,26 @@ class RecordedWarning:
     kind: ClassVar[str] = "warning"
     text: str
     module: str
-    """Module of its category."""
+    """The module of its category."""
     category: Path
-    """Qualified name of its category; as part of a class it may have no NUL."""
+    """The qualified name of its category. A class name cannot contain NUL."""
     filename: str
     lineno: Line
     line: str | None
     """The source line, if it came with the warning."""
     sourced: bool
-    """Whether it has a source, the object that it is about."""
+    """Whether it has a source, the object that caused it."""
 
 
 class Done(_Bare):
-    """The guest has done all that it was started for."""
+    """The guest has finished its work."""
 
     __slots__ = ()
     kind = "done"
 
 
 class Paused(_Bare):
-    """The test is over, and the guest waits for the next one that shares it."""
+    """The test is over, and the guest waits for the next test of its group."""
 
     __slots__ = ()
     kind = "over"
@@ -223,7 +226,7 @@ class EntryRefused:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRefused:
-    """A limit that the test asked for cannot hold."""
+    """A limit that the test asked for cannot be enforced."""
 
     kind: ClassVar[str] = "limit refused"
     what: Phrase
@@ -237,15 +240,15 @@ class Returned:
 
     kind: ClassVar[str] = "returned"
     type: str
-    """Name of the value's type."""
+    """The name of its type."""
     data: str | None
-    """The value, pickled, in base 64; None if that cannot be."""
+    """The value, pickled, in base 64; None if it cannot be pickled."""
     why: str
-    """Why not."""
+    """Why it cannot be pickled."""
     warnings: list[str]
-    """The warnings that it gave, likewise."""
+    """The warnings that it gave, pickled in the same way."""
     output: list[str]
-    """What it wrote to streams that are kept in memory: `Streams.written`."""
+    """What it wrote to streams in memory: `Streams.written`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +264,7 @@ class Raised:
     traceback: str
 
 
-#: What a guest says of its test.
+#: What a guest sends about its test.
 TestMessage: TypeAlias = (
     Restarted
     | BasetempRequest
@@ -276,13 +279,13 @@ TestMessage: TypeAlias = (
     | DebuggerLeft
     | RecordedWarning
 )
-#: All that the guest of a test may say.
+#: Everything that the guest of a test may send.
 GuestMessage: TypeAlias = TestMessage | Done | Paused | EntryRefused | LimitRefused
-#: What comes back of a function in a box.
+#: The outcome of a function in a box.
 Outcome: TypeAlias = Returned | Raised
-#: All that the fork for a function in a box may say.
+#: Everything that the process of a function in a box may send.
 CallMessage: TypeAlias = Outcome | EntryRefused
-#: All that may be sent.
+#: Everything that may be sent.
 Message: TypeAlias = GuestMessage | CallMessage
 
 _M = TypeVar("_M")
@@ -290,7 +293,7 @@ _M = TypeVar("_M")
 
 class Envelope(Generic[_M]):
     """
-    A message, and what its sender expects.
+    A message, and whether its sender waits for an answer.
     """
 
     __slots__ = ("message", "synchronous")
@@ -303,7 +306,7 @@ class Envelope(Generic[_M]):
 
 def encode(message: Message, *, synchronous: bool = False) -> bytes:
     """
-    Return *message* as it travels.
+    Return the bytes of *message*.
 
     Args:
         message: The message.
@@ -317,7 +320,7 @@ def encode(message: Message, *, synchronous: bool = False) -> bytes:
     try:
         text = _ENCODER.encode(fields)
     except (TypeError, ValueError, RecursionError):
-        # A key that is no string, or something that contains itself.
+        # A key is not a string, or a value contains itself.
         text = _ENCODER.encode(_plain(fields))
     return text.encode("utf-8", "surrogatepass")
 
@@ -327,7 +330,7 @@ class Grammar(Generic[_M]):
     A closed set of messages, and the decoder for it.
 
     Args:
-        types: Their classes.
+        types: The classes of the messages.
     """
 
     def __init__(self, types: Iterable[type[_M]]) -> None:
@@ -335,16 +338,16 @@ class Grammar(Generic[_M]):
 
     def decode(self, body: bytes) -> Envelope[_M]:
         """
-        Return the message that *body* is.
+        Return the message in *body*.
 
         Raises:
-            Garbled: It is none of the set.
+            Garbled: It is not a message of the set.
         """
         fields = _from_json(body)
         kind = fields.pop("kind", None)
         found = self._types.get(kind) if isinstance(kind, str) else None
         if found is None:
-            raise Garbled(f"a message of no known kind ({short(kind)})")
+            raise Garbled(f"a message of unknown kind ({short(kind)})")
         synchronous = fields.pop("synchronous", False)
         if not isinstance(synchronous, bool):
             raise Garbled(
@@ -363,23 +366,23 @@ class Grammar(Generic[_M]):
 
 def short(value: object) -> str:
     """
-    Return *value* on one line, cut off.
+    Return *value* on one line, truncated.
     """
     return ascii(value)[:_SHORT]
 
 
 def assert_never(value: NoReturn) -> NoReturn:
     """
-    Have a type checker make sure that this cannot be reached.
+    Make a type checker prove that this call cannot be reached.
 
-    That of `typing` is new in Python 3.11.
+    `typing` has it only since Python 3.11.
     """
     raise AssertionError(value)
 
 
 def _check_for(hint: object) -> _Check:
     """
-    Return what tells whether a value that was read from JSON is of the type *hint*.
+    Return a function that says whether a value from JSON is of the type *hint*.
     """
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -393,7 +396,7 @@ def _check_for(hint: object) -> _Check:
     if origin in (Union, types.UnionType) and any(map(get_origin, parts)):
         one, other = map(_check_for, parts)
         return lambda value: one(value) or other(value)
-    # In JSON all keys are strings. A bool is an int for isinstance(), and none here.
+    # In JSON all keys are strings. For isinstance(), a bool is an int; here it is not.
     wanted = set(parts) if origin in (Union, types.UnionType) else {origin or hint}
     return lambda value: type(value) in wanted
 
@@ -405,15 +408,15 @@ def _checks_of(kind: type) -> dict[str, _Check]:
     }
 
 
-#: By class, the check of each field.
+#: By class and name, the check of each field.
 _CHECKS = {kind: _checks_of(kind) for kind in get_args(Message)}
 
-#: What a guest of a test may say, and what the fork for a function in a box may.
+#: The grammars of the guest of a test and of the process of a function in a box.
 OF_GUEST: Grammar[GuestMessage] = Grammar(get_args(GuestMessage))
 OF_CALL: Grammar[CallMessage] = Grammar(get_args(CallMessage))
 
 
-# Made here, as a fixture may put something else in the place of json.loads().
+# Made at import, since a fixture may replace json.loads().
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=safe_repr)
 _DECODER = json.JSONDecoder()
 
@@ -421,20 +424,20 @@ _DECODER = json.JSONDecoder()
 def _from_json(body: bytes) -> dict[str, object]:
     try:
         text = body.decode("utf-8", "surrogatepass")
-        # No message has spaces around it, which decode() would look for.
+        # No message has whitespace around it, which decode() would search for.
         fields, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
-        raise Garbled(f"no JSON ({ascii(str(error))[1:-1]})") from None
+        raise Garbled(f"invalid JSON ({ascii(str(error))[1:-1]})") from None
     if end != len(text):
-        raise Garbled("JSON with something behind it")
+        raise Garbled("JSON with trailing data")
     if not isinstance(fields, dict):
-        raise Garbled(f"a JSON {type(fields).__name__} and no object")
+        raise Garbled(f"a JSON {type(fields).__name__} instead of an object")
     return fields
 
 
 def _plain(value: object, depth: int = 0) -> object:
     """
-    Return *value* made of what JSON can carry only.
+    Return *value* reduced to what JSON can carry.
     """
     if depth < _DEPTH:
         if isinstance(value, dict):
@@ -445,7 +448,7 @@ def _plain(value: object, depth: int = 0) -> object:
         if isinstance(value, list | tuple):
             return [_plain(one, depth + 1) for one in value]
     if isinstance(value, int) and value.bit_length() > _PLAIN_BITS:
-        # Python refuses to print an int of more than 4300 digits in decimal.
+        # Python refuses to convert an int of more than 4300 digits to decimal.
         return hex(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value

@@ -1,5 +1,5 @@
 """
-Who has the terminal: a guest that asks there, as a debugger does, else the supervisor.
+The terminal, which a guest takes from the supervisor to read there, as a debugger does.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pytest_nsisolate.linux.stdlib import os
 
 def take() -> None:
     """
-    Make this process's group the one in the foreground, if it has a terminal at all.
+    Put the group of this process into the foreground, if there is a terminal.
 
     Source: tcsetpgrp(3): a process in the background gets SIGTTOU unless it is ignored.
     """
-    # Zero: it is led by a process outside of this PID namespace, and has no name here.
+    # Zero means that a process outside this PID namespace leads the group, which has no
+    # id here.
     group = os.getpgrp()
     if not group:
         return
@@ -36,25 +37,25 @@ def take() -> None:
 
 def take_when_reading(tell: Callable[[], None]) -> None:
     """
-    Have this process's group take the terminal when a process of it reads there.
+    Let the group of this process take the terminal when a process of it reads there.
 
-    The kernel sends SIGTTIN to a group in the background that reads, which stops it by
-    default; a read that a handler has interrupted is tried again. Turning off the echo
-    sends SIGTTOU, and is done if that is ignored. Source: tty_ioctl(4); PEP 475.
+    The kernel sends SIGTTIN to a background group that reads, which by default stops
+    it. A read that a handler interrupts is tried again. Turning off the echo sends
+    SIGTTOU, and works if that is ignored. Source: tty_ioctl(4); PEP 475.
 
     Args:
-        tell: Called before.
+        tell: Called before the terminal is taken.
     """
 
     def handle(*_: object) -> None:
         tell()
         take()
-        # What else reads here has been stopped.
+        # Other processes of the group that read here have been stopped.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(0, signal.SIGCONT)
 
     def look(event: str, _: object) -> None:
-        # readline tries again without a look at Python's handlers.
+        # readline retries without running Python's signal handlers.
         if event == "builtins.input":
             tell()
             take()

@@ -135,17 +135,17 @@ def test_channel(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
         f"a message of {int.from_bytes(b'a line o', 'big')} bytes",
         "a message of 9223372036854775808 bytes",
         "an incomplete message of 1048576 bytes",
-        "no JSON (Expecting value: line 1 column 1 (char 0))",
+        "invalid JSON (Expecting value: line 1 column 1 (char 0))",
         garbled[4][1],
         garbled[5][1],
-        "a JSON list and no object",
+        "a JSON list instead of an object",
         garbled[7][1],
     ]
     assert [why for _, why in garbled][9:] == [
-        "a message of no known kind (['report'])",
+        "a message of unknown kind (['report'])",
         "a message 'warning' whose text is None",
         "a refusal after other messages",
-        "many questions whose answers no one reads",
+        "many requests whose answers nobody reads",
     ]
     for name in ("test_closed", "test_channel_closed", "test_another_file"):
         assert f"{name} did not finish: exited with code 1 during call\nwhy: " in text

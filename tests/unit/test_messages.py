@@ -200,7 +200,7 @@ def test_sets_are_closed() -> None:
         for one in EXAMPLES:
             is_other = isinstance(one, typing.get_args(others))
             if is_other and not isinstance(one, EntryRefused):
-                with pytest.raises(Garbled, match="of no known kind"):
+                with pytest.raises(Garbled, match="of unknown kind"):
                     grammar.decode(encode(one))  # type: ignore[attr-defined]
 
 

@@ -1,5 +1,5 @@
 """
-Texts about a test whose guest did not finish, or never started.
+The texts about tests whose guest did not finish or never started.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pytest_nsisolate.settings import options
 from pytest_nsisolate.settings.marker import spec_of
 from pytest_nsisolate.settings.options import Unavailable
 
-#: The frame in a guest's stack, as `faulthandler` writes it, that runs its test; and
-#: where those are from that come before what is the test's own.
+#: The frame of a guest's stack, as `faulthandler` writes it, that runs the test; and
+#: the beginnings of the frames between it and the test's own.
 _FIRST_FRAME = f'  File "{inspect.getfile(InGuest)}", line '
 _PYTEST = tuple(
     f'  File "{os.path.dirname(inspect.getfile(one))}{os.sep}'
@@ -37,9 +37,9 @@ def explain_end(run: TestRun, ended: Exited | Killed, seconds: float = 0.0) -> s
     Say how a guest ended and how to look closer.
 
     Args:
-        run: What it had said until then.
+        run: The run of its test.
         ended: How it ended.
-        seconds: Processor time that it had used.
+        seconds: The processor time that it had used.
     """
     item, phase = run.item, run.phase
     node = shlex.quote(item.nodeid)
@@ -65,9 +65,9 @@ def explain_time_out(run: TestRun, ended: TimedOut, stack: str) -> str:
     Say that a test took too long, where it was, and what ran in its sandbox.
 
     Args:
-        run: What it had said until then.
-        ended: How it was ended.
-        stack: What `faulthandler` has written.
+        run: The run of the test.
+        ended: How its guest was ended.
+        stack: The stack that `faulthandler` has written.
     """
     item, phase = run.item, run.phase
     own = spec_of(item)
@@ -99,7 +99,7 @@ def explain_time_out(run: TestRun, ended: TimedOut, stack: str) -> str:
 
 def _of_test(stack: str) -> str:
     """
-    Return *stack*, by thread, without the frames of pytest that a test begins below.
+    Return *stack* without the frames of pytest that called the test, in each thread.
     """
     lines: list[str] = []
     is_below = False
@@ -131,7 +131,7 @@ def explain_garbled(run: TestRun, garbled: str) -> str:
 
 def explain_broken(run: TestRun) -> str:
     """
-    Say that the protocol of a test itself failed in its guest, or reported nothing.
+    Say that the protocol of a test raised in its guest, or left a phase unreported.
     """
     item, phase, trace = run.item, run.phase, run.broken
     node = shlex.quote(item.nodeid)
@@ -148,7 +148,7 @@ def explain_broken(run: TestRun) -> str:
 
 def refusal(explanation: Explanation, policy: Unavailable) -> BaseException:
     """
-    Return what is raised in place of the setup of a test that may not run.
+    Return the exception to raise instead of the setup of a test that may not run.
     """
     if policy == "skip":
         line = str(explanation).replace("\n", "; ")
@@ -168,9 +168,9 @@ def explain_group(name: str, run: TestRun, ended: Ending) -> str:
     Say that what tests share could not be torn down.
 
     Args:
-        name: Whose tests.
-        run: What their guest has said since the last of them.
-        ended: How it ended.
+        name: The name of what the tests belong to, such as their module.
+        run: What their guest has said since its last test.
+        ended: How the guest ended.
     """
     how = "an error came, see below" if run.broken else f"its guest ended: {ended}"
     explanation = Explanation(

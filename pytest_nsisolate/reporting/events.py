@@ -33,10 +33,10 @@ def warning_to_message(warning: warnings.WarningMessage) -> RecordedWarning:
 
 def show_warning(message: RecordedWarning) -> None:
     """
-    Show the warning in *message* to whoever records warnings now, which is pytest.
+    Show the warning in *message*, so that pytest records it.
 
-    Its object is a `Warning` of the same category where that can be found and made
-    from its text, else one of that name.
+    Its category is the original one if that can be imported and made from the text,
+    else a stand-in of the same name.
     """
     name, text = message.category, message.text
     category = _find_category(message.module, name)
@@ -55,7 +55,7 @@ def show_warning(message: RecordedWarning) -> None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        # pytest says how to find out where the source of it was made.
+        # For a warning with a source, pytest says how to find where that was made.
         warnings.warn_explicit(instance, category, filename, lineno, source=instance)
 
 
@@ -68,7 +68,7 @@ def _find_category(module: str, qualname: str) -> type[Warning] | None:
 
 def interruption_to_message(error: BaseException) -> Interrupted:
     """
-    Return *error*, which ends the session, as a message: what and where.
+    Return *error*, which ends the session, as a message with its text and place.
     """
     filename, lineno = _innermost(error.__traceback__)
     returncode = getattr(error, "returncode", None)
@@ -92,7 +92,7 @@ def _innermost(trace: TracebackType | None) -> tuple[str, int]:
 
 def raise_interruption(message: Interrupted) -> NoReturn:
     """
-    Raise what *message* says has ended the session in a guest, as if from there.
+    Raise the interruption in *message* again, as if from its place in the guest.
     """
     text = message.text
     if message.exit:

@@ -1,5 +1,5 @@
 """
-What becomes of a test that leaves something in its sandbox.
+The leak policy: a warning or a failure for a test that leaves something behind.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ def apply(
     sharers: str | None = None,
 ) -> None:
     """
-    Warn of what a test has left, or fail its teardown.
+    Warn about what a test left, or fail its teardown.
 
     Args:
-        run: What its guest has said.
+        run: The run of the test.
         facts: What was in its sandbox when it was over; None if that is not known.
-        fails: Whether the policy is to fail.
-        sharers: Whose tests shared the sandbox, if others than this one did.
+        fails: Whether to fail the test instead of warning.
+        sharers: The name of what the tests that share the sandbox belong to, if tests
+            share it.
     """
     wording = Wording.of_test(run.item.name, sharers)
     if facts is not None:
@@ -51,26 +52,26 @@ def apply(
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
     """
-    The words for what a test, or a box, has left, as part of three lines.
+    The parts of the three lines on leaks that differ between a test and a box.
     """
 
     left: str
-    """Begins the first line."""
+    """The start of the first line: who left something."""
     sought: str
-    """What could not be looked for."""
+    """The end of the first line if the check failed: what could not be checked."""
     found: str
-    """Where it was found, and when."""
+    """Where and when the leak was found."""
     init: str
-    """Who was asked."""
+    """The name of the init that was asked."""
     end: str
-    """Where, or when, to end or remove it."""
+    """Where or when to end or remove the leak."""
     accept: str
-    """What accepts it."""
+    """What to write to accept the leak."""
 
     @classmethod
     def of_test(cls, name: str, sharers: str | None = None) -> Wording:
         """
-        Return that for the test *name*; with *sharers*, they have left it by then.
+        Return the wording for the test *name*, the last one of *sharers* if given.
         """
         found = "found in its sandbox when the test was over"
         if sharers:
@@ -87,7 +88,7 @@ class Wording:
     @classmethod
     def of_box(cls, name: str) -> Wording:
         """
-        Return that for the box *name*.
+        Return the wording for the box *name*.
         """
         return cls(
             left=f"{name} was left with",
@@ -101,10 +102,10 @@ class Wording:
 
 def explain(wording: Wording, facts: Facts | None) -> list[str]:
     """
-    Return three lines on what was left, and on what could not be looked for.
+    Return three lines on what could not be checked, and three on what was left.
 
     Args:
-        wording: Of whom.
+        wording: The wording for the test or box.
         facts: What was found; None if that is not known.
     """
     explained = []
@@ -132,7 +133,7 @@ def explain(wording: Wording, facts: Facts | None) -> list[str]:
 
 def _is_error(item: pytest.Item, text: str) -> bool:
     """
-    Warn of *text* about *item*, and say whether a filter makes that an error.
+    Give the warning *text* about *item*; say whether a filter makes it an error.
     """
     filename, line, _ = item.reportinfo()
     try:
@@ -146,7 +147,7 @@ def _is_error(item: pytest.Item, text: str) -> bool:
 
 class Table:
     """
-    The tests of a session that have left something, and what.
+    The table of the tests that left something, at the end of a session.
     """
 
     def __init__(self) -> None:
@@ -154,7 +155,7 @@ class Table:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """
-        Note what the test of *report* has left.
+        Note what the test of *report* left.
         """
         left = cast("list[str]", getattr(report, ATTRIBUTE, []))
         if left:
@@ -164,7 +165,7 @@ class Table:
         self, terminalreporter: pytest.TerminalReporter
     ) -> None:
         """
-        Print the table, if it has a row.
+        Print the table, unless it is empty.
         """
         if not self._rows:
             return

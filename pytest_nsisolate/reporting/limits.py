@@ -1,5 +1,5 @@
 """
-The limits of a test on pytest's side: held in its phases, and named when one is hit.
+The resource limits of a test in pytest: applied in its phases, named when reached.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pytest_nsisolate.settings.resolve import resolve_spec
 #: Title of the section in the report of a phase that failed at a limit.
 TITLE = "nsisolate limit"
 
-#: What part of a limit must have been used for it to be named. The kernel goes by the
-#: clock tick, which on a machine that is shared runs well ahead of what it tells later.
+#: The part of the limit that must have been used before it is named. The kernel counts
+#: clock ticks, which on a busy machine exceed the time that it reports later.
 _PART = 0.25
 
-#: What calls that start a process or a thread are called in Python.
+#: The Python names of calls that start a process.
 _STARTERS = frozenset({"fork", "forkpty", "fork_exec", "_fork_exec"}) | {
     "posix_spawn",
     "posix_spawnp",
@@ -35,10 +35,10 @@ _STARTERS = frozenset({"fork", "forkpty", "fork_exec", "_fork_exec"}) | {
 
 def confine(item: pytest.Item) -> None:
     """
-    In the guest of *item*: have its limits hold in its phases from here on.
+    Apply, in the guest of *item*, its limits in all phases from here on.
 
     Raises:
-        Unlimited: One of them cannot hold.
+        Unlimited: One of them cannot be applied.
     """
     limits = _limits_of(item)
     if limits:
@@ -56,7 +56,7 @@ def refusal(error: Unlimited) -> LimitRefused:
 
 class Watch:
     """
-    A guest's limits as a plugin.
+    The plugin in a guest that applies its limits in each phase.
 
     Args:
         confinement: The limits, lifted.
@@ -65,7 +65,7 @@ class Watch:
     def __init__(self, confinement: Confinement) -> None:
         self._confinement = confinement
 
-    # The innermost wrapper: what others do around a phase is not the test.
+    # The innermost wrapper: what other plugins do around a phase is not limited.
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self) -> Generator[None, object, object]:
         with self._confinement.holding():
@@ -96,7 +96,7 @@ class Watch:
 
     def _name(self, error: BaseException) -> list[str]:
         """
-        Return a line on each limit that *error* comes of.
+        Return a line on each limit that may have caused *error*.
         """
         names = {name for one in _causes(error) for name in _limits_behind(one)}
         return [
@@ -137,7 +137,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _limits_behind(error: BaseException) -> set[str]:
     """
-    Return the names of the limits that *error* may come of.
+    Return the names of the limits that may have caused *error*.
     """
     if isinstance(error, MemoryError):
         return {MEMORY}
@@ -155,7 +155,7 @@ def _limits_behind(error: BaseException) -> set[str]:
 
 def _was_starting(error: BaseException) -> bool:
     """
-    Say whether *error* comes from where a process is started: EAGAIN has many sources.
+    Say whether *error* comes from starting a process: EAGAIN has many sources.
     """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -172,12 +172,12 @@ def why_killed(item: pytest.Item, ended: Exited | Killed, used: float) -> str | 
     Args:
         item: The test.
         ended: How its guest ended.
-        used: Processor time of it, in seconds.
+        used: The processor time of the guest, in seconds.
     """
     limit = next((one for one in _limits_of(item) if one.name == CPU), None)
     if limit is None or not isinstance(ended, Killed):
         return None
-    # The second one comes at the hard limit. Source: setrlimit(2), RLIMIT_CPU.
+    # SIGKILL comes at the hard limit. Source: setrlimit(2), RLIMIT_CPU.
     seconds: dict[int, int] = {
         signal.SIGXCPU: limit.value,
         signal.SIGKILL: limit.value + 1,

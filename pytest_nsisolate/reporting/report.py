@@ -1,5 +1,5 @@
 """
-Reports on their way from guest to supervisor.
+Reports as messages from guest to supervisor, and how two of them are joined.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 Phase: TypeAlias = Literal["setup", "call", "teardown"]
 
-#: What stands above the text of a failure that is told below another one.
+#: The heading of a second failure, below the first one.
 _ANOTHER = "another error in teardown"
 
 
@@ -46,7 +46,7 @@ def report_from_message(config: pytest.Config, message: Report) -> pytest.TestRe
     Return the report in *message*.
 
     Raises:
-        Garbled: There is none in it.
+        Garbled: It holds no valid report.
     """
     try:
         report = _report_from_message(config, message)
@@ -66,7 +66,7 @@ def _report_from_message(config: pytest.Config, message: Report) -> pytest.TestR
     assert report is not None
     report = cast("pytest.TestReport", report)
     if marked is not None:
-        # What pytest asks of a longrepr is these two methods.
+        # pytest calls only two methods of a longrepr: this class has both.
         report.longrepr = cast("str", _Drawn(str(report.longrepr), marked))
     context = cast("Any", data.get("_subtest.context"))
     if context is not None:
@@ -83,17 +83,17 @@ def _report_from_message(config: pytest.Config, message: Report) -> pytest.TestR
 
 def intern(item: pytest.Item, report: pytest.TestReport) -> None:
     """
-    Have *report*, which pytest keeps, share what is the same in all reports of a test.
+    Make *report*, which pytest keeps, share its strings with others, to save memory.
     """
     items.share_id(item, report)
     if report.location == item.location:
         report.location = item.location
     of_it = vars(report)
-    # The last is what pytest leaves of its serialisation.
+    # pytest's deserialisation leaves the last of these behind.
     for name in ("when", "outcome", "$report_type"):
         if type(of_it.get(name)) is str:
             of_it[name] = sys.intern(of_it[name])
-    # Those of the item itself, which a report that was made here has, too.
+    # A report made in the supervisor has the strings of the item itself.
     known = {name: name for name in item.keywords}
     report.keywords = {
         known.get(name) or sys.intern(name): 1 for name in report.keywords
@@ -119,7 +119,7 @@ def failed_report(
 
 def never_expected(report: pytest.TestReport) -> None:
     """
-    Have *report* of a refusal be an error, even if a mark ``xfail`` excused it.
+    Make *report*, of a refusal, a failure even if a mark ``xfail`` excused it.
     """
     if hasattr(report, "wasxfail"):
         report.outcome = "failed"
@@ -130,10 +130,10 @@ def join_outcomes(
     config: pytest.Config, first: pytest.TestReport, second: pytest.TestReport
 ) -> pytest.TestReport:
     """
-    Return that of two reports of a teardown which weighs more, the first of equals.
+    Return the worse of two reports of one teardown, or *first* if they are equal.
 
-    pytest's plugins know one report of each phase: where both failed, the text of the
-    second is below that of the first.
+    pytest's plugins expect one report of each phase. If both failed, the text of the
+    second is added below that of the first.
     """
     if first.failed and second.failed:
         text = _draw(config, second.longrepr, colours=False)
@@ -149,14 +149,14 @@ def join_sections(
     sections: Sequence[tuple[str, str]], borrowed: int
 ) -> list[tuple[str, str]]:
     """
-    Return *sections* with the first of setup joined to those of the borrowed part.
+    Return *sections* with the guest's part of setup joined to the supervisor's.
 
-    A phase that runs partly in the supervisor and partly in the guest so shows as it
-    does where it runs in one piece.
+    So a phase that runs partly in the supervisor and partly in the guest looks as if it
+    had run in one piece.
 
     Args:
-        sections: Those of a report from a guest.
-        borrowed: How many of them, the first ones, were made by the supervisor.
+        sections: The sections of a report from a guest.
+        borrowed: How many of them, from the first, the supervisor made.
     """
     joined = list(sections[:borrowed])
     waiting = {title for title, _ in joined}
@@ -171,14 +171,14 @@ def join_sections(
 
 def append_section(sections: list[tuple[str, str]], title: str, content: str) -> None:
     """
-    Append *content* to the last of *sections* with that title, or as a new one.
+    Append *content* to the last of *sections* titled *title*, or as a new section.
     """
     for number, (one, before) in reversed(list(enumerate(sections))):
         if one == title:
             between = "\n" if title.startswith("Captured log") else ""
             sections[number] = (title, before + between + content)
             return
-    # pytest has them in this order: what was captured of a phase, and then its log.
+    # In pytest the log of a phase comes after its captured output.
     last = sections[-1][0] if sections else ""
     kind, _, phase = title.removeprefix("Captured ").partition(" ")
     if kind != "log" and last == f"Captured log {phase}":
@@ -189,10 +189,10 @@ def append_section(sections: list[tuple[str, str]], title: str, content: str) ->
 
 class _Drawn:
     """
-    What a failure of a kind of its own, as of a doctest, looks like on a terminal.
+    The longrepr of a special failure, as of a doctest, as drawn for a terminal.
 
-    pytest's serialisation makes a plain string of it, which pytest then treats as
-    another kind of failure, in its summary for one.
+    pytest's serialisation turns it into a plain string, which pytest then treats
+    differently, for example in its summary.
     """
 
     def __init__(self, plain: str, marked: str) -> None:
@@ -204,7 +204,7 @@ class _Drawn:
 
     def toterminal(self, tw: pytest.TerminalReporter) -> None:
         """
-        Write it to *tw*, a terminal writer, with its colours if that has any.
+        Write the failure to *tw*, a terminal writer, with colours if *tw* has any.
         """
         marked = getattr(tw, "hasmarkup", False)
         tw.line(self._marked if marked else self._plain)

@@ -1,7 +1,7 @@
 """
-What the supervisor asks of the reports that guests send: their types and their order.
+The schema of the reports that guests send: the types of their fields, and their order.
 
-A report is held to this before pytest and its plugins get it.
+The supervisor checks each report against it before pytest and its plugins get it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _is_line(value: object) -> bool:
 
 _is_text = _is(str)
 
-#: What is asked of a report before pytest and its plugins get it.
+#: The check of each field.
 _REPORT: dict[str, _Check] = {
     "nodeid": _is_text,
     "location": lambda value: (
@@ -55,7 +55,7 @@ _REPORT: dict[str, _Check] = {
 
 def check_report(config: pytest.Config, report: pytest.TestReport) -> None:
     """
-    Make sure that *report* can be shown, and be written to a file of JUnit's.
+    Check that *report* can be shown, and written as JUnit's XML if pytest does that.
 
     Raises:
         Garbled: It cannot.
@@ -79,7 +79,7 @@ def check_report(config: pytest.Config, report: pytest.TestReport) -> None:
 
 def _check_text(report: pytest.TestReport) -> None:
     try:
-        # What a terminal shows of it; a subtest's is made from more.
+        # The terminal shows these; for a subtest, head_line is computed.
         str(report.head_line)
         str(report.longrepr)
         crash = getattr(report.longrepr, "reprcrash", None)
@@ -91,7 +91,7 @@ def _check_text(report: pytest.TestReport) -> None:
 
 def _check_for_junit(report: pytest.TestReport) -> None:
     """
-    Make sure that *report* has what pytest's own writer of JUnit's XML takes for given.
+    Check that *report* has what pytest's writer of JUnit's XML takes for granted.
     """
     if not all(
         isinstance(one, tuple) and len(one) == 2  # noqa: PLR2004 - name, value
@@ -119,23 +119,24 @@ def _is_skip(value: object) -> bool:
 
 class Order:
     """
-    Keeps the reports of a test in an order that pytest's writer of JUnit's XML takes.
+    Keeps the reports of a test in an order that pytest's writer of JUnit's XML accepts.
 
-    It takes a teardown that fails for that of an earlier failure, of a call or subtest,
-    though another teardown has come since; where nothing but setup has, it raises. No
-    guest reports so but one whose test writes to the channel itself, or whose teardown
-    was shown early for a debugger.
+    That writer takes a failed teardown for the one that belongs to an earlier failure
+    of a call or subtest, even if another teardown has come since; if since then only a
+    setup has come, it raises. Only two guests report in such an order: one whose test
+    writes to the channel itself, and one whose teardown was logged early for a
+    debugger.
     """
 
     def __init__(self) -> None:
-        #: By id, how many more failures there were than teardowns.
+        #: For each node id, how many more failures there were than teardowns.
         self._unclosed: Counter[str] = Counter()
-        #: Those that something has been told of since the last teardown.
+        #: The node ids with a report since the last teardown, passed setups aside.
         self._told: set[str] = set()
 
     def keep(self, report: pytest.TestReport) -> None:
         """
-        Make *report* one that can follow those before.
+        Change *report* into one that may follow those before it.
         """
         name = report.nodeid
         if (

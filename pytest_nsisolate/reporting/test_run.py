@@ -1,5 +1,5 @@
 """
-The supervisor's record of one test: what its guest said, and how it came out.
+The test run: the supervisor's record of one test and of what its guest said.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class TestRun:
     """
     One run of one isolated test, from its borrowed fixtures to its last report.
 
-    It logs the reports that come from the guest as they arrive. The report of teardown
-    is held back until the supervisor has torn down its own part.
+    It logs the guest's reports as they arrive, but holds back the report of teardown
+    until the supervisor has torn down its own part.
 
     Args:
         item: The test.
-        stays: Says, when the test is over, whether it will run again, so that its
-            borrowed fixtures stay. If given, reports are collected and not logged.
+        stays: Called when the test is over; says if it will run again, so that its
+            borrowed fixtures stay set up. If given, reports are collected, not logged.
     """
 
     # pytest: this is not a class of tests.
@@ -74,19 +74,19 @@ class TestRun:
         self.last: pytest.TestReport | None = None
         #: Reports that were collected instead of logged.
         self.reports: list[pytest.TestReport] = []
-        #: When the guest's time is up.
+        #: The time limit of the guest.
         self.deadline = Deadline(None)
         #: Whether the guest has taken the terminal.
         self.has_terminal = False
-        #: Traceback of an error outside the phases of the test.
+        #: The traceback of an error outside the phases of the test.
         self.broken: str | None = None
         self._stays = stays
-        #: The report of teardown, which is held back.
+        #: The report of teardown, while it is held back.
         self._held: pytest.TestReport | None = None
         self._is_torn_down = False
-        #: By phase that has been reported, whether it passed.
+        #: For each phase that has been reported, whether it passed.
         self._passed: dict[str, bool] = {}
-        #: What ends the session when this test is over.
+        #: Set if the session is to end when this test is over.
         self._end: SessionEnd | None = None
         #: The KeyboardInterrupt or `pytest.exit` that ended the test.
         self._interruption: Interrupted | None = None
@@ -104,7 +104,7 @@ class TestRun:
     @property
     def is_ready(self) -> bool:
         """
-        Whether setup outside, if there was any, lets the test start.
+        Whether the supervisor's part of setup, if there was any, has passed.
         """
         return self.borrowed is None or self.borrowed.passed
 
@@ -118,7 +118,7 @@ class TestRun:
     @property
     def is_complete(self) -> bool:
         """
-        Whether the guest has reported the test to its end.
+        Whether the guest has reported every phase of the test.
         """
         if self._interruption is not None:
             return True
@@ -173,14 +173,14 @@ class TestRun:
 
     def hear(self, message: TestMessage, *, synchronous: bool) -> str | None:
         """
-        Act on *message*, and return the answer, if it wants one.
+        Act on *message*, and return the answer, if it asks for one.
 
         Args:
             message: What the guest says.
-            synchronous: Whether the guest waits until this has acted on it.
+            synchronous: Whether the guest waits for this call to return.
 
         Raises:
-            Garbled: There is something in it that cannot be used.
+            Garbled: Some part of the message cannot be used.
         """
         item = self.item
         match message:
@@ -205,7 +205,7 @@ class TestRun:
             case Report():
                 self._hear_report(report_from_message(item.config, message))
                 if synchronous:
-                    # What the guest prints next comes after what this has printed.
+                    # The next output of the guest must appear after this report.
                     flush(item.config)
             case RecordedWarning():
                 events.show_warning(message)
@@ -221,12 +221,12 @@ class TestRun:
 
     def log(self, report: pytest.TestReport) -> None:
         """
-        Report *report* to pytest and its plugins.
+        Pass *report* to pytest and its plugins, or collect it for `stays`.
         """
         if self._leaks and report.when == "teardown":
             setattr(report, ATTRIBUTE, [str(leak) for leak in self._leaks])
         if self._stays is not None and type(report) is pytest.TestReport:
-            # Those of subtests are logged as they come, as ever.
+            # Reports of subtests are logged as they come all the same.
             if report not in self.reports:
                 self.reports.append(report)
         elif report is not self._logged:
@@ -236,7 +236,7 @@ class TestRun:
 
     def log_held(self) -> None:
         """
-        Report what was held back.
+        Log the report of teardown, if it is held back.
         """
         held, self._held = self._held, None
         if held is not None:
@@ -244,7 +244,7 @@ class TestRun:
 
     def refuse(self, error: BaseException) -> None:
         """
-        Report that the test has no sandbox, by *error* in place of its setup.
+        Report *error* as the setup of the test, which could have no sandbox.
         """
         self.last = failed_report(self.item, "setup", error)
         never_expected(self.last)
@@ -252,11 +252,13 @@ class TestRun:
 
     def fail(self, text: str, output: dict[str, str]) -> None:
         """
-        Report that the guest ended before its time; `borrowed` must be there.
+        Report that the guest ended too early, in the phase that it was in.
+
+        Either `borrowed` or a report of the guest must be there already.
 
         Args:
-            text: What there is to say about it.
-            output: What it printed in the phase in which it ended, by stream.
+            text: The text of the failure.
+            output: What the guest printed in that phase, by stream.
         """
         phase = self.phase
         before = self.borrowed if self.last is None else self.last
@@ -279,7 +281,7 @@ class TestRun:
 
     def note_leaks(self, leaks: Leaks) -> None:
         """
-        Have the report of teardown carry what the test left.
+        Attach *leaks* to the report of teardown.
         """
         self._leaks = leaks
 
@@ -293,14 +295,14 @@ class TestRun:
 
     def complete_teardown(self, report: pytest.TestReport) -> None:
         """
-        Report teardown: the guest's part, and *report* of the supervisor's.
+        Log one report of teardown: the guest's part joined with *report*, ours.
         """
         if self._is_torn_down:
             return
         self._is_torn_down = True
         held = self._held
         if held is None:
-            # The guest did not get there, or that is reported.
+            # The guest never got to teardown, or its report has been logged.
             if not report.passed or self.last is None or self.last.when != "teardown":
                 self.log(report)
             return
@@ -315,9 +317,9 @@ class TestRun:
 
     def fail_teardown(self, report: pytest.TestReport) -> pytest.TestReport:
         """
-        Have *report*, which failed, be the report of teardown, and return that.
+        Make *report*, a failure, the report of teardown, and return the result.
 
-        If the guest reported a failure itself, this one is shown below it.
+        If the guest reported a failure too, that one is shown below this one.
         """
         held = self._held
         if held is None:
@@ -331,9 +333,10 @@ class TestRun:
 
     def raise_interruption(self) -> None:
         """
-        Raise what ended the session in the guest, if anything did, as if from there.
+        Raise the interruption that ended the test, if one did, with its own location.
 
-        There is no teardown outside in that case: what is held back is logged first.
+        The supervisor's part of teardown is then left out, so this first logs the
+        report that is held back.
         """
         if self._interruption is not None:
             self.log_held()
@@ -341,13 +344,13 @@ class TestRun:
 
     def stop_session(self) -> None:
         """
-        End the session after this test, if the guest said so.
+        Stop the session after this test, if the guest said so.
         """
         if self._end is not None:
             self._stop_like(self._end)
 
     def _hear_report(self, report: pytest.TestReport) -> None:
-        # More after a teardown: the test runs again.
+        # A report after that of teardown: the test runs again.
         self.log_held()
         intern(self.item, report)
         if report.when == "setup":
@@ -361,7 +364,7 @@ class TestRun:
             new = report.sections[self._earlier :]
             number = len(self.borrowed.sections) - self._earlier
             if self._forked_before:
-                # Its copy of the test has none of what was captured here.
+                # The guest's copy of the test lacks what was captured here.
                 outside = items.captured_sections(self.item)[self._earlier :]
                 number, new = len(outside), outside + new
             report.sections = old + join_sections(new, number)
@@ -374,7 +377,7 @@ class TestRun:
 
     def _give_terminal(self) -> None:
         """
-        Leave the terminal to the guest, for someone who types.
+        Leave the terminal to the guest, and stop its clock while someone types.
         """
         self.deadline.suspend()
         self.log_held()
@@ -383,17 +386,17 @@ class TestRun:
 
     def _note_shown(self) -> None:
         """
-        Keep pytest from showing once more, at the end, what a debugger has shown.
+        Keep pytest from showing a failure again that a debugger has shown.
         """
         if self.last is not None:
-            # Since 2.0. Public would be: an option of the terminal reporter.
+            # In pytest since 2.0; there is no public way.
             vars(self.last)["_pdbshown"] = True
         self.log_held()
         flush(self.item.config)
 
     def _begin_again(self) -> None:
         """
-        Report that the test is over and starts anew, for plugins that rerun tests.
+        Report that the test is over and starts again, as plugins that rerun tests do.
         """
         self.log_held()
         nodeid, location = self.item.nodeid, self.item.location
@@ -402,7 +405,7 @@ class TestRun:
 
     def _stop_like(self, end: SessionEnd) -> None:
         session = self.item.session
-        # What this process has found out itself counts what failed outside, too.
+        # A reason that the supervisor found itself also counts failures on the host.
         if end.shouldstop and not session.shouldstop:
             session.shouldstop = cast("str", end.shouldstop)
         if end.shouldfail and not session.shouldfail:

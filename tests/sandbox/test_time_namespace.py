@@ -490,4 +490,4 @@ def test_kernel_that_cannot_enter_it(files: Files) -> None:
     assert why.endswith(
         "; setns() with a pidfd for CLONE_NEWTIME needs Linux 5.9 or later"
     )
-    assert fix.startswith("boot a kernel of version 5.9 or later, or pass ")
+    assert fix.startswith("boot Linux 5.9 or later, or pass ")

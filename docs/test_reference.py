@@ -38,7 +38,6 @@ SPEAKING = (
     "model/checks",
     "model/keywords",
     "model/limits",
-    "model/tmpfs_env",
     "reporting/crash",
     "reporting/leak_policy",
     "reporting/limits",

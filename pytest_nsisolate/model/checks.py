@@ -1,10 +1,16 @@
 """
-Checks of simple values: switches, choices, names and times.
+Checks of values: switches, choices, names, times, directories, variables and clocks.
+
+A marker may have a list or a dictionary. A spec keeps tuples, so that equal specs are
+the same key.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from pytest_nsisolate.model.errors import safe_repr
 from pytest_nsisolate.model.keywords import Check, Unfit
@@ -138,3 +144,172 @@ def flaw(text: str) -> str | None:
     except UnicodeEncodeError:
         return "cannot be written in the file system's encoding"
     return None
+
+
+#: Names with their values; None unsets a variable.
+Variables: TypeAlias = "tuple[tuple[str, str | None], ...]"
+
+#: Each clock that a time namespace shifts, with its offset in seconds.
+Clocks: TypeAlias = "tuple[tuple[str, float], ...]"
+
+#: Those clocks, as the kernel names them. Source: time_namespaces(7).
+CLOCKS = ("monotonic", "boottime")
+
+#: The largest offset, in seconds, about 136 years: the kernel lets a clock go up to
+#: about 146 years. Source: time_namespaces(7), ERANGE.
+FARTHEST = 2**32
+
+#: What every sandbox has of its own already.
+OWN = ("/proc", "/dev/shm", "/dev/mqueue")  # noqa: S108 - not a file of ours
+
+
+class Directories(Check):
+    """
+    Paths of directories that are to be fresh, without redundant slashes and dots.
+    """
+
+    takes = "list or tuple of absolute paths, `str` or `Path`"
+
+    def accept(self, keyword: str, value: object) -> object:
+        """
+        Return the paths, without duplicates.
+        """
+        if not isinstance(value, (list, tuple)):
+            kind = type(value).__name__
+            why = f"{keyword}={safe_repr(value)} is of type {kind}, not list or tuple"
+            raise Unfit(why)
+        found = (_directory(path, f"{safe_repr(path)} in {keyword}=") for path in value)
+        return tuple(dict.fromkeys(found)) or None
+
+
+def _directory(given: object, shown: str) -> str:
+    path = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(path, str):
+        raise Unfit(f"{shown} is of type {type(given).__name__}, not str or Path")
+    why = flaw(path)
+    if why is None and not path.startswith("/"):
+        why = "is not an absolute path"
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if why is None and ".." in parts:
+        why = 'contains ".."'
+    if why is not None:
+        raise Unfit(f"{shown} {why}")
+    path = "/" + "/".join(parts)
+    own = overlap(path)
+    if own is not None:
+        raise Unfit(f"{shown} overlaps {own}, which every sandbox has of its own")
+    return path
+
+
+def overlap(path: str) -> str | None:
+    """
+    Return the first of `OWN` that is *path*, above it or below it.
+    """
+    for own in OWN:
+        if is_within(own, path) or is_within(path, own):
+            return own
+    return None
+
+
+def is_within(path: str, directory: str) -> bool:
+    """
+    Say whether *path* is *directory* or below it; both are absolute.
+    """
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
+
+
+class Environment(Check):
+    """
+    Environment variables: a mapping, or the tuple that another spec made of one.
+    """
+
+    takes = "`dict` of `str` to `str` or `None`"
+
+    def accept(self, keyword: str, value: object) -> object:
+        """
+        Return the variables, sorted by name.
+        """
+        given = _mapping(keyword, value, "dict")
+        for name, text in given.items():
+            _check_variable(name, text, keyword)
+        return tuple(sorted(given.items())) or None
+
+
+def _mapping(keyword: str, value: object, types: str) -> Mapping[Any, Any]:
+    """
+    Return *value*, a mapping or the tuple that a spec has made of one, as a mapping.
+
+    Raises:
+        Unfit: It is neither; *types* are what it should be.
+    """
+    given = value
+    if isinstance(value, tuple):
+        with contextlib.suppress(TypeError, ValueError):
+            given = dict(value)
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        raise Unfit(f"{keyword}={safe_repr(given)} is of type {kind}, not {types}")
+    return given
+
+
+def _check_variable(name: object, value: object, keyword: str) -> None:
+    """
+    Raise `Unfit` if such a variable is impossible. Source: setenv(3), environ(7).
+    """
+    shown = f"the name {safe_repr(name)} in {keyword}="
+    if not isinstance(name, str):
+        raise Unfit(f"{shown} is of type {type(name).__name__}, not str")
+    why = 'contains "="' if "=" in name else flaw(name)
+    if why is not None:
+        raise Unfit(f"{shown} {why}")
+    if value is None:
+        return
+    shown = f"{name}={safe_repr(value)} in {keyword}="
+    if not isinstance(value, str):
+        raise Unfit(f"{shown} is of type {type(value).__name__}, not str or None")
+    why = flaw(value) if value else None
+    if why is not None:
+        raise Unfit(f"{shown} {why}")
+
+
+class Offsets(Check):
+    """
+    Offsets of the clocks of a time namespace, in seconds; True: none.
+    """
+
+    takes = '`dict` of `"monotonic"` and `"boottime"` to seconds, or `bool`'
+
+    def accept(self, keyword: str, value: object) -> object:
+        """
+        Return the offset of each clock; None if there is nothing to shift.
+        """
+        if isinstance(value, bool):
+            return _clocks({}) if value else None
+        given = _mapping(keyword, value, "dict or bool")
+        for clock, seconds in given.items():
+            _check_offset(clock, seconds, keyword)
+        return _clocks(given) if given else None
+
+
+def _clocks(offsets: Mapping[str, float]) -> Clocks:
+    # Nothing but plain numbers can be sent to the launcher.
+    given = [(clock, offsets.get(clock, 0)) for clock in CLOCKS]
+    return tuple(
+        (clock, int(seconds) if isinstance(seconds, int) else float(seconds))
+        for clock, seconds in given
+    )
+
+
+def _check_offset(clock: object, seconds: object, keyword: str) -> None:
+    """
+    Raise an Unfit if no time namespace can have such an offset.
+    """
+    if clock not in CLOCKS:
+        shown = f"the key {safe_repr(clock)} in {keyword}="
+        raise Unfit(f'{shown} is neither "monotonic" nor "boottime"')
+    shown = f"{clock}={safe_repr(seconds)} in {keyword}="
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise Unfit(f"{shown} is of type {type(seconds).__name__}, not int or float")
+    # Neither is what is not a number.
+    if not -FARTHEST <= seconds <= FARTHEST:
+        raise Unfit(f"{shown} is not between -{FARTHEST} and {FARTHEST} seconds")

@@ -9,7 +9,17 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
-from pytest_nsisolate.model.checks import Choice, Duration, Switch, UtsName
+from pytest_nsisolate.model.checks import (
+    Choice,
+    Clocks,
+    Directories,
+    Duration,
+    Environment,
+    Offsets,
+    Switch,
+    UtsName,
+    Variables,
+)
 from pytest_nsisolate.model.keywords import Option, keyword, keywords_of
 from pytest_nsisolate.model.limits import (
     CPU,
@@ -19,13 +29,6 @@ from pytest_nsisolate.model.limits import (
     Amount,
     Limit,
     Size,
-)
-from pytest_nsisolate.model.tmpfs_env import (
-    Clocks,
-    Directories,
-    Environment,
-    Offsets,
-    Variables,
 )
 
 #: What to do about a test that leaves something in its sandbox.

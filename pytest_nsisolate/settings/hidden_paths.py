@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nsisolate.model.checks import is_within, overlap
 from pytest_nsisolate.model.errors import Hidden
 from pytest_nsisolate.model.spec import Spec
-from pytest_nsisolate.model.tmpfs_env import is_within, overlap
 
 #: The fixtures that give a test a directory below that of the session.
 _TEMPORARY = frozenset({"tmp_path", "tmp_path_factory", "tmpdir", "tmpdir_factory"})

@@ -146,14 +146,14 @@ def unshare(flags: int) -> None:
 
     Source: unshare(2). ``os.unshare`` exists since Python 3.12.
     """
-    text = f"unshare({namespaces.clone_names(flags)})"
-    if hasattr(os, "unshare"):
-        try:
+    try:
+        if hasattr(os, "unshare"):
             os.unshare(flags)
-        except OSError as error:
-            raise _error(error.errno or 0, text) from None
-    else:
-        _call("unshare", text, ctypes.c_int(flags))
+        else:
+            _call("unshare", "unshare()", ctypes.c_int(flags))
+    except OSError as error:
+        text = f"unshare({namespaces.clone_names(flags)})"
+        raise _error(error.errno or 0, text) from None
 
 
 def setns(fd: int, flags: int) -> None:
@@ -166,14 +166,14 @@ def setns(fd: int, flags: int) -> None:
     Source: setns(2), "Linux 5.8: fd may be a PID file descriptor". ``os.setns``
     exists since Python 3.12.
     """
-    text = f"setns(pidfd, {namespaces.clone_names(flags)})"
-    if hasattr(os, "setns"):
-        try:
+    try:
+        if hasattr(os, "setns"):
             os.setns(fd, flags)
-        except OSError as error:
-            raise _error(error.errno or 0, text) from None
-    else:
-        _call("setns", text, ctypes.c_int(fd), ctypes.c_int(flags))
+        else:
+            _call("setns", "setns()", ctypes.c_int(fd), ctypes.c_int(flags))
+    except OSError as error:
+        text = f"setns(pidfd, {namespaces.clone_names(flags)})"
+        raise _error(error.errno or 0, text) from None
 
 
 def mount(

@@ -25,7 +25,11 @@ Resolved: TypeAlias = "Spec | BadMarker | None"
 
 _resolved = pytest.StashKey[Resolved]()
 
-_specs = pytest.StashKey["dict[str, Spec]"]()
+#: The completed specs of a session, by the `repr` of what was asked for.
+_completed = pytest.StashKey["dict[str, Spec]"]()
+
+#: What a test asks for that has no marker of its own.
+_PLAIN = Spec()
 
 
 def resolve_spec(item: pytest.Item) -> Resolved:
@@ -33,10 +37,7 @@ def resolve_spec(item: pytest.Item) -> Resolved:
     Return the spec of *item*, or None if it runs on the host.
     """
     if _resolved not in item.stash:
-        found = _work_out(item)
-        item.stash[_resolved] = (
-            _shared(item, found) if isinstance(found, Spec) else found
-        )
+        item.stash[_resolved] = _work_out(item)
     return item.stash[_resolved]
 
 
@@ -50,10 +51,12 @@ def _work_out(item: pytest.Item) -> Resolved:
     if chosen.off:
         return None
     if found is None and (chosen.every or _has_fixture(item)):
-        found = Spec()
-    spec = None if found is None else _complete(found, chosen)
+        found = _PLAIN
+    spec = None if found is None else _complete(item, found, chosen)
     altered = _alter(item, spec)
-    return _complete(altered, chosen) if isinstance(altered, Spec) else altered
+    if altered is spec or not isinstance(altered, Spec):
+        return altered
+    return _complete(item, altered, chosen)
 
 
 def _alter(item: pytest.Item, spec: Spec | None) -> Resolved:
@@ -94,7 +97,7 @@ def _merge(spec: Spec | None, results: Sequence[Spec]) -> Spec | None:
     """
     if not results:
         return spec
-    base = spec or Spec()
+    base = spec or _PLAIN
     changes = {
         field.name: getattr(one, field.name)
         for one in reversed(results)
@@ -130,23 +133,20 @@ def asks(item: pytest.Item) -> bool:
     return isinstance(found, Spec)
 
 
-def _complete(spec: Spec, chosen: Options) -> Spec:
+def _complete(item: pytest.Item, spec: Spec, chosen: Options) -> Spec:
     """
     Return *spec* with the values of the options for keywords that it does not give.
-    """
-    unsaid = [one.name for one in KEYWORDS if getattr(spec, one.name) is None]
-    return dataclasses.replace(
-        spec, **{name: getattr(chosen.defaults, name) for name in unsaid}
-    )
 
-
-def _shared(item: pytest.Item, spec: Spec) -> Spec:
+    Tests that ask for the same share one object. It is not enough that their specs are
+    equal: 5 and 5.0 are, and do not read the same.
     """
-    Return the first spec of the session with the same `repr` as *spec*.
-
-    It is not enough that they are equal: 5 and 5.0 are, and do not read the same.
-    """
-    return item.session.stash.setdefault(_specs, {}).setdefault(repr(spec), spec)
+    known = item.session.stash.setdefault(_completed, {})
+    text = repr(spec)
+    if text not in known:
+        unsaid = [one.name for one in KEYWORDS if getattr(spec, one.name) is None]
+        defaults = {name: getattr(chosen.defaults, name) for name in unsaid}
+        known[text] = dataclasses.replace(spec, **defaults)
+    return known[text]
 
 
 def _has_fixture(item: pytest.Item) -> bool:

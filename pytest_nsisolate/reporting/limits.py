@@ -112,7 +112,7 @@ def _in_units(limit: Limit, value: int) -> str:
         return f"{value} bytes"
     if limit.name == NPROC and value != limit.value:
         others = value - limit.value
-        return f"{value}, with {others} others in the user namespace"
+        return f"{value}, {others} of them for others in the user namespace"
     return str(value)
 
 

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate.guest.channel import GuestChannel, send
-from pytest_nsisolate.guest.interrupt import forget_key
 from pytest_nsisolate.guest.messages import Broken, Done, EntryRefused
 from pytest_nsisolate.linux import namespaces, syscalls
 from pytest_nsisolate.linux.credentials import Credentials, Directory
@@ -154,7 +153,8 @@ class Entry:
             enter(self.sandbox, credentials)
             # With a group of its own, kill(0, SIGTERM) inside reaches nothing outside.
             syscalls.named("setpgid()", os.setpgid, 0, 0)
-            forget_key()
+            # What came to the supervisor's group until now was not for this process.
+            self.signals.discard()
             syscalls.set_parent_death_signal(signal.SIGKILL)
         except OSError as error:
             self._refuse(error, "a system call")

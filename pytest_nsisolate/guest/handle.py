@@ -36,6 +36,10 @@ with contextlib.suppress(ImportError):
     import termios
 
 
+#: How often to look whether a guest has passed its gate, in milliseconds.
+_GLANCE = 2
+
+
 class Hear(Protocol):
     """
     A function that acts on a message of a test and returns the answer, if any.
@@ -57,7 +61,9 @@ class Guest:
     process: GuestProcess[GuestMessage]
     """The process, with the supervisor's ends of channel and gate."""
     interrupted: bool = False
-    """Whether the supervisor sent it SIGINT."""
+    """Whether it was interrupted: SIGINT has been sent, or is about to be."""
+    is_interrupt_due: bool = False
+    """Whether SIGINT is still to be sent, when the guest has passed its gate."""
     left: Facts | None = None
     """What the audit found in the sandbox after the guest ended, None without one."""
     settled: bool = False
@@ -108,7 +114,8 @@ class Guest:
         """
         Let the guest, which waits between two tests, continue with *word*.
         """
-        self.waits = self.has_spoken = self.is_released = self.interrupted = False
+        self.waits = self.has_spoken = self.is_released = False
+        self.interrupted = self.is_interrupt_due
         self.is_reused = True
         self.release(word)
 
@@ -142,6 +149,11 @@ class Guest:
             raise
         if self.waits:
             return ending.Finished()
+        if self.is_interrupt_due:
+            # The guest ended before it could have it.
+            self.settle()
+            self.reap()
+            raise KeyboardInterrupt
         if self.lent and ended == ending.Finished():
             self._end_alone()
             return ended
@@ -166,7 +178,7 @@ class Guest:
 
     def _has_begun(self) -> bool:
         """
-        Say whether a guest that is dead had passed the gate.
+        Say whether the guest has passed the gate, also if it is dead.
         """
         if self.has_spoken:
             return True
@@ -227,12 +239,21 @@ class Guest:
 
     def _interrupt_once(self) -> None:
         """
-        Send SIGINT to the guest, as a terminal would; the second time, interrupt here.
+        Interrupt the guest, as a terminal would; the second time, interrupt here.
         """
         if self.interrupted:
             raise KeyboardInterrupt
-        self.interrupted = True
-        self.process.send(signal.SIGINT)
+        self.interrupted = self.is_interrupt_due = True
+
+    def _send_interrupt(self) -> None:
+        """
+        Send the SIGINT that is due, unless the guest is still on its way to the gate.
+
+        There it discards the signals that were sent to the group of the supervisor.
+        """
+        if self._has_begun():
+            self.is_interrupt_due = False
+            self.process.send(signal.SIGINT)
 
     def _hear_until_end(
         self,
@@ -250,10 +271,12 @@ class Guest:
         while True:
             # The check for death comes before the read: what a guest wrote before it
             # died is still in the pipe, which a fork of it may hold open for ever.
-            events = poll.poll(deadline.timeout())
+            events = poll.poll(self._patience(deadline))
             dead = any(fd == self.process.pidfd for fd, _ in events)
             if interrupts.take():
                 self._interrupt_once()
+            if self.is_interrupt_due:
+                self._send_interrupt()
             try:
                 ended = self._take_in(hear)
             except EOFError:
@@ -269,6 +292,16 @@ class Guest:
                 return ended
             if deadline.limit is not None and deadline.is_over():
                 return expire(self.process, self.sandbox, deadline.limit)
+
+    def _patience(self, deadline: Deadline) -> float | None:
+        """
+        Return how many milliseconds to wait for an event; None for no end.
+        """
+        timeout = deadline.timeout()
+        if not self.is_interrupt_due:
+            return timeout
+        # No event tells that a pipe has been read.
+        return _GLANCE if timeout is None else min(timeout, _GLANCE)
 
     def _take_in(self, hear: Hear) -> Ending | None:
         """

@@ -12,6 +12,7 @@ import signal
 import threading
 from types import TracebackType
 
+from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import Refused
@@ -60,8 +61,8 @@ class Interrupts:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-        # A guest leaves through an exception, and these interrupts are not for it.
-        if error is None and self.take():
+        # In a guest, these interrupts are not for it.
+        if not isinstance(error, InGuest) and self.take():
             raise KeyboardInterrupt
 
     def stop(self) -> None:
@@ -92,16 +93,3 @@ class Interrupts:
 
     def _note(self, *_: object) -> None:
         os.write(self._note_fd, b"!")
-
-
-def forget_key() -> None:
-    """
-    In a guest: forget a Ctrl-C that was sent to the supervisor's process group.
-
-    One that the supervisor has passed on is kept.
-
-    Source: sigaction(2): si_code is above zero for a signal from the kernel.
-    """
-    pending = signal.sigtimedwait([signal.SIGINT], 0)
-    if pending is not None and pending.si_code <= 0:
-        signal.raise_signal(signal.SIGINT)

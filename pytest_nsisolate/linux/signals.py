@@ -33,6 +33,16 @@ class Blocked:
         """
         signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
 
+    def discard(self) -> None:
+        """
+        Discard the pending signals, which in a fork were sent to its process group.
+
+        Source: fork(2) says that none are inherited; since Linux 4.19, copy_process()
+        gives a fork those that are sent to its group while it is made.
+        """
+        while signal.sigtimedwait(signal.valid_signals(), 0) is not None:
+            pass
+
     def keep(self) -> None:
         """
         Keep signals blocked in a fork, also after the context, until `restore`.

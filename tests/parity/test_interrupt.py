@@ -4,6 +4,8 @@ Interrupts: Ctrl-C on a real terminal, SIGINT to pytest alone, SIGTERM and SIGHU
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +13,8 @@ from collections.abc import Callable, Mapping
 import pexpect
 import pytest
 from terminals import ALL, PATIENCE, PLAIN, Seen, Terminal, compare, terminals
+from ways import KEEP, WAYS
+from ways import PLAIN as PLAIN_WAY
 
 TESTS = """
 import functools
@@ -245,12 +249,20 @@ def test_second(pytester: pytest.Pytester, test: str, options: list[str]) -> Non
 
 
 AT_FORK = """
+import contextlib
 import itertools
 import os
 import signal
 import time
+import psutil
 
 count, supervisor = itertools.count(1), os.getpid()
+
+def is_over(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 def interrupt():
     if os.getpid() != supervisor or next(count) != int(os.environ["NUMBER"]):
@@ -258,6 +270,14 @@ def interrupt():
     end = time.monotonic() + 30
     while os.environ["AWAIT"] not in os.listdir() and time.monotonic() < end:
         time.sleep(0.01)
+    if "KILL" in os.environ:
+        killed = psutil.Process().children(recursive=True)
+        for process in killed:
+            # An init dies with the launcher.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        while not all(map(is_over, killed)):
+            time.sleep(0.001)
     os.kill(supervisor, signal.SIGINT)
 
 os.register_at_fork(before=interrupt)
@@ -282,6 +302,92 @@ def test_during_fork(pytester: pytest.Pytester, number: int, name: str) -> None:
             _expect_interrupted(seen)
             if number == 3:
                 assert seen.log == ["narrow up", "narrow down", "wide down"]
+
+
+KEY_IN_FORK = """
+import os
+import time
+
+# Much memory makes a fork last, so that a key can be pressed within it.
+ballast = b"!" * (200 << 20)
+supervisor, made = os.getpid(), []
+
+def tell():
+    is_supervisor = os.getpid() == supervisor
+    if is_supervisor:
+        made.append(None)
+    # The first fork is that of the probe, the second that of the first test.
+    number = len(made) - 3
+    if number < 0 or is_supervisor != (os.environ["FORKED_BY"] == "supervisor"):
+        return
+    end = time.monotonic() + 30
+    while f"here {number}" not in os.listdir() and time.monotonic() < end:
+        time.sleep(0.001)
+    with open(os.environ["FORKING"], "w") as fifo:
+        fifo.write("!")
+
+os.register_at_fork(before=tell)
+"""
+
+SWALLOW = """
+import os
+import time
+import pytest
+
+@pytest.mark.parametrize("number", range(9))
+def test_swallows(number):
+    with pytest.raises(KeyboardInterrupt):
+        os.mkdir(f"here {number}")
+        while True:
+            time.sleep(0.01)
+
+def test_last(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "forked_by"), [(PLAIN_WAY, "supervisor"), (KEEP, "process between")]
+)
+def test_key_during_fork(pytester: pytest.Pytester, way: str, forked_by: str) -> None:
+    """
+    A Ctrl-C in the middle of a fork for the next test is only for the one that runs.
+
+    The kernel gives it to the fork as well, as a signal that no one is said to have
+    sent. Source: copy_process() in Linux 4.19, on "delayed" signals.
+    """
+    files = {"conftest.py": KEY_IN_FORK, "test_it.py": SWALLOW}
+    fifo = pytester.path / "forking"
+    os.mkfifo(fifo)
+    variables = {"FORKING": str(fifo), "FORKED_BY": forked_by}
+    # If pytest itself wrote to the terminal, each test would wait for that fork.
+    ways = {way: ["sh", "-c", 'exec "$@" >out', "sh", *WAYS[way]]}
+    with (
+        # Opened for writing too, it stays open between two writers.
+        fifo.open("r+b", buffering=0) as forking,
+        terminals(pytester.path, files, [], variables, ways=ways) as found,
+    ):
+        for _ in range(9):
+            readable, _, _ = select.select([forking], [], [], PATIENCE)
+            assert readable
+            forking.read(1)
+            found[way].spawn.sendintr()
+        seen = found[way].finish()
+        output = (found[way].path / "out").read_text()
+    assert seen.status == 0, output
+    assert seen.left == []
+
+
+def test_during_refused_fork(pytester: pytest.Pytester) -> None:
+    """
+    An interrupt is not lost if the guest that it came with is refused and made again.
+    """
+    files = {**FILES, "conftest.py": AT_FORK}
+    variables = {"NUMBER": "2", "AWAIT": "test_it.py", "KILL": "1"}
+    with terminals(pytester.path, files, ["-k", "sleeps or never"], variables) as found:
+        for one in _isolated_ones(found):
+            seen = one.finish()
+            _expect_interrupted(seen)
+            assert "never" not in seen.log
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])

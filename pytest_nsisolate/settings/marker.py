@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
+import itertools
+import re
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -17,6 +20,9 @@ from pytest_nsisolate.model.spec import KEYWORDS, Spec
 
 #: The marker, and its exact synonym for use where pytest-isolated owns the first.
 NAMES = ("isolated", "nsisolated")
+
+#: Other forms of these words, whose ends are more than one slip away.
+_FORMS = re.compile("(ns_?)?isolat(e|es|ing|ion|or)")
 
 
 def isolated(**_keywords: object) -> None:
@@ -50,6 +56,10 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
     """
     keywords: dict[str, object] = {}
     marked = False
+    for mark in _closest_first(item):
+        meant = _meant_by(mark.name)
+        if meant is not None and mark.name not in _registered(item.config):
+            return BadMarker(_explain_near(item, mark, meant))
     for mark in _marks(item):
         marked = True
         try:
@@ -58,7 +68,7 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
             # marker overrides it.
             Spec(**mark.kwargs)
         except SpecError as error:
-            return BadMarker(_explain(item, mark, error.why, error.fix))
+            return BadMarker(explain(item, mark, error.why, error.fix))
         except TypeError as error:
             return BadMarker(_explain_grammar(item, mark, error))
         keywords = {**mark.kwargs, **keywords}
@@ -66,12 +76,57 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
 
 
 def _marks(item: pytest.Item) -> Iterator[pytest.Mark]:
+    return (mark for mark in _closest_first(item) if mark.name in NAMES)
+
+
+def _closest_first(item: pytest.Item) -> list[pytest.Mark]:
     # pytest lists the marks of a parameter after those of its function.
     callspec = getattr(item, "callspec", None)
     closest = list(callspec.marks) if callspec is not None else []
     seen = [id(mark) for mark in closest]
-    closest += [mark for mark in item.iter_markers() if id(mark) not in seen]
-    return (mark for mark in closest if mark.name in NAMES)
+    return closest + [mark for mark in item.iter_markers() if id(mark) not in seen]
+
+
+@functools.cache
+def _meant_by(name: str) -> str | None:
+    """
+    Return the name of the marker that *name* is nearly; None if it is not near.
+    """
+    word = name.lower()
+    if name in NAMES:
+        return None
+    if _FORMS.fullmatch(word):
+        return NAMES[word.startswith("ns")]
+    return next((one for one in NAMES if _is_one_slip(word, one)), None)
+
+
+def _is_one_slip(word: str, meant: str) -> bool:
+    """
+    Say whether one letter is missing, added or wrong, or two are swapped, or none is.
+    """
+    for _ in range(2):
+        pairs = zip(word, meant, strict=False)
+        same = len([*itertools.takewhile(lambda two: two[0] == two[1], pairs)])
+        word, meant = word[same:][::-1], meant[same:][::-1]
+    swapped = len(word) == 2 and word == meant[::-1]  # noqa: PLR2004 - two letters
+    return swapped or max(len(word), len(meant)) <= 1
+
+
+def _registered(config: pytest.Config) -> set[str]:
+    # pytest reads a name from such a line in the same way.
+    lines = config.getini("markers")
+    return {re.split("[:(]", line, maxsplit=1)[0].strip() for line in lines}
+
+
+def _explain_near(item: pytest.Item, mark: pytest.Mark, meant: str) -> Explanation:
+    return Explanation(
+        what=f"{place_of(item)}: cannot isolate {item.name}: "
+        f"unknown marker @pytest.mark.{mark.name}",
+        why=f"no plugin and no ini option registers the marker {mark.name}, and it is "
+        f"nearly {meant}, which isolates a test",
+        fix=f"write @pytest.mark.{meant}, or add the line {mark.name} to the ini "
+        "option markers",
+    )
 
 
 def _explain_grammar(
@@ -82,7 +137,7 @@ def _explain_grammar(
     if mark.args:
         given = ", ".join(safe_repr(value) for value in mark.args)
         keyword = f"{known[0]}={given}" if len(mark.args) == 1 else f"{known[0]}=…"
-        return _explain(
+        return explain(
             item,
             mark,
             f"{grammar} and no positional arguments, but got {given}",
@@ -95,12 +150,19 @@ def _explain_grammar(
         else f"leave {name}= out"
         for name in unknown
     ]
-    return _explain(
+    return explain(
         item,
         mark,
         f"{grammar}, not {', '.join(unknown) or error}",
         "; ".join(fixes),
     )
+
+
+def marks_with_fork(item: pytest.Item) -> list[pytest.Mark]:
+    """
+    Return the closest marker of *item* that gives ``fork=``, and those behind it.
+    """
+    return [*itertools.dropwhile(lambda mark: "fork" not in mark.kwargs, _marks(item))]
 
 
 def place_of(item: pytest.Item) -> str:
@@ -111,7 +173,10 @@ def place_of(item: pytest.Item) -> str:
     return path if line is None else f"{path}:{line + 1}"
 
 
-def _explain(item: pytest.Item, mark: pytest.Mark, why: str, fix: str) -> Explanation:
+def explain(item: pytest.Item, mark: pytest.Mark, why: str, fix: str) -> Explanation:
+    """
+    Return the three lines on *mark*, a bad marker of *item*.
+    """
     return Explanation(
         what=f"{place_of(item)}: cannot isolate {item.name}: "
         f"bad marker @pytest.mark.{mark.name}",

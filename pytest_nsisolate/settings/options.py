@@ -40,6 +40,8 @@ class Options:
     """What happens to a test if its sandbox cannot be made."""
     defaults: Spec
     """The values of the keywords that a test does not give."""
+    shares: bool
+    """Whether one gives a scope that tests share, even if another overrides it."""
     grace: float
     """Seconds that processes have to end after their test is over."""
     leaks_asked: bool
@@ -75,6 +77,11 @@ class Options:
                     if one.option is not None
                 }
             ),
+            shares=not {
+                config.getoption("nsisolate_scope"),
+                config.getini("nsisolate_scope"),
+            }
+            <= {None, "", "function"},
             grace=_read(config, "leak_grace", Duration(), DEFAULT_GRACE, "0.5"),
             leaks_asked=config.getoption("nsisolate_leaks") is not None,
             flavours=_flavours(config, off=given is False),

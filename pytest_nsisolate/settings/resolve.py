@@ -14,7 +14,13 @@ import pytest
 from pytest_nsisolate.model.errors import Explanation, SpecError, safe_repr
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 from pytest_nsisolate.settings import options
-from pytest_nsisolate.settings.marker import BadMarker, place_of, spec_of
+from pytest_nsisolate.settings.marker import (
+    BadMarker,
+    explain,
+    marks_with_fork,
+    place_of,
+    spec_of,
+)
 from pytest_nsisolate.settings.options import Flavour, Options
 
 #: The flavour of an item whose test runs in several flavours.
@@ -54,9 +60,35 @@ def _work_out(item: pytest.Item) -> Resolved:
         found = _PLAIN
     spec = None if found is None else _complete(item, found, chosen)
     altered = _alter(item, spec)
-    if altered is spec or not isinstance(altered, Spec):
-        return altered
-    return _complete(item, altered, chosen)
+    if isinstance(altered, Spec):
+        if altered is not spec:
+            altered = _complete(item, altered, chosen)
+        return _check_fork(item, altered, chosen)
+    return altered
+
+
+def _check_fork(item: pytest.Item, spec: Spec, chosen: Options) -> Spec | BadMarker:
+    """
+    Return *spec*, or an error if its ``fork=True`` was given without a scope.
+
+    If it was given with one, a closer marker, the command line or a plugin may still
+    keep the test from sharing.
+    """
+    if not spec.fork or spec.scope != "function":
+        return spec
+    marks = marks_with_fork(item)
+    given = (mark.kwargs.get("scope") for mark in marks)
+    scope = next(filter(None, given), None)
+    if scope != "function" and (scope is not None or chosen.shares):
+        return spec
+    why = (
+        "fork=True is for tests that share a sandbox, and this test has its own: "
+        'scope is "function"'
+    )
+    fix = 'write scope="module", or leave fork= out'
+    if not marks:
+        return _bad(item, why, fix)
+    return BadMarker(explain(item, marks[0], why, fix))
 
 
 def _alter(item: pytest.Item, spec: Spec | None) -> Resolved:

@@ -223,3 +223,296 @@ def test_broken_repr(pytester: pytest.Pytester) -> None:
         """
     )
     run_once(pytester, []).result.assert_outcomes(errors=2, passed=1)
+
+
+NEAR = [
+    ("isolate", "isolated"),
+    ("isolatd", "isolated"),
+    ("isoalted", "isolated"),
+    ("izolated", "isolated"),
+    ("iisolated", "isolated"),
+    ("Isolated", "isolated"),
+    ("isolation", "isolated"),
+    ("isolated_", "isolated"),
+    ("nsisolate", "nsisolated"),
+    ("ns_isolated", "nsisolated"),
+]
+
+
+@pytest.mark.parametrize(("name", "meant"), NEAR, ids=[name for name, _ in NEAR])
+def test_near_marker(pytester: pytest.Pytester, name: str, meant: str) -> None:
+    """
+    A marker that nobody registered and is nearly ours is an error of its test.
+    """
+    pytester.makepyfile(
+        test_it=f"""
+        import pytest
+
+        @pytest.mark.{name}
+        def test_bad(): pass
+
+        def test_other(): pass
+        """
+    )
+    run = run_once(pytester, [])
+    run.result.assert_outcomes(errors=1, passed=1, warnings=1)
+    assert run.reports[0]["longrepr"] == (
+        f"test_it.py:3: cannot isolate test_bad: unknown marker @pytest.mark.{name}\n"
+        f"why: no plugin and no ini option registers the marker {name}, and it is "
+        f"nearly {meant}, which isolates a test\n"
+        f"fix: write @pytest.mark.{meant}, or add the line {name} to the ini option "
+        "markers"
+    )
+
+
+def test_near_marker_anywhere(pytester: pytest.Pytester) -> None:
+    """
+    It is one on a class, a module, a parameter or an item too, beside ours or not.
+    """
+    pytester.makeconftest(
+        """
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                if "added" in item.name:
+                    item.add_marker("isolatd")
+        """
+    )
+    pytester.makepyfile(
+        test_class="""
+        import pytest
+
+        @pytest.mark.isolate(hostname="t1")
+        class TestIn:
+            @pytest.mark.isolated
+            def test_beside(self): pass
+
+            def test_method(self): pass
+        """,
+        test_module="""
+        import unittest
+        import pytest
+
+        pytestmark = [pytest.mark.isolatd]
+
+        class TestCase(unittest.TestCase):
+            def test_of_unittest(self): pass
+        """,
+        test_rest="""
+        import pytest
+
+        @pytest.mark.parametrize(
+            "number", [1, pytest.param(2, marks=pytest.mark.isolate)]
+        )
+        def test_parameter(number): pass
+
+        def test_added(): pass
+        """,
+    )
+    run_once(pytester, []).result.assert_outcomes(errors=5, passed=1, warnings=4)
+
+
+@pytest.mark.parametrize("switch", ["--nsisolate", "--no-nsisolate"])
+def test_near_marker_whatever_the_options(
+    pytester: pytest.Pytester, switch: str
+) -> None:
+    """
+    It is an error too where all tests are isolated, or none: its keywords are lost.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.isolatd(hostname="t1")
+        def test_bad(): pass
+        """
+    )
+    run_once(pytester, [switch]).result.assert_outcomes(errors=1, warnings=1)
+
+
+def test_others_marker_that_is_near(pytester: pytest.Pytester) -> None:
+    """
+    A marker that is registered in the ini file or by a plugin belongs to another.
+    """
+    pytester.makeini(
+        """
+        [pytest]
+        markers =
+            isolate: of the ini file
+            isolated_by(name): of the ini file
+        """
+    )
+    pytester.makeconftest(
+        """
+        def pytest_configure(config):
+            config.addinivalue_line("markers", "isolation(level): of a plugin")
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.isolate
+        def test_ini(): pass
+
+        @pytest.mark.isolation("high")
+        @pytest.mark.isolated_by("tenant")
+        def test_plugin(): pass
+        """
+    )
+    run_once(pytester, ["--strict-markers"]).result.assert_outcomes(passed=2)
+
+
+def test_fix_of_near_marker(pytester: pytest.Pytester) -> None:
+    """
+    The second fix, typed as it says, makes the marker another's.
+    """
+    pytester.makeini("[pytest]\nmarkers =\n    slow: takes long\n    isolatd\n")
+    pytester.makepyfile("import pytest\n@pytest.mark.isolatd\ndef test_it(): pass\n")
+    run_once(pytester, []).result.assert_outcomes(passed=1)
+
+
+def test_marker_that_is_not_near(pytester: pytest.Pytester) -> None:
+    """
+    An unknown marker with a word of its own is pytest's business alone.
+    """
+    names = ["violated", "insulated", "related", "is_isolated", "isolated_db", "slow"]
+    pytester.makepyfile(
+        "import pytest\n"
+        + "".join(f"@pytest.mark.{name}\ndef test_{name}(): pass\n" for name in names)
+    )
+    run_once(pytester, []).result.assert_outcomes(passed=len(names))
+
+
+SHARED = 'write scope="module", or leave fork= out'
+
+
+def test_fork_without_scope(pytester: pytest.Pytester) -> None:
+    """
+    ``fork=True`` says how tests share a sandbox: where none is shared, it is an error.
+    """
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.isolated(fork=True)
+        def test_alone(): pass
+
+        @pytest.mark.isolated(fork=True, scope="function")
+        def test_own(): pass
+
+        @pytest.mark.nsisolated(fork=True)
+        class TestIn:
+            @pytest.mark.isolated(hostname="t1")
+            def test_method(self): pass
+
+            @pytest.mark.isolated(fork=None)
+            def test_unset(self): pass
+
+        @pytest.mark.isolated(fork=False)
+        def test_other(): pass
+        """
+    )
+    run = run_once(pytester, [])
+    run.result.assert_outcomes(errors=3, passed=2)
+    why = (
+        "fork=True is for tests that share a sandbox, and this test has its own: "
+        'scope is "function"'
+    )
+    assert [one["longrepr"] for one in run.reports if one["outcome"] == "failed"] == [
+        f"test_it.py:{line}: cannot isolate {name}: bad marker @pytest.mark.{marker}\n"
+        f"why: {why}\n"
+        f"fix: {SHARED}"
+        for line, name, marker in [
+            (3, "test_alone", "isolated"),
+            (6, "test_own", "isolated"),
+            (11, "test_method", "nsisolated"),
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--nsisolate-scope=module"],
+        ["-o", "nsisolate_scope=module"],
+        # Here the command line keeps tests from sharing for this once.
+        ["-o", "nsisolate_scope=module", "--nsisolate-scope=function"],
+    ],
+    ids=" ".join,
+)
+def test_fork_with_scope_of_an_option(
+    pytester: pytest.Pytester, options: list[str]
+) -> None:
+    """
+    The scope that ``fork=True`` needs may come from an option.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.isolated(fork=True)
+        def test_it(): pass
+
+        @pytest.mark.isolated(scope="function")
+        def test_own(): pass
+        """
+    )
+    run_once(pytester, options).result.assert_outcomes(passed=2)
+
+
+def test_fork_with_scope_of_another_marker(pytester: pytest.Pytester) -> None:
+    """
+    It may come from another marker, and a closer one may take the test out of it.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.isolated(scope="module")
+
+        @pytest.mark.isolated(fork=True)
+        def test_farther(): pass
+
+        @pytest.mark.isolated(fork=True)
+        class TestIn:
+            @pytest.mark.isolated(scope="class")
+            def test_closer(self): pass
+
+            @pytest.mark.isolated(scope="function")
+            def test_taken_out(self): pass
+        """
+    )
+    run_once(pytester, []).result.assert_outcomes(passed=3)
+
+
+def test_fork_and_scope_of_a_hook(pytester: pytest.Pytester) -> None:
+    """
+    A hook may give the scope, and is named if it gives ``fork=True`` alone.
+    """
+    pytester.makeconftest(
+        """
+        import dataclasses
+
+        def pytest_nsisolate_spec(item, spec):
+            if item.name == "test_scoped":
+                return dataclasses.replace(spec, scope="module")
+            if item.name == "test_forked":
+                return dataclasses.replace(spec, fork=True)
+            return None
+        """
+    )
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.isolated(fork=True)
+        def test_scoped(): pass
+
+        @pytest.mark.isolated
+        def test_forked(): pass
+        """
+    )
+    run = run_once(pytester, [])
+    run.result.assert_outcomes(passed=1, errors=1)
+    assert "cannot isolate test_forked: bad pytest_nsisolate_spec()\n" in run.stdout
+    assert f"fix: {SHARED}" in run.stdout

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_nsisolate import hookspecs, integrations
 from pytest_nsisolate.guest.entry import InGuest
-from pytest_nsisolate.reporting import leak_policy, usage
+from pytest_nsisolate.reporting import leak_policy, refusals, usage
 from pytest_nsisolate.runner import guest_side, sandbox_factory
 from pytest_nsisolate.runner.supervisor import Supervisor
 from pytest_nsisolate.settings import flavours, header, marker, options
@@ -55,6 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     config.stash[options.key] = Options.of(config)
     config.stash[_supervisor] = Supervisor(config, config.stash[options.key])
+    # With pytest-xdist, the process that has the terminal sees the reports of all.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(refusals.Summary(), "nsisolate-refused")
     if config.stash[options.key].leaks_asked:
         config.pluginmanager.register(leak_policy.Table(), "nsisolate-left")
     number = config.stash[options.key].usage

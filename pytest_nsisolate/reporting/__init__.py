@@ -1,3 +1,3 @@
 """
-Reporting: the record of a test run, and reports of crashes, leaks, limits and usage.
+Reporting: the record of a test run, refusals, crashes, leaks, limits and usage.
 """

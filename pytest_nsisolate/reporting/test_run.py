@@ -30,7 +30,8 @@ from pytest_nsisolate.guest.messages import (
     assert_never,
 )
 from pytest_nsisolate.linux.stdlib import time
-from pytest_nsisolate.reporting import events
+from pytest_nsisolate.reporting import events, refusals
+from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.reporting.report import (
     Phase,
     append_section,
@@ -242,12 +243,13 @@ class TestRun:
         if held is not None:
             self.log(held)
 
-    def refuse(self, error: BaseException) -> None:
+    def refuse(self, error: BaseException, reason: Reason) -> None:
         """
-        Report *error* as the setup of the test, which could have no sandbox.
+        Report *error* as the setup of the test, which has no sandbox for *reason*.
         """
         self.last = failed_report(self.item, "setup", error)
         never_expected(self.last)
+        refusals.mark(self.last, self.item.name, reason)
         self.log(self.last)
 
     def fail(self, text: str, output: dict[str, str]) -> None:

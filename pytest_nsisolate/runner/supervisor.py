@@ -39,6 +39,7 @@ from pytest_nsisolate.model.errors import Explanation, Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import crash, leak_policy, usage
 from pytest_nsisolate.reporting import report as reports
+from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.reporting.usage import EndingReporter
 from pytest_nsisolate.runner.borrowing import Borrowing
@@ -156,7 +157,8 @@ class Supervisor:
                 persist(lambda: self._run_guest(run, nextitem, spec))
             except Refused as refused:
                 explanation = crash.explain_refusal(item, refused)
-                run.refuse(crash.refusal(explanation, self._options.unavailable))
+                error = crash.refusal(explanation, self._options.unavailable)
+                run.refuse(error, Reason.of(refused, explanation))
                 self._endings.call_hook(run, NeverStarted(refused), None)
         self._tear_down(run, nextitem)
         if stays is not None:

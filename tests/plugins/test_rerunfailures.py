@@ -4,8 +4,11 @@ Reruns of pytest-rerunfailures.
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from twins import WithPlugins, run_once
+from ways import WITHOUT_NET
 
 pytestmark = pytest.mark.about("pytest-rerunfailures")
 
@@ -246,3 +249,25 @@ def test_sandbox(pytester: pytest.Pytester) -> None:
     run = run_once(pytester, arguments, apart=True)
     assert "1 failed, 1 rerun" in run.stdout
     assert "FileExistsError" not in run.stdout
+
+
+def test_refused_again(pytester: pytest.Pytester) -> None:
+    """
+    A test that is refused in each of its runs is counted once, and has the reason.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.isolated(net=True)
+        def test_one(): pass
+        """
+    )
+    named = ["-p", "nsisolate", "-p", "rerunfailures", "--reruns=2"]
+    command = [*WITHOUT_NET, sys.executable, "-m", "pytest", *named]
+    result = pytester.run(*command, timeout=60)
+    result.assert_outcomes(errors=1)
+    before, summary = result.stdout.str().split(" tests that could not be isolated ")
+    assert before.count("\nwhy: ") == 1
+    assert "why and fix: see" not in before
+    assert "\ncannot isolate 1 test: " in summary

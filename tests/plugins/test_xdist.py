@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from twins import Run, normal, run_once
+from ways import WITHOUT_NET
 
 import pytest_nsisolate
 
@@ -207,6 +208,35 @@ def test_maxfail(limit: str, pytester: pytest.Pytester) -> None:
     assert f"stopping after {number} failures" in run.stdout
     assert number <= run.result.parseoutcomes()["failed"] < 10
     assert run.result.ret == 2
+
+
+def test_refusals(pytester: pytest.Pytester) -> None:
+    """
+    The reason of tests refused in several processes is told once, by the session.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.isolated(net=True)
+        @pytest.mark.parametrize("number", range(8))
+        def test_one(number): pass
+        """
+    )
+    arguments = [sys.executable, "-m", "pytest", *NAMED, "-n2", "--junitxml=junit.xml"]
+    result = pytester.run(*WITHOUT_NET, *arguments, timeout=60)
+    result.assert_outcomes(errors=8)
+    text = result.stdout.str()
+    before, summary = text.split(" tests that could not be isolated ")
+    assert before.count("\nwhy: ") == 1
+    first = re.findall("; why and fix: see (.*)\n", before)
+    assert len(first) == 7
+    assert len(set(first)) == 1
+    assert first[0].endswith(before.partition("ERROR at setup of ")[2].split()[0])
+    assert "\ncannot isolate 8 tests: " in summary
+    assert summary.count("\nwhy: ") == 1
+    xml = ET.parse(pytester.path / "junit.xml")
+    assert all("\nwhy: " in (one.text or "") for one in xml.findall(".//error"))
 
 
 def other_python(pytester: pytest.Pytester) -> str | None:

@@ -46,4 +46,15 @@ WAYS = {
     KEEP: LOSE.split() if is_capable() else [],
 }
 
+#: Runs a command where the kernel makes no network namespace. The PID namespace is one
+#: that this user namespace owns, so that a sandbox needs no other user namespace, where
+#: another limit would apply.
+WITHOUT_NET = [
+    *_GAIN.split(),
+    "sh",
+    "-c",
+    'echo 0 > /proc/sys/user/max_net_namespaces; exec "$@"',
+    "sh",
+]
+
 RunPytest = Callable[..., pytest.RunResult]

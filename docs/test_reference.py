@@ -41,6 +41,7 @@ SPEAKING = (
     "reporting/crash",
     "reporting/leak_policy",
     "reporting/limits",
+    "reporting/network",
     "reporting/refusals",
     "runner/sandbox_factory",
     "settings/isolation",

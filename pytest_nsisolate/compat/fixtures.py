@@ -76,6 +76,15 @@ def is_all_set_up(item: pytest.Item) -> bool:
     )
 
 
+def requested(item: pytest.Item) -> list[str]:
+    """
+    Return the names of the fixtures of *item*, those requested while it runs included.
+    """
+    # Since 3.0. Public would be: item.request.
+    request: Any = getattr(item, "_request", None)
+    return list(request.fixturenames) if request else []
+
+
 def pass_over(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> bool:

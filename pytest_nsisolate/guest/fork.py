@@ -4,6 +4,7 @@ The fork of a process into a sandbox.
 
 from __future__ import annotations
 
+import threading
 from typing import TypeVar
 
 from pytest_nsisolate.guest.channel import Reader
@@ -32,6 +33,8 @@ def fork_guest(sandbox: Sandbox) -> Guest:
         Refused: The supervisor could not fork.
         LauncherGone: The sandbox is dead.
     """
+    own = threading.current_thread()
+    others = tuple(one.name for one in threading.enumerate() if one is not own)
     try:
         process = fork_into(sandbox, OF_GUEST)
     except InGuest:
@@ -41,7 +44,7 @@ def fork_guest(sandbox: Sandbox) -> Guest:
     except BaseException:
         sandbox.close()
         raise
-    return Guest(sandbox=sandbox, process=process)
+    return Guest(sandbox=sandbox, process=process, absent=others)
 
 
 def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:

@@ -60,6 +60,8 @@ class Guest:
     sandbox: Sandbox
     process: GuestProcess[GuestMessage]
     """The process, with the supervisor's ends of channel and gate."""
+    absent: tuple[str, ...] = ()
+    """The names of the threads that pytest had besides when it forked the guest."""
     interrupted: bool = False
     """Whether it was interrupted: SIGINT has been sent, or is about to be."""
     is_interrupt_due: bool = False

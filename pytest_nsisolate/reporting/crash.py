@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
+from collections.abc import Sequence
 
 import pluggy
 import pytest
@@ -60,7 +61,9 @@ def explain_end(run: TestRun, ended: Exited | Killed, seconds: float = 0.0) -> s
     return str(Explanation(what=what, why=why, fix=fix))
 
 
-def explain_time_out(run: TestRun, ended: TimedOut, stack: str) -> str:
+def explain_time_out(
+    run: TestRun, ended: TimedOut, stack: str, absent: Sequence[str]
+) -> str:
     """
     Say that a test took too long, where it was, and what ran in its sandbox.
 
@@ -68,6 +71,7 @@ def explain_time_out(run: TestRun, ended: TimedOut, stack: str) -> str:
         run: The run of the test.
         ended: How its guest was ended.
         stack: The stack that `faulthandler` has written.
+        absent: The names of the threads that the fork left behind in pytest.
     """
     item, phase = run.item, run.phase
     own = spec_of(item)
@@ -92,9 +96,24 @@ def explain_time_out(run: TestRun, ended: TimedOut, stack: str) -> str:
             "processes in the sandbox:",
             *processes,
             "",
+            *_on_threads(absent),
             _of_test(stack) or f"no stack was written: {silence}",
         ]
     )
+
+
+def _on_threads(absent: Sequence[str]) -> list[str]:
+    """
+    Return a line on the threads *absent*, and an empty one; none if there are none.
+    """
+    if not absent:
+        return []
+    does = "thread of pytest does" if len(absent) == 1 else "threads of pytest do"
+    line = (
+        f"{len(absent)} {does} not exist here, since fork(2) copies only the one that "
+        f"calls it: {', '.join(absent)}"
+    )
+    return [line, ""]
 
 
 def _of_test(stack: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import math
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -17,6 +17,7 @@ from pytest_nsisolate.model.ending import Exited, Killed
 from pytest_nsisolate.model.errors import Unlimited
 from pytest_nsisolate.model.limits import CPU, MEMORY, NOFILE, NPROC, Limit
 from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.reporting.chain import chain
 from pytest_nsisolate.settings.resolve import resolve_spec
 
 #: Title of the section in the report of a phase that failed at a limit.
@@ -98,7 +99,7 @@ class Watch:
         """
         Return a line on each limit that may have caused *error*.
         """
-        names = {name for one in _causes(error) for name in _limits_behind(one)}
+        names = {name for one in chain(error) for name in _limits_behind(one)}
         return [
             f"{limit} was reached ({name} is {_in_units(limit, values[name])})"
             for values in [self._confinement.values]
@@ -114,25 +115,6 @@ def _in_units(limit: Limit, value: int) -> str:
         others = value - limit.value
         return f"{value}, {others} of them for others in the user namespace"
     return str(value)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """
-    Yield *error*, what it groups, and what it was raised from or while handling.
-    """
-    waiting, seen = [error], set()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        context = None if one.__suppress_context__ else one.__context__
-        # Groups are new in Python 3.11.
-        grouped = getattr(one, "exceptions", ())
-        inner = [*grouped] if isinstance(grouped, tuple) else []
-        found = [one.__cause__, context, *inner]
-        waiting += [each for each in found if isinstance(each, BaseException)]
 
 
 def _limits_behind(error: BaseException) -> set[str]:

@@ -37,7 +37,7 @@ from pytest_nsisolate.model.ending import (
 )
 from pytest_nsisolate.model.errors import Explanation, Refused
 from pytest_nsisolate.model.spec import Spec
-from pytest_nsisolate.reporting import crash, leak_policy, usage
+from pytest_nsisolate.reporting import crash, leak_policy, network, usage
 from pytest_nsisolate.reporting import report as reports
 from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.reporting.test_run import TestRun
@@ -309,7 +309,9 @@ class Supervisor:
             case TimedOut():
                 output = self._output_so_far()
                 stack = output.pop("faulthandler", "")
-                self._fail(run, crash.explain_time_out(run, ended, stack), output)
+                self._fail(
+                    run, crash.explain_time_out(run, ended, stack, guest.absent), output
+                )
             case Exited() | Killed():
                 if run.was_interrupted:
                     return
@@ -425,6 +427,10 @@ class Supervisor:
         self._relay.take_over(item, channel, crash_output, is_shared=is_shared)
         if is_shared:
             setup_state.forget_within(node, self.borrowing.set_up_within(node))
+        spec = resolve_spec(item)
+        if isinstance(spec, Spec) and spec.net:
+            outside = self.borrowing.set_up_within(item.session)
+            network.watch(item.config, outside)
         return GuestSide(
             item,
             channel,

@@ -385,3 +385,88 @@ def test_next_fork(pytester: pytest.Pytester) -> None:
     assert Path("forked").exists()
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*test_slow*1.9 s*"])
+
+
+def test_threads_of_pytest(pytester: pytest.Pytester) -> None:
+    """
+    The report names the threads of pytest, which do not exist in the fork.
+    """
+    pytester.makepyfile(
+        """
+        import concurrent.futures
+        import threading
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def answer():
+            stop = threading.Event()
+            done = threading.Event()
+            asked = threading.Event()
+
+            def serve():
+                asked.wait()
+                done.set()
+
+            threads = [
+                threading.Thread(target=serve, name="serving"),
+                threading.Thread(target=stop.wait, name="idle"),
+            ]
+            for thread in threads:
+                thread.start()
+            yield asked, done
+            asked.set()
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+        @pytest.mark.isolated(timeout=0.5)
+        def test_waits(answer):
+            asked, done = answer
+            asked.set()
+            done.wait()
+
+        @pytest.mark.isolated(timeout=0.5, scope="class")
+        class TestShared:
+            def test_first(self, answer): pass
+
+            def test_second(self, answer): answer[1].wait()
+
+        @pytest.mark.isolated
+        def test_no_time_out(answer): assert 0
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:faulthandler", timeout=60)
+    result.assert_outcomes(failed=3, passed=1)
+    line = (
+        "2 threads of pytest do not exist here, since fork(2) copies only the one that "
+        "calls it: serving, idle"
+    )
+    for name in ("test_waits", "TestShared.test_second"):
+        assert text_of(result, name).splitlines().count(line) == 1
+    assert "do not exist here" not in text_of(result, "test_no_time_out")
+
+
+def test_no_threads_of_pytest(pytester: pytest.Pytester) -> None:
+    """
+    A thread of the test itself, or one that has ended, is not named.
+    """
+    pytester.makepyfile(
+        """
+        import threading
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def over():
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join()
+
+        @pytest.mark.isolated(timeout=0.5)
+        def test_waits(over):
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+            threading.Event().wait()
+        """
+    )
+    result = pytester.runpytest_subprocess(timeout=60)
+    result.assert_outcomes(failed=1)
+    assert "of pytest do" not in text_of(result, "test_waits")

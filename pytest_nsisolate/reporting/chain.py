@@ -1,0 +1,28 @@
+"""
+The chain of an exception: itself, and all that it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """
+    Yield *error*, what it groups or wraps, and what it was raised from or during.
+    """
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        context = None if one.__suppress_context__ else one.__context__
+        # Groups are new in Python 3.11.
+        grouped = getattr(one, "exceptions", ())
+        inner = [*grouped] if isinstance(grouped, tuple) else []
+        # Clients of HTTP keep what they wrap in an argument or, as urllib does, here.
+        wrapped = [*one.args, getattr(one, "reason", None)]
+        found = [one.__cause__, context, *inner, *wrapped]
+        waiting += [each for each in found if isinstance(each, BaseException)]

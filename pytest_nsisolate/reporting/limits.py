@@ -17,7 +17,7 @@ from pytest_nsisolate.model.ending import Exited, Killed
 from pytest_nsisolate.model.errors import Unlimited
 from pytest_nsisolate.model.limits import CPU, MEMORY, NOFILE, NPROC, Limit
 from pytest_nsisolate.model.spec import Spec
-from pytest_nsisolate.reporting.chain import chain
+from pytest_nsisolate.reporting.chain import attribute, chain
 from pytest_nsisolate.settings.resolve import resolve_spec
 
 #: Title of the section in the report of a phase that failed at a limit.
@@ -125,7 +125,7 @@ def _limits_behind(error: BaseException) -> set[str]:
         return {MEMORY}
     if isinstance(error, RuntimeError) and "new thread" in str(error):
         return {NPROC}
-    match getattr(error, "errno", None):
+    match attribute(error, "errno"):
         case errno.ENOMEM:
             return {MEMORY}
         case errno.EMFILE:

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_nsisolate.compat import fixtures
 from pytest_nsisolate.model.spec import Scope
-from pytest_nsisolate.reporting.chain import chain
+from pytest_nsisolate.reporting.chain import attribute, chain
 
 #: Title of the section in the report of a phase that failed to reach something.
 TITLE = "nsisolate network"
@@ -127,7 +127,7 @@ def _is_unreachable(error: BaseException) -> bool:
     """
     Say whether *error* may come from a network in which something is missing.
     """
-    if getattr(error, "errno", None) in _ANSWERS:
+    if attribute(error, "errno") in _ANSWERS:
         return True
     # Names are resolved by servers, which are outside.
     if isinstance(error, socket.gaierror | socket.herror):

@@ -213,6 +213,7 @@ OTHERS = {
     "timeout": "raise TimeoutError(errno.ETIMEDOUT, 'too late')",
     "in_use": "raise OSError(errno.EADDRINUSE, 'in use')",
     "unprintable": "raise Unprintable",
+    "unreadable": "raise Unreadable",
 }
 
 MODULE = """
@@ -228,6 +229,12 @@ import pytest
 
 class Unprintable(Exception):
     def __str__(self): raise RuntimeError("no text")
+
+class Unreadable(Exception):
+    @property
+    def errno(self): raise RuntimeError("no number")
+
+    reason = exceptions = errno
 """
 
 
@@ -281,6 +288,7 @@ def test_no_section(
     run = run_once(pytester, ["-p", "no:unraisableexception"])
     run.result.assert_outcomes(failed=len(kept))
     assert TITLE not in run.stdout
+    assert "did not finish" not in run.stdout
 
 
 def test_expected_errors(pytester: pytest.Pytester) -> None:

@@ -425,10 +425,11 @@ def test_threads_of_pytest(pytester: pytest.Pytester) -> None:
             asked.set()
             done.wait()
 
-        @pytest.mark.isolated(timeout=0.5, scope="class")
+        @pytest.mark.isolated(scope="class")
         class TestShared:
             def test_first(self, answer): pass
 
+            @pytest.mark.isolated(timeout=0.5)
             def test_second(self, answer): answer[1].wait()
 
         @pytest.mark.isolated

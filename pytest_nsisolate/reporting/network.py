@@ -1,5 +1,5 @@
 """
-The network of a test with ``net=True``, named where the test fails to reach another.
+The network of a test with ``net=True``, named where the test fails to reach something.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TEXTS = (
     "Name or service not known",
 )
 
-#: The name of the fixture that pytest makes of a function such as `setup_module`.
+#: The name of a fixture that pytest makes of a function such as `setup_module`.
 _FUNCTION = re.compile(r"_?(?:xunit|unittest)_(?P<name>\w+?)_fixture_.*")
 
 
@@ -119,7 +119,8 @@ def _label(fixturedef: pytest.FixtureDef[object]) -> str | None:
     function = _FUNCTION.fullmatch(fixturedef.argname)
     if function is not None:
         return function["name"]
-    module = fixturedef.func.__module__
+    # A callable object may have no module.
+    module = str(getattr(fixturedef.func, "__module__", None))
     return None if module.partition(".")[0] == "_pytest" else fixturedef.argname
 
 

@@ -57,6 +57,7 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
     keywords: dict[str, object] = {}
     marked = False
     for mark in _closest_first(item):
+        # A mistyped marker must not leave its test on the host, where it passes.
         meant = _meant_by(mark.name)
         if meant is not None and mark.name not in _registered(item.config):
             return BadMarker(_explain_near(item, mark, meant))
@@ -102,7 +103,7 @@ def _meant_by(name: str) -> str | None:
 
 def _is_one_slip(word: str, meant: str) -> bool:
     """
-    Say whether one letter is missing, added or wrong, or two are swapped, or none is.
+    Say whether *word* is *meant* but for one letter or the order of two.
     """
     for _ in range(2):
         pairs = zip(word, meant, strict=False)

@@ -79,7 +79,8 @@ class Box:
         self._entered = entered
         self._sandbox: Sandbox | None = persist(lambda: pool.take(spec))
         self._home = _pid_namespace()
-        self._started: list[subprocess.Popen[Any]] = []
+        #: A set, since threads may change it at the same time.
+        self._started: set[subprocess.Popen[Any]] = set()
         #: The name of the box in errors.
         self.name = name
         #: The hostname inside.
@@ -177,12 +178,14 @@ class Box:
             raise BoxError(explanations.other_user(action, who))
         if self._spec.env or self._spec.clear_env:
             keywords.setdefault("env", self._environment())
-        self._started = [one for one in self._started if one.returncode is None]
+        self._started -= {
+            one for one in (*self._started,) if one.returncode is not None
+        }
         try:
             process = start(sandbox, command, keywords)
         except Refused as refused:
             self._refuse(action, refused)
-        self._started.append(process)
+        self._started.add(process)
         return process
 
     def pids(self) -> list[int]:

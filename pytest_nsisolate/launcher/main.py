@@ -42,7 +42,6 @@ def main(control_fd: str, supervisor: str, user_namespace: str) -> NoReturn:
     control = socket(fileno=int(control_fd))
     kind = UserNamespace(user_namespace)
     try:
-        syscalls.set_parent_death_signal(signal.SIGKILL)
         if kind is not UserNamespace.NONE:
             enter_user_namespace(kind)
         syscalls.unshare(syscalls.CLONE_NEWPID)
@@ -70,7 +69,9 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
         _refuse_first(control, error)
     poll = select.poll()
     poll.register(control, select.POLLIN)
-    # The socket alone is not enough: a fork that a test left behind holds it open.
+    # The socket alone is not enough: a fork that a test left behind holds it open. Nor
+    # is a parent-death signal: it comes when the thread that started this process ends.
+    # Source: prctl(2), PR_SET_PDEATHSIG.
     poll.register(supervisor, select.POLLIN)
     #: By pipe, the number of the request that its init answers.
     answers: dict[int, int] = {}

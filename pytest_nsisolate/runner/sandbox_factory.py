@@ -8,6 +8,7 @@ import contextlib
 import functools
 import inspect
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +49,8 @@ class SandboxFactory:
         self._pool = ProbedPool()
         self._boxes: list[Box] = []
         self._links: list[Link] = []
+        #: Held to make a box: threads may do so at the same time.
+        self._lock = threading.Lock()
 
     @taking(Spec, [one for one in KEYWORDS if one.box])
     def __call__(self, **keywords: Any) -> Box:  # noqa: ANN401 - of several types
@@ -56,13 +59,27 @@ class SandboxFactory:
         """
         __tracebackhide__ = True
         inspect.signature(self).bind(**keywords)
+        place = _caller()
+        with self._lock:
+            return self._make(keywords, place)
+
+    def _make(self, keywords: dict[str, Any], place: tuple[str, int]) -> Box:
+        __tracebackhide__ = True
         hostname = keywords.get("hostname")
         name = f"box {len(self._boxes) + 1 if hostname is None else hostname}"
         leaks = keywords.get("leaks") or self._options.defaults.leaks
         action = f"make {name} for {self._owner}"
         try:
             spec = Spec(**{**keywords, "leaks": leaks})
-            box = self._make(spec, name, _caller())
+            hidden_paths.check(spec, self._node)
+            box = Box(
+                self._pool,
+                spec,
+                name=name,
+                on_close=functools.partial(self._report_leaks, place),
+                grace=self._options.grace,
+                entered=functools.partial(self._entered, spec),
+            )
         except SpecError as error:
             what = f"cannot {action}: bad argument of sandbox_factory()"
             text = Explanation(what=what, why=error.why, fix=error.fix)
@@ -72,17 +89,6 @@ class SandboxFactory:
             raise crash.refusal(text, self._options.unavailable) from None
         self._boxes.append(box)
         return box
-
-    def _make(self, spec: Spec, name: str, place: tuple[str, int]) -> Box:
-        hidden_paths.check(spec, self._node)
-        return Box(
-            self._pool,
-            spec,
-            name=name,
-            on_close=functools.partial(self._report_leaks, place),
-            grace=self._options.grace,
-            entered=functools.partial(self._entered, spec),
-        )
 
     def link(self, one: Box, other: Box) -> Link:
         """
@@ -112,6 +118,8 @@ class SandboxFactory:
                 stack.callback(link.close)
 
     def _entered(self, spec: Spec) -> None:
+        # Another thread may have held it at the fork.
+        self._lock = threading.Lock()
         inherited.set_environment(spec)
         # In the box too, pytest asks the supervisor, as for a line of the live log.
         if self._guest is not None:

@@ -338,3 +338,53 @@ def test_a_directory_that_is_needed(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [f'cannot make box 1 *: a fresh directory at "{pytester.path}" would hide *']
     )
+
+
+def test_made_in_a_thread(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A box outlives the thread that made it, and several threads can make boxes at once.
+    """
+    pytester.makepyfile(
+        """
+        import socket
+        import threading
+        from pathlib import Path
+
+        import pytest
+
+        def made_in_threads(factory, number):
+            boxes = []
+            make = lambda: boxes.append(factory(net=bool(len(boxes) % 2)))
+            threads = [threading.Thread(target=make) for _ in range(number)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return boxes
+
+        @pytest.mark.parametrize("number", [1, 8])
+        @pytest.mark.parametrize(
+            "_", [pytest.param(0, marks=pytest.mark.isolated), 1]
+        )
+        def test_it(sandbox_factory, number, _):
+            boxes = made_in_threads(sandbox_factory, number)
+            assert len({box.name for box in boxes}) == number
+            for _ in range(2):
+                for box in boxes:
+                    path = Path("/dev/shm", box.name)
+                    box.run(path.touch)
+                    assert box.ipc().files == (box.name,)
+                    box.run(path.unlink)
+
+        def test_inside(sandbox_factory):
+            inside = lambda: sandbox_factory(hostname="b").run(socket.gethostname)
+            box = sandbox_factory()
+            # Another thread that makes a box holds the lock while this one forks.
+            with sandbox_factory._lock:
+                assert box.run(inside) == "b"
+        """
+    )
+
+    result = run_both_ways("-W", "error")
+
+    result.assert_outcomes(passed=5)

@@ -78,7 +78,7 @@ class Box:
         self._grace = grace
         self._entered = entered
         self._sandbox: Sandbox | None = persist(lambda: pool.take(spec))
-        self._home = _pid_namespace()
+        self._home = pid_namespace()
         #: A set, since threads may change it at the same time.
         self._started: set[subprocess.Popen[Any]] = set()
         #: The name of the box in errors.
@@ -194,6 +194,7 @@ class Box:
 
         The init is left out. If there are more than 100, this returns the first 100.
         """
+        __tracebackhide__ = True
         facts = self._look("list the processes")
         return [int(fact[0]) for fact in facts["process"][1]]
 
@@ -201,6 +202,7 @@ class Box:
         """
         Return the IPC objects in the box.
         """
+        __tracebackhide__ = True
         return Ipc.of(self._look("list the IPC objects"))
 
     def close(self) -> None:
@@ -237,6 +239,7 @@ class Box:
         self._entered()
 
     def _look(self, action: str) -> Facts:
+        __tracebackhide__ = True
         facts = self._open(f"{action} of {self.name}").audit()
         missed = [] if facts is None else unseen(facts)
         if facts is None or missed:
@@ -244,6 +247,7 @@ class Box:
         return facts
 
     def _open(self, action: str) -> Sandbox:
+        __tracebackhide__ = True
         if self._sandbox is None:
             raise BoxError(explanations.closed(action, "sandbox_factory()"))
         return self._sandbox
@@ -252,14 +256,16 @@ class Box:
         """
         Return the sandbox, if this process may enter it.
         """
+        __tracebackhide__ = True
         sandbox = self._open(action)
-        here = _pid_namespace()
+        here = pid_namespace()
         if here != self._home:
             # A process may join descendants only. Source: setns(2), "PID namespaces".
             raise BoxError(explanations.outside(action, here, self._home))
         return sandbox
 
     def _refuse(self, action: str, refused: Refused) -> NoReturn:
+        __tracebackhide__ = True
         if self._sandbox is not None and not self._sandbox.is_alive():
             raise BoxError(explanations.dead(action, refused)) from None
         raise BoxError(explain.explain(action, refused)) from None
@@ -272,10 +278,11 @@ def reach(box: Box, action: str) -> Sandbox:
     Raises:
         BoxError: The box is closed, or cannot be entered from here.
     """
+    __tracebackhide__ = True
     return box._inside(action)  # noqa: SLF001 - not for users of a box
 
 
-def _pid_namespace() -> str:
+def pid_namespace() -> str:
     """
     Return the PID namespace of this process, such as ``pid:[4026531836]``.
 

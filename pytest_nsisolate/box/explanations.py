@@ -58,6 +58,37 @@ def outside(action: str, here: str, home: str) -> Explanation:
     )
 
 
+def closed_factory(action: str, owner: str) -> Explanation:
+    """
+    Explain that *action* needs the fixture of *owner*, which has ended.
+    """
+    return Explanation(
+        what=f"cannot {action}: its sandbox_factory is closed",
+        why=f"the fixture of {owner}, for which it made boxes, has ended",
+        fix="request sandbox_factory in the test that uses it, or use "
+        "module_sandbox_factory or session_sandbox_factory",
+    )
+
+
+def other_process(
+    action: str, here: tuple[str, int], home: tuple[str, int]
+) -> Explanation:
+    """
+    Explain that *action* needs a fixture that was set up in another process.
+
+    Args:
+        action: What the fixture was asked to do.
+        here: The PID namespace of this process, and its process id there.
+        home: The same of the process in which the fixture was set up.
+    """
+    return Explanation(
+        what=f"cannot {action}: its sandbox_factory belongs to another process",
+        why=f"this is process {here[1]} in {here[0]}, and the fixture was set up in "
+        f"process {home[1]} in {home[0]}",
+        fix="make it there, or here with a sandbox_factory of the test itself",
+    )
+
+
 def dead(action: str, refused: Refused) -> Explanation:
     """
     Explain that *action* was *refused* because the init of the box is dead.

@@ -32,6 +32,7 @@ class Link:
     """
 
     def __init__(self, one: Box, other: Box) -> None:
+        __tracebackhide__ = True
         number = next(_numbers)
         #: The two boxes.
         self.boxes = (one, other)
@@ -93,6 +94,7 @@ class Link:
         Raises:
             BoxError: The link or one of its boxes is closed.
         """
+        __tracebackhide__ = True
         # A queue that takes nothing. Source: tc-pfifo(8).
         self._queue("cut", "pfifo", limit=0)
 
@@ -103,6 +105,7 @@ class Link:
         Raises:
             BoxError: The link or one of its boxes is closed.
         """
+        __tracebackhide__ = True
         self._shape_as("repair", *self._shape)
 
     def shape(self, *, delay: float = 0.0, loss: float = 0.0) -> None:
@@ -117,6 +120,7 @@ class Link:
             BoxError: The link or one of its boxes is closed, an argument is out of
                 range, or the kernel has no netem. Source: tc-netem(8).
         """
+        __tracebackhide__ = True
         if not delay >= 0 or not 0 <= loss <= 1:
             raise BoxError(explanations.no_shape(self._name("shape"), delay, loss))
         self._shape_as("shape", delay, loss)
@@ -126,6 +130,7 @@ class Link:
         """
         Remove the wire. Closing a link again does nothing.
         """
+        __tracebackhide__ = True
         was_open, self._is_open = self._is_open, False
         # Removing one end removes both. If no box is open, the kernel has done so.
         found = [box for box in self.boxes if box.is_open]
@@ -134,6 +139,7 @@ class Link:
             self._check(name, veth.remove(self._end(name, found[0])))
 
     def _shape_as(self, action: str, delay: float, loss: float) -> None:
+        __tracebackhide__ = True
         if delay or loss:
             given = {"delay": round(delay * 1e6), "loss": loss * 100}
             self._queue(action, "netem", **given)
@@ -142,6 +148,7 @@ class Link:
             self._queue(action, "pfifo", limit=1000)
 
     def _queue(self, action: str, kind: str, **options: float) -> None:
+        __tracebackhide__ = True
         name = self._name(action)
         if not self._is_open:
             raise BoxError(explanations.closed(name, "sandbox_factory.link()"))
@@ -153,6 +160,7 @@ class Link:
         return f"{action} the link between {one.name} and {other.name}"
 
     def _ends(self, action: str) -> tuple[veth.End, veth.End]:
+        __tracebackhide__ = True
         one, other = self.boxes
         return self._end(action, one), self._end(action, other)
 
@@ -160,6 +168,7 @@ class Link:
         """
         Return the end in *box*, on which *action* is to happen.
         """
+        __tracebackhide__ = True
         return veth.End(
             sandbox=reach(box, action),
             interface=self.interface,
@@ -167,6 +176,7 @@ class Link:
         )
 
     def _check(self, name: str, refused: Refused | None) -> None:
+        __tracebackhide__ = True
         if refused is None:
             return
         if refused.number == errno.EPERM and refused.call.startswith("setns("):

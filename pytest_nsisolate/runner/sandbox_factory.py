@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import os
 import sys
 import threading
 import warnings
@@ -15,13 +16,20 @@ from typing import Any
 
 import pytest
 
-from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.box import explanations
+from pytest_nsisolate.box.box import Box, pid_namespace
 from pytest_nsisolate.box.link import Link
 from pytest_nsisolate.diagnosis import explain
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.guest import inherited
 from pytest_nsisolate.launcher.audit import Facts
-from pytest_nsisolate.model.errors import Explanation, LeakWarning, Refused, SpecError
+from pytest_nsisolate.model.errors import (
+    BoxError,
+    Explanation,
+    LeakWarning,
+    Refused,
+    SpecError,
+)
 from pytest_nsisolate.model.keywords import taking
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 from pytest_nsisolate.reporting import crash, leak_policy
@@ -51,6 +59,8 @@ class SandboxFactory:
         self._links: list[Link] = []
         #: Held to make a box: threads may do so at the same time.
         self._lock = threading.Lock()
+        self._is_open = True
+        self._home = _this_process()
 
     @taking(Spec, [one for one in KEYWORDS if one.box])
     def __call__(self, **keywords: Any) -> Box:  # noqa: ANN401 - of several types
@@ -69,6 +79,12 @@ class SandboxFactory:
         name = f"box {len(self._boxes) + 1 if hostname is None else hostname}"
         leaks = keywords.get("leaks") or self._options.defaults.leaks
         action = f"make {name} for {self._owner}"
+        self._check_open(action)
+        here = _this_process()
+        if here != self._home:
+            # A launcher serves the process that has started it.
+            text = explanations.other_process(action, here, self._home)
+            raise BoxError(text)
         try:
             spec = Spec(**{**keywords, "leaks": leaks})
             hidden_paths.check(spec, self._node)
@@ -102,6 +118,7 @@ class SandboxFactory:
             BoxError: They cannot be linked.
         """
         __tracebackhide__ = True
+        self._check_open("make a link")
         link = Link(one, other)
         self._links.append(link)
         return link
@@ -110,6 +127,7 @@ class SandboxFactory:
         """
         Close all links, then all boxes, the last one first; then stop the launcher.
         """
+        self._is_open = False
         with contextlib.ExitStack() as stack:
             stack.callback(self._pool.stop)
             for box in self._boxes:
@@ -117,7 +135,16 @@ class SandboxFactory:
             for link in self._links:
                 stack.callback(link.close)
 
+    def _check_open(self, action: str) -> None:
+        __tracebackhide__ = True
+        if not self._is_open:
+            raise BoxError(explanations.closed_factory(action, self._owner))
+
     def _entered(self, spec: Spec) -> None:
+        """
+        In a fork that runs a function: get ready to make boxes there.
+        """
+        self._home = _this_process()
         # Another thread may have held it at the fork.
         self._lock = threading.Lock()
         inherited.set_environment(spec)
@@ -150,6 +177,13 @@ def _caller() -> tuple[str, int]:
     """
     frame = sys._getframe(2)  # noqa: SLF001 - inspect reads files to say the same
     return frame.f_code.co_filename, frame.f_lineno
+
+
+def _this_process() -> tuple[str, int]:
+    """
+    Return the PID namespace of this process, and its process id there.
+    """
+    return pid_namespace(), os.getpid()
 
 
 @contextlib.contextmanager

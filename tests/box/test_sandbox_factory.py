@@ -388,3 +388,90 @@ def test_made_in_a_thread(pytester: pytest.Pytester, run_both_ways: RunPytest) -
     result = run_both_ways("-W", "error")
 
     result.assert_outcomes(passed=5)
+
+
+def test_kept_beyond_its_scope(pytester: pytest.Pytester) -> None:
+    """
+    A factory whose fixture has ended makes neither boxes nor links, and says so.
+    """
+    pytester.makepyfile(
+        """
+        kept = []
+
+        def test_keeps(sandbox_factory, module_sandbox_factory):
+            kept.append(sandbox_factory)
+
+        def test_uses(sandbox_factory):
+            kept[0](hostname="db")
+
+        def test_links(sandbox_factory):
+            kept[0].link(sandbox_factory(net=True), sandbox_factory(net=True))
+        """
+    )
+
+    result = pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider", "-p", "no:randomly"
+    )
+
+    result.assert_outcomes(passed=1, failed=2)
+    for action in ("make box db for test_keeps", "make a link"):
+        result.stdout.fnmatch_lines(
+            [
+                f"E * cannot {action}: its sandbox_factory is closed",
+                "E * why: the fixture of test_keeps, for which it made boxes, has *",
+                (
+                    "E * fix: request sandbox_factory in the test that uses it, or use "
+                    "module_sandbox_factory or session_sandbox_factory"
+                ),
+            ]
+        )
+
+
+def test_in_another_process(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    A factory makes boxes only in the process in which its fixture was set up.
+    """
+    pytester.makepyfile(
+        """
+        import multiprocessing
+        import socket
+
+        import pytest
+
+        @pytest.mark.isolated
+        def test_isolated(module_sandbox_factory):
+            module_sandbox_factory(hostname="db")
+
+        def test_nested(sandbox_factory, module_sandbox_factory):
+            sandbox_factory().run(lambda: module_sandbox_factory(hostname="db"))
+
+        def test_forked(module_sandbox_factory):
+            context = multiprocessing.get_context("fork")
+            process = context.Process(target=module_sandbox_factory)
+            process.start()
+            process.join()
+            assert process.exitcode == 1
+
+        def test_after(module_sandbox_factory):
+            box = module_sandbox_factory(hostname="db")
+            assert box.run(socket.gethostname) == "db"
+        """
+    )
+
+    result = run_both_ways("-p", "no:randomly", "-W", "ignore::DeprecationWarning")
+
+    result.assert_outcomes(passed=2, failed=2)
+    text = str(result.stdout)
+    found = re.findall(
+        r"cannot make box (?:db|1) for test_\w+\.py: its sandbox_factory belongs to "
+        r"another process\n"
+        r"(?:E +)?why: this is process \d+ in pid:\[\d+\], and the fixture was set up "
+        r"in process \d+ in pid:\[\d+\]\n"
+        r"(?:E +)?fix: make it there, or here with a sandbox_factory of the test "
+        r"itself\n",
+        text,
+    )
+    # That of a function in a box shows inside and outside.
+    assert len(found) == 1 + 2

@@ -40,7 +40,6 @@ SPEAKING = (
     "model/limits",
     "reporting/crash",
     "reporting/leak_policy",
-    "reporting/limits",
     "reporting/network",
     "reporting/refusals",
     "runner/sandbox_factory",

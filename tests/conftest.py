@@ -19,7 +19,10 @@ from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.model.spec import Spec
 
 #: Modules of tests/support that have fixtures, or asserts that pytest is to explain.
-pytest_plugins = ["pytester", "twins", "stories", "boxes", "terminals", "examination"]
+pytest_plugins = [
+    *("pytester", "twins", "stories", "boxes", "terminals", "examination"),
+    "users",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)

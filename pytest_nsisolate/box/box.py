@@ -13,14 +13,13 @@ from types import TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeAlias, TypeVar, cast
 
 from pytest_nsisolate.box import explanations
-from pytest_nsisolate.box.call import Call
+from pytest_nsisolate.box.call import Call, Unfinished
 from pytest_nsisolate.box.explanations import DidNotFinish
 from pytest_nsisolate.box.pickled import deliver
 from pytest_nsisolate.box.popen import start
 from pytest_nsisolate.diagnosis import explain
 from pytest_nsisolate.guest.messages import Garbled
 from pytest_nsisolate.launcher.audit import Facts
-from pytest_nsisolate.model.ending import Exited, Killed, TimedOut
 from pytest_nsisolate.model.errors import BoxError, Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.sandbox.ipc import Ipc, without_guest
@@ -57,7 +56,7 @@ class Box:
         entered: Called inside, in each fork that runs a function.
 
     Raises:
-        Refused: The sandbox cannot be made.
+        Refused: The sandbox cannot be made, or cannot have these limits.
 
     .. versionadded:: 0.1.0
     """
@@ -77,7 +76,9 @@ class Box:
         self._on_close = on_close
         self._grace = grace
         self._entered = entered
-        self._sandbox: Sandbox | None = persist(lambda: pool.take(spec))
+        self._limits = spec.limits("sandbox_factory()")
+        sandbox = persist(lambda: pool.take(spec))
+        self._sandbox: Sandbox | None = sandbox
         self._home = pid_namespace()
         #: A set, since threads may change it at the same time.
         self._started: set[subprocess.Popen[Any]] = set()
@@ -88,7 +89,14 @@ class Box:
         #: The leak policy: what to do if something is left in the box.
         self.leaks = spec.leaks
         #: Its own namespaces, by their names in ``/proc/PID/ns``.
-        self.namespaces = tuple(one.name for one in self._sandbox.namespaces)
+        self.namespaces = tuple(one.name for one in sandbox.namespaces)
+        if self._limits:
+            # Refuse limits that cannot hold now, and not when they are needed.
+            try:
+                self._call(sandbox, int).make()
+            except BaseException:
+                sandbox.close()
+                raise
 
     def __repr__(self) -> str:
         state = " closed" if self._sandbox is None else ""
@@ -139,11 +147,9 @@ class Box:
         __tracebackhide__ = True
         called = getattr(function, "__name__", type(function).__name__)
         action = f"{called} in {self.name}"
-        call = Call(
-            sandbox=self._inside(f"run {action}"),
-            function=functools.partial(function, *args, **keywords),
-            limit=self._spec.timeout or None,
-            begin=self._begin,
+        call = self._call(
+            self._inside(f"run {action}"),
+            functools.partial(function, *args, **keywords),
         )
         try:
             said = call.make()
@@ -151,8 +157,9 @@ class Box:
             self._refuse(f"run {action}", refused)
         except Garbled as garbled:
             raise BoxError(explanations.garbled(action, garbled)) from None
-        if isinstance(said, Exited | Killed | TimedOut):
-            raise DidNotFinish(explanations.ended(action, said), said)
+        if isinstance(said, Unfinished):
+            text = explanations.ended(action, said.ending, said.limited)
+            raise DidNotFinish(text, said.ending)
         return cast("_Value", deliver(said, action, self.name))
 
     def popen(
@@ -182,7 +189,7 @@ class Box:
             one for one in (*self._started,) if one.returncode is not None
         }
         try:
-            process = start(sandbox, command, keywords)
+            process = start(sandbox, command, keywords, self._limits)
         except Refused as refused:
             self._refuse(action, refused)
         self._started.add(process)
@@ -230,6 +237,15 @@ class Box:
         given: dict[str, str | None] = {} if self._spec.clear_env else dict(os.environ)
         given |= dict(self._spec.env or ())
         return {name: one for name, one in given.items() if one is not None}
+
+    def _call(self, sandbox: Sandbox, function: Callable[[], object]) -> Call:
+        return Call(
+            sandbox=sandbox,
+            function=function,
+            timeout=self._spec.timeout or None,
+            limits=self._limits,
+            begin=self._begin,
+        )
 
     def _begin(self) -> None:
         """

@@ -11,16 +11,36 @@ from typing import NoReturn
 
 from pytest_nsisolate.box.pickled import perform
 from pytest_nsisolate.box.stdio import Streams
-from pytest_nsisolate.guest import inherited
+from pytest_nsisolate.guest import inherited, rlimits
 from pytest_nsisolate.guest.deadline import Deadline
 from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.guest.fork import fork_into
-from pytest_nsisolate.guest.messages import OF_CALL, CallMessage, EntryRefused, Outcome
+from pytest_nsisolate.guest.messages import (
+    OF_CALL,
+    CallMessage,
+    EntryRefused,
+    LimitRefused,
+    Outcome,
+)
 from pytest_nsisolate.guest.process import GuestProcess
+from pytest_nsisolate.guest.rlimits import Confinement
 from pytest_nsisolate.linux.stdlib import os, select
 from pytest_nsisolate.model.ending import Exited, Killed, TimedOut
-from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.model.errors import Refused, Unlimited
+from pytest_nsisolate.model.limits import Limit
 from pytest_nsisolate.sandbox.sandbox import Sandbox
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """
+    The end of a process whose function did not finish.
+    """
+
+    ending: Exited | Killed | TimedOut
+    """How it ended."""
+    limited: str | None = None
+    """Which of its limits has ended it; None if none did."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +51,19 @@ class Call:
 
     sandbox: Sandbox
     function: Callable[[], object]
-    limit: float | None
+    timeout: float | None
     """Seconds that the call may take; None: no limit."""
+    limits: tuple[Limit, ...]
+    """What its process may use."""
     begin: Callable[[], None]
     """Called in the fork, before the function."""
 
-    def make(self) -> Outcome | Exited | Killed | TimedOut:
+    def make(self) -> Outcome | Unfinished:
         """
         Call the function in a fork inside, and return its outcome, or how it ended.
 
         Raises:
-            Refused: The system refused the fork, or its entry.
+            Refused: The system refused the fork, its entry or a limit.
         """
         before = Streams()
         entered: InGuest | None = None
@@ -58,7 +80,10 @@ class Call:
             raise
         finally:
             ended = process.reap()
-        return self._conclude(said, ended, before)
+        if said is None:
+            limited = rlimits.why_killed(self.limits, ended, process.cpu, "its process")
+            return Unfinished(ending=ended, limited=limited)
+        return self._conclude(said, before)
 
     def _listen(
         self, process: GuestProcess[CallMessage]
@@ -67,7 +92,7 @@ class Call:
         Return the message of *process*; None if it ends without one.
         """
         reader = process.inlet
-        deadline = Deadline(self.limit)
+        deadline = Deadline(self.timeout)
         poll = select.poll()
         poll.register(reader.fd, select.POLLIN)
         poll.register(process.pidfd, select.POLLIN)
@@ -92,18 +117,18 @@ class Call:
                 return TimedOut(deadline.limit)
 
     def _conclude(
-        self,
-        said: CallMessage | TimedOut | None,
-        ended: Exited | Killed,
-        before: Streams,
-    ) -> Outcome | Exited | Killed | TimedOut:
-        if said is None:
-            return ended
-        if isinstance(said, EntryRefused):
-            raise self.sandbox.classify(Refused(said.call, said.errno))
-        if not isinstance(said, TimedOut):
-            before.write(said.output)
-        return said
+        self, said: CallMessage | TimedOut, before: Streams
+    ) -> Outcome | Unfinished:
+        match said:
+            case EntryRefused():
+                raise self.sandbox.classify(Refused(said.call, said.errno))
+            case LimitRefused():
+                raise said.error()
+            case TimedOut():
+                return Unfinished(ending=said)
+            case outcome:
+                before.write(outcome.output)
+                return outcome
 
     def _live(self, entered: InGuest, before: Streams) -> NoReturn:
         """
@@ -115,10 +140,15 @@ class Call:
             inherited.forget_multiprocessing()
             inherited.forget_exit_handlers()
             entered.channel.unblock_signals()
-            outcome = perform(self.function)
-            inherited.run_exit_handlers()
-            output = before.written()
-            entered.channel.conclude(dataclasses.replace(outcome, output=output))
+            try:
+                confinement = Confinement(self.limits)
+            except Unlimited as error:
+                entered.channel.conclude(LimitRefused.of(error))
+            else:
+                outcome = perform(self.function, confinement)
+                inherited.run_exit_handlers()
+                output = before.written()
+                entered.channel.conclude(dataclasses.replace(outcome, output=output))
             code = 0
         finally:
             inherited.flush_streams()

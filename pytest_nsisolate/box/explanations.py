@@ -111,14 +111,23 @@ def unseen(action: str, missed: list[str]) -> Explanation:
     )
 
 
-def ended(action: str, how: Exited | Killed | TimedOut) -> Explanation:
+def ended(
+    action: str, how: Exited | Killed | TimedOut, limited: str | None
+) -> Explanation:
     """
     Explain how the process of *action* ended.
+
+    Args:
+        action: The call of its function.
+        how: How it ended.
+        limited: Which limit has ended it; None if none did.
     """
     fix = "call the function without the box: f() instead of box.run(f)"
     if isinstance(how, TimedOut):
         why = f"the box has timeout={how.after:g} for each call"
         fix = f"give it longer: sandbox_factory(timeout={2 * how.after:g})"
+    elif limited is not None:
+        why, fix = limited, "give it more: raise cpu= of sandbox_factory()"
     elif isinstance(how, Killed):
         why = f"the wait status of its process says signal {how.number}"
     else:

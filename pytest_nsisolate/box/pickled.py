@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pytest_nsisolate.guest.messages import Outcome, Raised, Returned
+from pytest_nsisolate.guest.rlimits import Confinement
 from pytest_nsisolate.model.errors import BoxError, Explanation, safe_repr
 
 #: Size limit of the pickle of a value or exception, in bytes.
@@ -49,15 +50,16 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.args[0]}"""'
 
 
-def perform(function: Callable[[], object]) -> Outcome:
+def perform(function: Callable[[], object], confinement: Confinement) -> Outcome:
     """
-    Call *function*, and return its outcome without its output.
+    Call *function* in *confinement*, and return its outcome without its output.
     """
     with warnings.catch_warnings(record=True) as log:
         try:
-            value = function()
+            with confinement.holding():
+                value = function()
         except BaseException as error:  # noqa: BLE001 - whatever is raised is carried
-            outcome: Outcome = _raised(error)
+            outcome: Outcome = _raised(error, confinement.reached_by(error))
         else:
             data, why = _pickled(value)
             name = type(value).__name__
@@ -67,10 +69,11 @@ def perform(function: Callable[[], object]) -> Outcome:
     return dataclasses.replace(outcome, warnings=carried)
 
 
-def _raised(error: BaseException) -> Raised:
+def _raised(error: BaseException, reached: list[str]) -> Raised:
     # The first frame is `perform`.
     trace = error.__traceback__.tb_next if error.__traceback__ else None
     lines = traceback.format_exception(type(error), error, trace)
+    lines += [f"{one}\n" for one in reached]
     data, why = _pickled(error)
     return Raised(
         type=type(error).__name__,

@@ -20,12 +20,14 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pytest_nsisolate.guest.entry import NextForkInside, enter, no_warning_of_threads
+from pytest_nsisolate.guest.rlimits import Confinement
 from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.linux.credentials import Credentials
 from pytest_nsisolate.linux.descriptors import Pipe, close_all_but
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os
-from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.model.errors import Refused, Unlimited
+from pytest_nsisolate.model.limits import Limit
 from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
@@ -35,13 +37,16 @@ with contextlib.suppress(ImportError):
 
 
 def start(
-    sandbox: Sandbox, command: object, keywords: dict[str, Any]
+    sandbox: Sandbox,
+    command: object,
+    keywords: dict[str, Any],
+    limits: tuple[Limit, ...] = (),
 ) -> subprocess.Popen[Any]:
     """
-    Return ``subprocess.Popen(command, **keywords)`` in *sandbox*.
+    Return ``subprocess.Popen(command, **keywords)`` in *sandbox*, with *limits*.
 
     Raises:
-        Refused: The system refused the entry.
+        Refused: The system refused the entry or a limit.
         OSError: The command cannot be run, as with Popen.
     """
     with contextlib.ExitStack() as stack:
@@ -59,6 +64,7 @@ def start(
             new_session=bool(keywords.pop("start_new_session", False)),
             group=keywords.pop("process_group", None) or 0,
             own=keywords.pop("preexec_fn", None),
+            limits=limits,
         )
         if sandbox.user_namespace is UserNamespace.NONE:
             try:
@@ -82,8 +88,10 @@ def _raise_told(sandbox: Sandbox, fd: int) -> None:
         told = os.read(fd, 4096)
     except BlockingIOError:
         return
-    call, number = marshal.loads(told)  # noqa: S302 - from our own fork
-    raise sandbox.classify(Refused(call, number)) from None
+    refused = marshal.loads(told)  # noqa: S302 - from our own fork
+    if isinstance(refused[1], str):
+        raise Unlimited(*refused) from None
+    raise sandbox.classify(Refused(*refused)) from None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +108,8 @@ class _Way:
     group: int
     own: Callable[[], object] | None
     """The caller's own ``preexec_fn``, called inside."""
+    limits: tuple[Limit, ...]
+    """What the process may use."""
 
     def go(self) -> None:
         """
@@ -112,6 +122,11 @@ class _Way:
             os.write(self.tell, marshal.dumps(told))
             raise
         self.signals.restore()
+        try:
+            Confinement(self.limits, executes=True).hold()
+        except Unlimited as error:
+            os.write(self.tell, marshal.dumps((str(error), error.why, error.fix)))
+            raise
         if self.own is not None:
             self.own()
 

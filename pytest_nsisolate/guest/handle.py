@@ -27,7 +27,7 @@ from pytest_nsisolate.launcher.audit import Facts
 from pytest_nsisolate.linux.stdlib import os, select, time
 from pytest_nsisolate.model import ending
 from pytest_nsisolate.model.ending import Ending, Exited, Killed
-from pytest_nsisolate.model.errors import Refused, Unlimited
+from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
 
 # Windows lacks these modules, and has no guests either.
@@ -338,8 +338,7 @@ class Guest:
                 case EntryRefused() as message:
                     return self._never_started(Refused(message.call, message.errno))
                 case LimitRefused() as message:
-                    refused = Unlimited(message.what, message.why, message.fix)
-                    return self._never_started(refused)
+                    return self._never_started(message.error())
                 case message:
                     self.has_spoken = True
                     answer = hear(message, synchronous=envelope.synchronous)

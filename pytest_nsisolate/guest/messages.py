@@ -32,7 +32,7 @@ from typing import (
 )
 
 from pytest_nsisolate.linux.stdlib import os
-from pytest_nsisolate.model.errors import safe_repr
+from pytest_nsisolate.model.errors import Unlimited, safe_repr
 
 #: What plugins carry from a guest to the supervisor, by the name of the plugin.
 Payload: TypeAlias = "dict[str, object]"
@@ -226,12 +226,25 @@ class EntryRefused:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRefused:
-    """A limit that the test asked for cannot be enforced."""
+    """A limit that a test or a box asked for cannot be enforced."""
 
     kind: ClassVar[str] = "limit refused"
     what: Phrase
     why: str
     fix: str
+
+    @classmethod
+    def of(cls, error: Unlimited) -> LimitRefused:
+        """
+        Return *error* as a message.
+        """
+        return cls(what=str(error), why=error.why, fix=error.fix)
+
+    def error(self) -> Unlimited:
+        """
+        Return the error that this is about.
+        """
+        return Unlimited(self.what, self.why, self.fix)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +297,7 @@ GuestMessage: TypeAlias = TestMessage | Done | Paused | EntryRefused | LimitRefu
 #: The outcome of a function in a box.
 Outcome: TypeAlias = Returned | Raised
 #: Everything that the process of a function in a box may send.
-CallMessage: TypeAlias = Outcome | EntryRefused
+CallMessage: TypeAlias = Outcome | EntryRefused | LimitRefused
 #: Everything that may be sent.
 Message: TypeAlias = GuestMessage | CallMessage
 

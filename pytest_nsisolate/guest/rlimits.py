@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import errno
+import math
 import mmap
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.linux.stdlib import os, time
+from pytest_nsisolate.model.chain import attribute, chain
+from pytest_nsisolate.model.ending import Exited, Killed
 from pytest_nsisolate.model.errors import Unlimited
 from pytest_nsisolate.model.limits import CPU, MEMORY, NOFILE, NPROC, Limit
 
@@ -36,19 +41,31 @@ _THREAD_END = 1.0
 #: By limit, the flag of ulimit, and the unit that ulimit counts in.
 _ULIMIT = {MEMORY: ("-d", 1024), CPU: ("-t", 1), NOFILE: ("-n", 1), NPROC: ("-u", 1)}
 
+#: The part of the limit that must have been used before it is named. The kernel counts
+#: clock ticks, which on a busy machine exceed the time that it reports later.
+_PART = 0.25
+
+#: The Python names of calls that start a process.
+_STARTERS = frozenset({"fork", "forkpty", "fork_exec", "_fork_exec"}) | {
+    "posix_spawn",
+    "posix_spawnp",
+}
+
 
 class Confinement:
     """
     The limits of one test in this process. They take effect with `hold`.
 
     Args:
-        limits: The limits from the marker.
+        limits: The limits.
+        executes: Whether this process is about to execute a program, which has none of
+            the memory and descriptors that pytest uses.
 
     Raises:
         Unlimited: One of them cannot hold.
     """
 
-    def __init__(self, limits: Iterable[Limit]) -> None:
+    def __init__(self, limits: Iterable[Limit], *, executes: bool = False) -> None:
         self.limits = {limit.name: limit for limit in limits}
         self._holds = False
         #: By resource, the soft and hard limit to set by `hold` and by `lift`.
@@ -59,7 +76,9 @@ class Confinement:
         # Each is tried before the next one is set, which could make the trial fail.
         for name, prepare in _PREPARE.items():
             if name in self.limits:
-                self._set(self.limits[name], prepare(self.limits[name]))
+                as_it_is = executes and name in {MEMORY, NOFILE}
+                choose = _as_it_is if as_it_is else prepare
+                self._set(self.limits[name], choose(self.limits[name]))
 
     def _set(self, limit: Limit, value: int) -> None:
         before = resource.getrlimit(limit.number)
@@ -113,6 +132,84 @@ class Confinement:
             yield
         finally:
             self.lift()
+
+    def reached_by(self, error: BaseException) -> list[str]:
+        """
+        Return a line on each limit that may have caused *error*.
+        """
+        names = {name for one in chain(error) for name in _limits_behind(one)}
+        return [
+            f"{limit} was reached ({name} is {_in_units(limit, self.values[name])})"
+            for name, limit in self.limits.items()
+            if name in names
+        ]
+
+
+def why_killed(
+    limits: Iterable[Limit], ended: Exited | Killed, used: float, who: str
+) -> str | None:
+    """
+    Say which limit has ended a process; None if none did.
+
+    Args:
+        limits: Its limits.
+        ended: How it ended.
+        used: The processor time that it had used, in seconds.
+        who: The process, such as ``its guest``.
+    """
+    limit = next((one for one in limits if one.name == CPU), None)
+    if limit is None or not isinstance(ended, Killed):
+        return None
+    # SIGKILL comes at the hard limit. Source: setrlimit(2), RLIMIT_CPU.
+    seconds: dict[int, int] = {
+        signal.SIGXCPU: limit.value,
+        signal.SIGKILL: limit.value + 1,
+    }
+    if used < seconds.get(ended.number, math.inf) * _PART:
+        return None
+    return (
+        f"at {limit} the kernel sends this signal ({CPU} is {limit.value}, its hard "
+        f"limit {limit.value + 1}), and {who} had used {used:.1f} s"
+    )
+
+
+def _in_units(limit: Limit, value: int) -> str:
+    if limit.name == MEMORY:
+        return f"{value} bytes"
+    if limit.name == NPROC and value != limit.value:
+        others = value - limit.value
+        return f"{value}, {others} of them for others in the user namespace"
+    return str(value)
+
+
+def _limits_behind(error: BaseException) -> set[str]:
+    """
+    Return the names of the limits that may have caused *error*.
+    """
+    if isinstance(error, MemoryError):
+        return {MEMORY}
+    if isinstance(error, RuntimeError) and "new thread" in str(error):
+        return {NPROC}
+    match attribute(error, "errno"):
+        case errno.ENOMEM:
+            return {MEMORY}
+        case errno.EMFILE:
+            return {NOFILE}
+        case errno.EAGAIN if _was_starting(error):
+            return {NPROC}
+    return set()
+
+
+def _was_starting(error: BaseException) -> bool:
+    """
+    Say whether *error* comes from starting a process: EAGAIN has many sources.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and not _STARTERS.isdisjoint(
+        trace.tb_frame.f_code.co_names
+    )
 
 
 def _set_within(number: int, pair: tuple[int, int]) -> None:

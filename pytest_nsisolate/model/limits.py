@@ -39,7 +39,7 @@ _SIZE = re.compile("([0-9]+)([KMG])(iB)?", re.IGNORECASE)
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limit:
     """
-    One limit of a test.
+    One limit of a test or a box.
     """
 
     name: str
@@ -47,12 +47,14 @@ class Limit:
     value: int
     """The value, in the kernel's unit."""
     keyword: str
-    """The keyword of the marker."""
+    """The keyword."""
     given: object
     """The value given to that keyword."""
+    of: str = "the marker"
+    """Who gave it."""
 
     def __str__(self) -> str:
-        return f"{self.keyword}={self.given} of the marker"
+        return f"{self.keyword}={self.given} of {self.of}"
 
     @property
     def number(self) -> int:

@@ -122,6 +122,8 @@ class Spec:
         check=Size(MEMORY, "`str` with `K`, `M` or `G`, or `int` in bytes"),
         example="512M",
         hint=" (or K, G)",
+        box="private writable memory of each process; in `run` this includes what "
+        "pytest uses",
     )
     cpu: float | None = keyword(
         doc="processor time of each process, rounded up to whole seconds; `None`: no "
@@ -129,16 +131,20 @@ class Spec:
         check=Amount(CPU, (int, float), "`int` or `float`, seconds"),
         example=2,
         hint=", in seconds",
+        box="processor time of each process, rounded up to whole seconds",
     )
     nofile: int | None = keyword(
         doc="one more than the highest descriptor number inside; `None`: no limit",
         check=Amount(NOFILE, (int,), "`int`"),
         example=64,
+        box="one more than the highest descriptor number inside",
     )
     nproc: int | None = keyword(
         doc="processes and threads of the test, including itself; `None`: no limit",
         check=Amount(NPROC, (int,), "`int`"),
         example=20,
+        box="processes and threads that each call of `run` or `popen` may have, "
+        "including its own process",
     )
     tmpfs: Sequence[str | os.PathLike[str]] | None = keyword(
         doc="directories that are fresh and empty inside; `None` and `[]`: none",
@@ -213,13 +219,15 @@ class Spec:
                 # What accept() returns can be hashed: specs are keys.
                 object.__setattr__(self, one.name, one.accept(value))
 
-    def limits(self) -> tuple[Limit, ...]:
+    def limits(self, of: str = "the marker") -> tuple[Limit, ...]:
         """
-        Return the resource limits of the test.
+        Return the resource limits, given by *of*.
         """
         given = [(one, getattr(self, one.name)) for one in KEYWORDS]
         return tuple(
-            Limit(one.check.limit, one.check.number(one.name, value), one.name, value)
+            Limit(
+                one.check.limit, one.check.number(one.name, value), one.name, value, of
+            )
             for one, value in given
             if isinstance(one.check, Amount) and value is not None
         )

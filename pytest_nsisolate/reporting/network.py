@@ -14,8 +14,8 @@ from typing import get_args
 import pytest
 
 from pytest_nsisolate.compat import fixtures
+from pytest_nsisolate.model.chain import attribute, chain
 from pytest_nsisolate.model.spec import Scope
-from pytest_nsisolate.reporting.chain import attribute, chain
 
 #: Title of the section in the report of a phase that failed to reach something.
 TITLE = "nsisolate network"

@@ -16,7 +16,7 @@ from pytest_nsisolate.compat import fixtures, setup_state
 from pytest_nsisolate.compat.builtin_plugins import flush
 from pytest_nsisolate.guest import inherited, terminal
 from pytest_nsisolate.guest.channel import GuestChannel
-from pytest_nsisolate.guest.messages import Paused
+from pytest_nsisolate.guest.messages import LimitRefused, Paused
 from pytest_nsisolate.model.errors import Unlimited
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import limits
@@ -149,7 +149,7 @@ class GuestSide:
         try:
             limits.confine(item)
         except Unlimited as error:
-            self.channel.send(limits.refusal(error))
+            self.channel.send(LimitRefused.of(error))
             return False
         return True
 

@@ -4,13 +4,11 @@ Limits on processes: each counts only those of its test, or the test is refused.
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from ways import WAYS
+from users import is_exempt
 
 from pytest_nsisolate.model.limits import NPROC, Limit
 
@@ -67,40 +65,6 @@ def test_after():
     threads(30)
 """
 
-AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-WHO = {**WAYS, "nobody": AS_NOBODY}
-
-
-@pytest.fixture(params=list(WHO))
-def way(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, temporary: Path
-) -> list[str]:
-    """
-    Return the command prefix for one of the ways into a sandbox, or for nobody.
-    """
-    command = WHO[request.param]
-    if request.param == "nobody":
-        temporary.chmod(0o755)
-        monkeypatch.chdir(temporary)
-        look = [sys.executable, "-c", "import pytest, pytest_nsisolate.plugin"]
-        # Through a shell, since the interpreter itself may be out of reach.
-        done = subprocess.run(
-            [*command, "sh", "-c", shlex.join(look)], capture_output=True, check=False
-        )
-        if done.returncode:
-            pytest.skip("the lane of users without privilege tests this")
-    return command
-
-
-def is_exempt(way: list[str]) -> bool:
-    """
-    Return whether the kernel ignores RLIMIT_NPROC for a process started this *way*.
-    """
-    command = [*way, "prlimit", "--nproc=1:", "sh", "-c", "true & wait $!"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
-    return done.returncode == 0
-
-
 EXEMPT = "the kernel exempts root and holders of CAP_SYS_ADMIN or CAP_SYS_RESOURCE"
 SETPRIV = "setpriv --reuid=1000 --regid=1000 --clear-groups"
 REFUSED = [
@@ -110,15 +74,15 @@ REFUSED = [
 ]
 
 
-def test_processes(pytester: pytest.Pytester, way: list[str]) -> None:
+def test_processes(pytester: pytest.Pytester, who: list[str]) -> None:
     """
     A test can start as many processes as the marker says, or else it is refused.
     """
     path = Path("test_it.py").absolute()
     path.write_text(PROCESSES)
     run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(path)]
-    result = pytester.run(*way, *run, timeout=60)
-    if is_exempt(way):
+    result = pytester.run(*who, *run, timeout=60)
+    if is_exempt(who):
         result.assert_outcomes(passed=2, errors=7)
         result.stdout.fnmatch_lines(REFUSED)
         return
@@ -154,13 +118,13 @@ except Unlimited as error:
 """
 
 
-def test_no_thread_at_all(pytester: pytest.Pytester, way: list[str]) -> None:
+def test_no_thread_at_all(pytester: pytest.Pytester, who: list[str]) -> None:
     """
     Where pytest itself can start nothing, a limit cannot be set or does not hold.
     """
     command = ["prlimit", "--nproc=1:", sys.executable, "-c", TRY]
-    result = pytester.run(*way, *command, timeout=60)
-    if is_exempt(way):
+    result = pytester.run(*who, *command, timeout=60)
+    if is_exempt(who):
         assert result.outlines[0] == "nproc=5 of the marker does not hold"
         return
     assert result.outlines == [

@@ -10,7 +10,9 @@ forge it, and the reader could have run that function itself.
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
+import inspect
 import io
 import pickle
 import sys
@@ -61,49 +63,107 @@ def perform(function: Callable[[], object], confinement: Confinement) -> Outcome
         except BaseException as error:  # noqa: BLE001 - whatever is raised is carried
             outcome: Outcome = _raised(error, confinement.reached_by(error))
         else:
-            data, why = _pickled(value)
-            name = type(value).__name__
-            outcome = Returned(type=name, data=data, why=why, warnings=[], output=[])
+            outcome = _returned(value)
     told = [_pickled_warning(one) for one in log]
     carried = [data for data in told if data is not None]
     return dataclasses.replace(outcome, warnings=carried)
 
 
+def _returned(value: object) -> Returned:
+    data, why, fix = None, "", "return what pickle.dumps() takes"
+    try:
+        data = _pickled(value)
+    except _TooLarge as error:
+        why, fix = str(error), "return less"
+    except Exception as error:  # noqa: BLE001 - whatever a user's __reduce__ raises
+        why = _dumps_raises(error)
+    fix = f"{fix}, or write it to a file outside the box"
+    if inspect.iscoroutine(value):
+        fix = "box.run(lambda: asyncio.run(f()))"
+    elif inspect.isgenerator(value):
+        fix = "box.run(lambda: list(f()))"
+    return Returned(
+        type=type(value).__name__, data=data, why=why, fix=fix, warnings=[], output=[]
+    )
+
+
 def _raised(error: BaseException, reached: list[str]) -> Raised:
+    data, why, fix = None, "", ""
+    try:
+        data = _pickled(error)
+    except _TooLarge as large:
+        why = str(large)
+        fix = (
+            "raise an exception that holds less, or write it to a file outside the box"
+        )
+    except Exception as unable:  # noqa: BLE001 - as above
+        why, fix = _dumps_raises(unable), "raise an exception that pickle.dumps() takes"
+        part = _culprit(error)
+        if part is not None:
+            why = f"{why} because of its {part}"
+            fix = f"raise it without its {part}, or with repr() of that instead"
     # The first frame is `perform`.
     trace = error.__traceback__.tb_next if error.__traceback__ else None
     lines = traceback.format_exception(type(error), error, trace)
     lines += [f"{one}\n" for one in reached]
-    data, why = _pickled(error)
     return Raised(
         type=type(error).__name__,
         data=data,
         why=why,
+        fix=fix,
         warnings=[],
         output=[],
         traceback="".join(lines),
     )
 
 
-def _pickled(value: object) -> tuple[str | None, str]:
+def _culprit(error: BaseException) -> str | None:
     """
-    Return the pickle of *value* in base 64, or None and the reason.
+    Return the part of *error* that cannot be pickled; None if it is no single one.
     """
+    parts = {f"args[{index}]": one for index, one in enumerate(error.args)}
+    parts |= {f"attribute {name}": one for name, one in vars(error).items()}
+    return next((name for name, one in parts.items() if not _is_picklable(one)), None)
+
+
+def _is_picklable(value: object) -> bool:
     try:
-        data = _dumps(value)
-    except Exception as error:  # noqa: BLE001 - whatever a user's __reduce__ raises
-        return None, f"pickle.dumps() raises {_brief(error)}"
+        _dumps(value)
+    except Exception:  # noqa: BLE001 - as above
+        return False
+    return True
+
+
+class _TooLarge(Exception):
+    """
+    A pickle is larger than `LARGEST`.
+    """
+
+
+def _pickled(value: object) -> str:
+    """
+    Return the pickle of *value* in base 64.
+
+    Raises:
+        _TooLarge: It is too large.
+        Exception: The value cannot be pickled.
+    """
+    data = _dumps(value)
     if len(data) > LARGEST:
-        return None, f"its pickle has {len(data)} bytes and the limit is {LARGEST}"
-    return base64.b64encode(data).decode(), ""
+        raise _TooLarge(f"its pickle has {len(data)} bytes and the limit is {LARGEST}")
+    return base64.b64encode(data).decode()
+
+
+def _dumps_raises(error: Exception) -> str:
+    return f"pickle.dumps() raises {_brief(error)}"
 
 
 def _pickled_warning(one: warnings.WarningMessage) -> str | None:
-    data, _ = _pickled((one.message, one.category, one.filename, one.lineno))
-    if data is None:
-        text = str(one.message)
-        data, _ = _pickled((text, UserWarning, one.filename, one.lineno))
-    return data
+    text = (str(one.message), UserWarning)
+    for message, category in ((one.message, one.category), text):
+        with contextlib.suppress(Exception):
+            return _pickled((message, category, one.filename, one.lineno))
+    return None
 
 
 def deliver(outcome: Outcome, action: str, where: str) -> object:
@@ -120,39 +180,38 @@ def deliver(outcome: Outcome, action: str, where: str) -> object:
     """
     __tracebackhide__ = True
     _warn(outcome.warnings)
-    why = outcome.why
+    verb = "returned" if isinstance(outcome, Returned) else "raised"
+    why, fix = outcome.why, outcome.fix
     if outcome.data is not None:
         try:
             value = _unpickled(outcome.data)
+        except _Unknown as unknown:
+            why = str(unknown)
+            fix = "define this class outside the box, before the call"
         except Exception as error:  # noqa: BLE001 - whatever a user's __init__ raises
             why = f"pickle.loads() raises {_brief(error)}"
+            fix = _AGAIN[verb]
         else:
             if isinstance(outcome, Returned):
                 return value
             if isinstance(value, BaseException):
                 _raise(value, outcome)
             why = f"its pickle is of type {type(value).__name__}"
-    unable = _unable(outcome, action, where, why)
+            fix = "make its __reduce__() return what makes the exception again"
+    what = f"{action} {verb} a {outcome.type}, which cannot leave {where}"
+    unable = CannotCarry(Explanation(what=what, why=why, fix=fix))
     if isinstance(outcome, Raised):
         _raise(unable, outcome)
     raise unable
 
 
-def _unable(outcome: Outcome, action: str, where: str, why: str) -> CannotCarry:
-    """
-    Return the error for an outcome that could not be carried, with the reason *why*.
-    """
-    if isinstance(outcome, Returned):
-        verb = "returned"
-        fix = "return what pickle.dumps() takes, or write it to a file outside the box"
-    else:
-        verb = "raised"
-        fix = (
-            "raise an exception that pickle.loads() can make again: its args must be "
-            "the arguments of its class"
-        )
-    what = f"{action} {verb} a {outcome.type}, which cannot leave {where}"
-    return CannotCarry(Explanation(what=what, why=why, fix=fix))
+#: What to do about a result that cannot be made again from its pickle.
+_AGAIN = {
+    "returned": "return what pickle.loads() can make again, or write it to a file "
+    "outside the box",
+    "raised": "raise an exception that pickle.loads() can make again: its args must be "
+    "the arguments of its class",
+}
 
 
 def _raise(error: BaseException, raised: Raised) -> NoReturn:
@@ -202,6 +261,12 @@ def _is_importable(kind: type) -> bool:
     return found is kind
 
 
+class _Unknown(LookupError):
+    """
+    A pickle has a class that does not exist here.
+    """
+
+
 def find_class(module: str, name: str) -> type[BaseException]:
     """
     Return the exception class *name* of *module*; if there are several, the newest.
@@ -218,7 +283,7 @@ def find_class(module: str, name: str) -> type[BaseException]:
         if (kind.__module__, kind.__qualname__) == (module, name):
             found = kind
     if found is None:
-        raise LookupError(f"{module}.{name} was defined in the box")
+        raise _Unknown(f"the class {module}.{name} was defined in the box")
     return found
 
 

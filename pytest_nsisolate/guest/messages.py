@@ -258,6 +258,8 @@ class Returned:
     """The value, pickled, in base 64; None if it cannot be pickled."""
     why: str
     """Why it cannot be pickled."""
+    fix: str
+    """What to do about that."""
     warnings: list[str]
     """The warnings that it gave, pickled in the same way."""
     output: list[str]
@@ -272,6 +274,7 @@ class Raised:
     type: str
     data: str | None
     why: str
+    fix: str
     warnings: list[str]
     output: list[str]
     traceback: str

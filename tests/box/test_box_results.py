@@ -4,10 +4,12 @@ Values and exceptions that come back from a function called in a box.
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -114,18 +116,61 @@ def test_a_value_that_cannot_be_pickled(box: Box) -> None:
     )
 
 
-def test_a_value_that_is_too_large(box: Box) -> None:
+def test_what_is_too_large(box: Box) -> None:
     """
-    A value over the limit is refused, and the text gives both sizes.
+    A value or exception over the limit is refused with both sizes, and the fix says so.
     """
     value = bytes(LARGEST)
 
-    with pytest.raises(CannotCarry) as caught:
-        box.run(lambda: value)
+    def fail() -> None:
+        """
+        Raise an exception that holds too much.
+        """
+        raise ValueError(value)
 
     size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-    why = f"why: its pickle has {size} bytes and the limit is {LARGEST}"
-    assert str(caught.value).splitlines()[1] == why
+    for function, held, fix in (
+        (lambda: value, size, "return less"),
+        (fail, None, "raise an exception that holds less"),
+    ):
+        with pytest.raises(CannotCarry) as caught:
+            box.run(function)
+
+        _, why, advice = str(caught.value).splitlines()
+        assert re.fullmatch(
+            rf"why: its pickle has {held or '[0-9]+'} bytes and the limit is {LARGEST}",
+            why,
+        )
+        assert advice == f"fix: {fix}, or write it to a file outside the box"
+
+
+def test_a_value_that_only_a_call_can_make(box: Box) -> None:
+    """
+    A coroutine or a generator is not what a function is called for: the fix runs it.
+    """
+
+    async def wait() -> int:
+        """
+        Return a number, in time.
+        """
+        return 7
+
+    def count() -> Iterator[int]:
+        """
+        Yield numbers.
+        """
+        yield from range(3)
+
+    functions: list[tuple[Callable[[], object], str, str]] = [
+        (wait, "coroutine", "box.run(lambda: asyncio.run(f()))"),
+        (count, "generator", "box.run(lambda: list(f()))"),
+    ]
+    for function, kind, fix in functions:
+        with pytest.raises(CannotCarry, match=f"returned a {kind}, which") as caught:
+            box.run(function)
+        assert str(caught.value).splitlines()[2] == f"fix: {fix}"
+    assert box.run(lambda: asyncio.run(wait())) == 7
+    assert box.run(lambda: list(count())) == [0, 1, 2]
 
 
 def test_a_large_value_comes_through(box: Box) -> None:
@@ -174,5 +219,126 @@ def test_an_exception_of_a_class_made_inside(box: Box) -> None:
 
         raise Inner
 
-    with pytest.raises(CannotCarry, match="Inner was defined in the box"):
+    with pytest.raises(CannotCarry) as caught:
         box.run(fail)
+
+    _, why, fix = str(caught.value).splitlines()
+    assert why.startswith(f"why: the class {__name__}.test_an_exception_of_a_class_")
+    assert why.endswith(".fail.<locals>.Inner was defined in the box")
+    assert fix == "fix: define this class outside the box, before the call"
+
+
+def _with_attribute(error: Exception, value: object) -> Exception:
+    error.__dict__["hook"] = value
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        (ValueError("why", lambda: None), "args[1]"),
+        (_with_attribute(ValueError("why"), lambda: None), "attribute hook"),
+        (_with_attribute(Picky(1, 2), threading.Lock()), "attribute hook"),
+    ],
+)
+def test_an_exception_that_cannot_be_pickled(
+    box: Box, error: Exception, part: str
+) -> None:
+    """
+    The three lines name the part of the exception that cannot be pickled.
+    """
+
+    def fail() -> None:
+        """
+        Raise the exception.
+        """
+        raise error
+
+    with pytest.raises(CannotCarry) as caught:
+        box.run(fail)
+
+    what, why, fix = str(caught.value).splitlines()
+    kind = type(error).__name__
+    assert what == f"fail in box db raised a {kind}, which cannot leave box db"
+    assert why.startswith("why: pickle.dumps() raises ")
+    assert why.endswith(f"because of its {part}")
+    assert fix == f"fix: raise it without its {part}, or with repr() of that instead"
+
+
+class Reduced(Exception):
+    """
+    An exception that pickles as something else.
+    """
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return str, ("no exception",)
+
+
+class Refusing(Exception):
+    """
+    An exception that does not want to be pickled.
+    """
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("kind", "why", "fix"),
+    [
+        (
+            Reduced,
+            "its pickle is of type str",
+            "make its __reduce__() return what makes the exception again",
+        ),
+        (
+            Refusing,
+            "pickle.dumps() raises NotImplementedError()",
+            "raise an exception that pickle.dumps() takes",
+        ),
+    ],
+)
+def test_an_exception_with_its_own_reduce(
+    box: Box, kind: type[Exception], why: str, fix: str
+) -> None:
+    """
+    An exception whose own __reduce__ is at fault says so.
+    """
+
+    def fail() -> None:
+        """
+        Raise the exception.
+        """
+        raise kind
+
+    with pytest.raises(CannotCarry) as caught:
+        box.run(fail)
+
+    assert str(caught.value).splitlines()[1:] == [f"why: {why}", f"fix: {fix}"]
+
+
+class Once:
+    """
+    A value that can be pickled, but not made again.
+    """
+
+    def __init__(self, one: int) -> None:
+        self.one = one
+
+    def __reduce__(self) -> tuple[type[Once], tuple[()]]:
+        return Once, ()
+
+
+def test_a_value_that_cannot_be_made_again(box: Box) -> None:
+    """
+    A value that pickle cannot make again here is not told about pickle.dumps().
+    """
+    with pytest.raises(CannotCarry) as caught:
+        box.run(Once, 1)
+
+    _, why, fix = str(caught.value).splitlines()
+    assert why.startswith("why: pickle.loads() raises TypeError(")
+    assert fix == (
+        "fix: return what pickle.loads() can make again, or write it to a file outside "
+        "the box"
+    )

@@ -32,9 +32,17 @@ from pytest_nsisolate.guest.messages import (
     encode,
 )
 
-RETURNED = Returned(type="int", data="gAVLAS4=", why="", warnings=["x"], output=[""])
+RETURNED = Returned(
+    type="int", data="gAVLAS4=", why="", fix="", warnings=["x"], output=[""]
+)
 RAISED = Raised(
-    type="KeyError", data=None, why="so", warnings=[], output=[], traceback="Trace"
+    type="KeyError",
+    data=None,
+    why="so",
+    fix="do",
+    warnings=[],
+    output=[],
+    traceback="Trace",
 )
 REPORT = Report(report={"when": "call"}, marked=None)
 INTERRUPTED = Interrupted(

@@ -7,8 +7,11 @@ from __future__ import annotations
 import os
 
 from pytest_nsisolate.guest.messages import Garbled
-from pytest_nsisolate.model.ending import Exited, Killed, TimedOut
+from pytest_nsisolate.model.ending import Exited, Killed, TimedOut, signal_name
 from pytest_nsisolate.model.errors import BoxError, Explanation, Refused, safe_repr
+
+#: The signals of a crash, of which faulthandler shows the place. Source: its docs.
+_CRASHES = frozenset({"SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "SIGILL"})
 
 
 class DidNotFinish(BoxError):
@@ -122,7 +125,7 @@ def ended(
         how: How it ended.
         limited: Which limit has ended it; None if none did.
     """
-    fix = "call the function without the box: f() instead of box.run(f)"
+    expect = "expect it: with pytest.raises(pytest_nsisolate.DidNotFinish)"
     if isinstance(how, TimedOut):
         why = f"the box has timeout={how.after:g} for each call"
         fix = f"give it longer: sandbox_factory(timeout={2 * how.after:g})"
@@ -130,8 +133,21 @@ def ended(
         why, fix = limited, "give it more: raise cpu= of sandbox_factory()"
     elif isinstance(how, Killed):
         why = f"the wait status of its process says signal {how.number}"
+        if signal_name(how.number) in _CRASHES:
+            fix = "begin it with faulthandler.enable() to see where it crashes"
+        else:
+            calls = "kill,tkill,tgkill,pidfd_send_signal"
+            fix = f"see who sends it: strace -f -e trace={calls} python -m pytest"
+        fix += f", or {expect}"
     else:
         why = f"the wait status of its process says exit code {how.code}"
+        if how.code == 1:
+            # Then its result cannot be sent.
+            why += ", which it also gets if it closes descriptors of its caller"
+        fix = (
+            f"end it with sys.exit({how.code}) or an exception, which reaches the "
+            f"test, or {expect}"
+        )
     return Explanation(what=f"{action} did not finish: {how}", why=why, fix=fix)
 
 

@@ -102,6 +102,8 @@ class GuestChannel:
         """
         Send the outcome of a call, the last message of its process.
         """
+        if not self._is_open():
+            os._exit(1)
         send(self._fd, outcome)
 
     def hand_on(self) -> None:

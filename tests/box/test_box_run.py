@@ -5,6 +5,8 @@ Functions called in a box: where they run, how they end, and what they print.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import faulthandler
 import io
 import os
 import signal
@@ -19,6 +21,7 @@ from pathlib import Path
 import pytest
 from boxes import MakeBox
 
+import pytest_nsisolate
 from pytest_nsisolate.box.box import Box
 from pytest_nsisolate.box.explanations import DidNotFinish
 from pytest_nsisolate.model.ending import Exited, Killed, TimedOut
@@ -60,18 +63,47 @@ def test_root_on_demand(make: MakeBox) -> None:
     assert make(user="root").run(os.getuid) == 0
 
 
+EXPECT = "or expect it: with pytest.raises(pytest_nsisolate.DidNotFinish)"
+SHOW = "begin it with faulthandler.enable() to see where it crashes"
+TRACE = (
+    "see who sends it: strace -f -e trace=kill,tkill,tgkill,pidfd_send_signal "
+    "python -m pytest"
+)
+
+
+def _raise_signal(number: int) -> Callable[[], None]:
+    """
+    Return a function that ends its process by a signal, as a crash would.
+    """
+    return lambda: os.kill(os.getpid(), number)
+
+
 @pytest.mark.parametrize(
-    ("end", "ending", "says"),
+    ("end", "ending", "says", "fix"),
     [
-        (lambda: os._exit(3), Exited(3), "exit code 3"),
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), Killed(9), "signal 9"),
+        (
+            lambda: os._exit(3),
+            Exited(3),
+            "exit code 3",
+            "end it with sys.exit(3) or an exception, which reaches the test",
+        ),
+        (
+            lambda: os.closerange(3, 256),
+            Exited(1),
+            "exit code 1, which it also gets if it closes descriptors of its caller",
+            "end it with sys.exit(1) or an exception, which reaches the test",
+        ),
+        (_raise_signal(signal.SIGSEGV), Killed(11), "signal 11", SHOW),
+        (_raise_signal(signal.SIGABRT), Killed(6), "signal 6", SHOW),
+        (_raise_signal(signal.SIGKILL), Killed(9), "signal 9", TRACE),
+        (_raise_signal(signal.SIGTERM), Killed(15), "signal 15", TRACE),
     ],
 )
 def test_a_function_that_ends_its_process(
-    box: Box, end: Callable[[], None], ending: object, says: str
+    box: Box, end: Callable[[], None], ending: object, says: str, fix: str
 ) -> None:
     """
-    The error has the ending, and the box stays usable.
+    The error has the ending, its fix does not end pytest, and the box stays usable.
     """
     with pytest.raises(DidNotFinish) as caught:
         box.run(end)
@@ -80,9 +112,32 @@ def test_a_function_that_ends_its_process(
     assert str(caught.value).splitlines() == [
         f"<lambda> in box db did not finish: {ending}",
         f"why: the wait status of its process says {says}",
-        "fix: call the function without the box: f() instead of box.run(f)",
+        f"fix: {fix}, {EXPECT}",
     ]
     assert box.run(int) == 0
+
+
+def test_what_the_fixes_say(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """
+    Each fix for a function that ends its process does what it says.
+    """
+
+    def crash() -> None:
+        """
+        Crash, with the place of the crash in the output.
+        """
+        faulthandler.enable()
+        ctypes.string_at(0)
+
+    with pytest.raises(SystemExit) as exited:
+        box.run(sys.exit, 3)
+    with pytest.raises(pytest_nsisolate.DidNotFinish):
+        box.run(crash)
+
+    assert exited.value.code == 3
+    stack = capfd.readouterr().err
+    assert f'File "{__file__}", line ' in stack
+    assert " in crash\n" in stack
 
 
 def test_a_function_that_takes_too_long(make: MakeBox) -> None:
@@ -127,6 +182,27 @@ def test_garbage_from_a_function(box: Box) -> None:
     assert why == f"why: it sent a message of {(1 << 64) - 1} bytes"
     assert fix == "fix: make the function write only to descriptors that it has opened"
     assert box.run(int) == 0
+
+
+def test_a_file_in_place_of_the_channel(box: Box, tmp_path: Path) -> None:
+    """
+    If a function closes the channel, its result is not written to a file of its own.
+    """
+    path = tmp_path / "own"
+    path.touch()
+
+    def replace() -> None:
+        """
+        Close every descriptor, and open files at the same numbers.
+        """
+        os.closerange(3, 256)
+        for _ in range(200):
+            os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    with pytest.raises(DidNotFinish):
+        box.run(replace)
+
+    assert path.read_text() == ""
 
 
 def test_output_to_descriptors(box: Box, capfd: pytest.CaptureFixture[str]) -> None:

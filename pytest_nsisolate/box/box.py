@@ -8,7 +8,7 @@ import contextlib
 import functools
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -145,6 +145,8 @@ class Box:
             BoxError: The box is closed, or cannot be entered from here.
         """
         __tracebackhide__ = True
+        if not callable(function):
+            raise BoxError(explanations.no_function(f"in {self.name}", function))
         called = getattr(function, "__name__", type(function).__name__)
         action = f"{called} in {self.name}"
         call = self._call(
@@ -180,6 +182,7 @@ class Box:
         __tracebackhide__ = True
         action = f"start a process in {self.name}"
         sandbox = self._inside(action)
+        command = _checked(action, command, keywords)
         who = [name for name in _WHO if keywords.get(name) is not None]
         if who:
             raise BoxError(explanations.other_user(action, who))
@@ -296,6 +299,27 @@ def reach(box: Box, action: str) -> Sandbox:
     """
     __tracebackhide__ = True
     return box._inside(action)  # noqa: SLF001 - not for users of a box
+
+
+def _checked(action: str, command: Command, keywords: dict[str, Any]) -> Command:
+    """
+    Return *command*; if Popen would not take it with *keywords*, explain that.
+    """
+    __tracebackhide__ = True
+    if not isinstance(command, str | bytes | os.PathLike):
+        if callable(command) or not isinstance(command, Iterable):
+            raise BoxError(explanations.no_command(action, command))
+        # An iterator gives its parts only once.
+        command = list(command)
+        for part in command:
+            if not isinstance(part, str | bytes | os.PathLike):
+                raise BoxError(explanations.bad_part(action, command, part))
+    own, group = keywords.get("preexec_fn"), keywords.get("process_group")
+    if own is not None and not callable(own):
+        raise BoxError(explanations.bad_preexec(action, own))
+    if group is not None and not isinstance(group, int):
+        raise BoxError(explanations.bad_group(action, group))
+    return command
 
 
 def pid_namespace() -> str:

@@ -5,6 +5,7 @@ The error texts of boxes and links.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from pytest_nsisolate.guest.messages import Garbled
 from pytest_nsisolate.model.ending import Exited, Killed, TimedOut, signal_name
@@ -175,6 +176,125 @@ def other_user(action: str, keywords: list[str]) -> Explanation:
     )
 
 
+def _of_type(value: object) -> str:
+    return f"{safe_repr(value)} is of type {type(value).__name__}"
+
+
+def no_function(where: str, given: object) -> Explanation:
+    """
+    Explain that *given* cannot be called *where*.
+    """
+    if isinstance(given, str | bytes):
+        fix = f"box.popen({given!r}, shell=True)"
+    elif isinstance(given, os.PathLike):
+        fix = f"box.popen([{os.fspath(given)!r}])"
+    elif isinstance(given, list | tuple):
+        fix = f"box.popen({safe_repr(given)})"
+    else:
+        fix = "box.run(f), with f not called yet"
+    return Explanation(
+        what=f"cannot run {safe_repr(given)} {where}: it is not a function",
+        why=_of_type(given),
+        fix=fix,
+    )
+
+
+def no_command(action: str, given: object) -> Explanation:
+    """
+    Explain that *action* needs a command.
+    """
+    name = getattr(given, "__name__", safe_repr(given))
+    is_function = callable(given)
+    return Explanation(
+        what=f"cannot {action}: {name} is not a command",
+        why=_of_type(given),
+        fix=f"box.run({name})" if is_function else _COMMAND,
+    )
+
+
+#: A command, to show its form.
+_COMMAND = "box.popen(['sleep', '60'])"
+
+
+def bad_part(action: str, command: list[Any], part: object) -> Explanation:
+    """
+    Explain that *action* has a *command* with such a *part*.
+    """
+    written = [one if isinstance(one, str | bytes) else str(one) for one in command]
+    return Explanation(
+        what=f"cannot {action}: {safe_repr(part)} in the command is not str, bytes or "
+        "a path",
+        why=_of_type(part),
+        fix=f"box.popen({written!r})",
+    )
+
+
+def bad_preexec(action: str, given: object) -> Explanation:
+    """
+    Explain that *action* cannot call *given* inside.
+    """
+    return Explanation(
+        what=f"cannot {action}: preexec_fn={safe_repr(given)} is not a function",
+        why=_of_type(given),
+        fix="leave preexec_fn= out, or give it a function without arguments",
+    )
+
+
+def bad_group(action: str, given: object) -> Explanation:
+    """
+    Explain that *action* cannot happen in the process group *given*.
+    """
+    return Explanation(
+        what=f"cannot {action}: process_group={safe_repr(given)} is not a number",
+        why=_of_type(given),
+        fix="leave process_group= out: the process gets a group of its own",
+    )
+
+
+def no_box(action: str, given: object) -> Explanation:
+    """
+    Explain that *given*, an argument of *action*, is not a box.
+    """
+    return Explanation(
+        what=f"cannot {action}: {safe_repr(given)} is not a box",
+        why=_of_type(given),
+        fix="link two boxes made with sandbox_factory(net=True)",
+    )
+
+
+def same_box(action: str) -> Explanation:
+    """
+    Explain that *action* is about one box, and not two.
+    """
+    return Explanation(
+        what=f"cannot {action}",
+        why="both are the same box",
+        fix="make another box with sandbox_factory(net=True), and link these two",
+    )
+
+
+def not_linked(action: str, box: str, ends: str) -> Explanation:
+    """
+    Explain that *action* needs one of the *ends* of a link, which *box* is not.
+    """
+    return Explanation(
+        what=f"cannot {action}: {box} is not one of the two",
+        why=f"link.boxes has two other boxes: {ends}",
+        fix="give one of those two, or link this one with sandbox_factory.link()",
+    )
+
+
+def no_version(action: str, version: object) -> Explanation:
+    """
+    Explain that there is no IP *version* for *action*.
+    """
+    return Explanation(
+        what=f"cannot {action}: there is no IP version {safe_repr(version)}",
+        why="a link has addresses of IP version 4 and 6",
+        fix="link.address(box), or link.address(box, version=6)",
+    )
+
+
 def no_wire(action: str, why: str) -> Explanation:
     """
     Explain *why* there can be no wire between two boxes.
@@ -220,12 +340,12 @@ def no_netem(action: str, refused: Refused) -> Explanation:
     )
 
 
-def no_shape(action: str, delay: float, loss: float) -> Explanation:
+def no_shape(action: str, delay: float, loss: float, longest: int) -> Explanation:
     """
     Explain that a wire cannot have this *delay* or *loss*.
     """
     return Explanation(
         what=f"cannot {action}: bad argument",
-        why=f"delay is {delay!r} and loss is {loss!r}",
-        fix="give a delay of 0 or more seconds, and a loss from 0 to 1",
+        why=f"delay is {safe_repr(delay)} and loss is {safe_repr(loss)}",
+        fix=f"give a delay of 0 to {longest} seconds, and a loss from 0 to 1",
     )

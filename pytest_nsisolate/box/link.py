@@ -11,10 +11,14 @@ from types import TracebackType
 from pytest_nsisolate.box import explanations, veth
 from pytest_nsisolate.box.box import Box, reach
 from pytest_nsisolate.diagnosis import explain
-from pytest_nsisolate.model.errors import BoxError, Refused
+from pytest_nsisolate.model.errors import BoxError, Refused, safe_repr
 
 #: Numbers the links of a process, for the names of their subnets and interfaces.
 _numbers = itertools.count(1)
+
+#: The longest delay, in seconds: netem keeps it in 32 bits, in units of 64 ns. Source:
+#: linux/pkt_sched.h, tc_netem_qopt; include/net/pkt_sched.h, PSCHED_SHIFT.
+_LONGEST_DELAY = 274
 
 
 class Link:
@@ -33,6 +37,8 @@ class Link:
 
     def __init__(self, one: Box, other: Box) -> None:
         __tracebackhide__ = True
+        action = f"link {_shown(one)} and {_shown(other)}"
+        _check_ends(action, one, other)
         number = next(_numbers)
         #: The two boxes.
         self.boxes = (one, other)
@@ -50,10 +56,6 @@ class Link:
         }
         self._shape = (0.0, 0.0)
         self._is_open = False
-        action = f"link {one.name} and {other.name}"
-        why = _mismatch(one, other)
-        if why is not None:
-            raise BoxError(explanations.no_wire(action, why))
         _import(action)
         self._check(action, veth.make(*self._ends(action)))
         self._is_open = True
@@ -83,8 +85,16 @@ class Link:
             version: 4 or 6.
 
         Raises:
-            KeyError: The box is not on this wire.
+            BoxError: The box is not on this wire, or there is no such version.
         """
+        __tracebackhide__ = True
+        one, other = self.boxes
+        action = f"give an address on {self._own_name()}"
+        if box not in self.boxes:
+            ends = f"{one.name} and {other.name}"
+            raise BoxError(explanations.not_linked(action, _shown(box), ends))
+        if version not in (4, 6):
+            raise BoxError(explanations.no_version(action, version))
         return self._addresses[id(box), version]
 
     def down(self) -> None:
@@ -121,8 +131,10 @@ class Link:
                 range, or the kernel has no netem. Source: tc-netem(8).
         """
         __tracebackhide__ = True
-        if not delay >= 0 or not 0 <= loss <= 1:
-            raise BoxError(explanations.no_shape(self._name("shape"), delay, loss))
+        is_right = _is_within(delay, _LONGEST_DELAY) and _is_within(loss, 1)
+        if not is_right:
+            name = self._name("shape")
+            raise BoxError(explanations.no_shape(name, delay, loss, _LONGEST_DELAY))
         self._shape_as("shape", delay, loss)
         self._shape = (delay, loss)
 
@@ -156,8 +168,11 @@ class Link:
         self._check(name, veth.queue(one, other, kind, **options))
 
     def _name(self, action: str) -> str:
+        return f"{action} {self._own_name()}"
+
+    def _own_name(self) -> str:
         one, other = self.boxes
-        return f"{action} the link between {one.name} and {other.name}"
+        return f"the link between {one.name} and {other.name}"
 
     def _ends(self, action: str) -> tuple[veth.End, veth.End]:
         __tracebackhide__ = True
@@ -186,16 +201,29 @@ class Link:
         raise BoxError(explain.explain(name, refused))
 
 
-def _mismatch(one: Box, other: Box) -> str | None:
+def _shown(box: object) -> str:
+    return box.name if isinstance(box, Box) else safe_repr(box)
+
+
+def _is_within(value: object, most: int) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= most  # type: ignore[operator]
+
+
+def _check_ends(action: str, one: Box, other: Box) -> None:
     """
-    Return why these boxes cannot be linked; None if they can.
+    Raise a `BoxError` if these cannot be linked.
     """
+    __tracebackhide__ = True
+    for box in (one, other):
+        if not isinstance(box, Box):
+            raise BoxError(explanations.no_box(action, box))
     if one is other:
-        return "both are the same box"
+        raise BoxError(explanations.same_box(action))
     for box in (one, other):
         if "net" not in box.namespaces:
-            return f"{box.name} has no network of its own"
-    return None
+            why = f"{box.name} has no network of its own"
+            raise BoxError(explanations.no_wire(action, why))
 
 
 def _import(name: str) -> None:

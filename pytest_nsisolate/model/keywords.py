@@ -8,14 +8,15 @@ and the tables in the docs derive from the declaration.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from pytest_nsisolate.model.errors import SpecError
+from pytest_nsisolate.model.errors import SpecError, safe_repr
 
 _Given = ParamSpec("_Given")
 _Value = TypeVar("_Value")
@@ -167,14 +168,16 @@ def describe(
     Add *keywords* to the signature and the docstring of *function*.
 
     Args:
-        function: A function that takes them as ``**keywords``.
+        function: A function that takes them as ``**keywords``. If it has ``*args``
+            too, it is to report them.
         keywords: The keywords.
         doc: Returns what a keyword means to the function.
     """
+    variable = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     before = [
         one
         for one in inspect.signature(function).parameters.values()
-        if one.kind != inspect.Parameter.VAR_KEYWORD
+        if one.kind not in variable
     ]
     parameters = [
         inspect.Parameter(
@@ -196,6 +199,45 @@ def describe(
             subsequent_indent="        ",
         )
     function.__doc__ = "\n".join(lines)
+
+
+def misuse(
+    name: str,
+    call: str,
+    known: Sequence[str],
+    args: Sequence[object],
+    given: Iterable[str],
+    *,
+    instead: Mapping[str, str] | None = None,
+) -> SpecError | None:
+    """
+    Return what is wrong with arguments that are not such keywords; None if all are.
+
+    Args:
+        name: What takes the keywords.
+        call: How its name is written in a call.
+        known: The keywords that it takes.
+        args: The positional arguments that it got.
+        given: The keywords that it got.
+        instead: What to write instead of some keywords that it does not take.
+    """
+    grammar = f"{name} takes the keywords {', '.join(known)}"
+    if args:
+        values = ", ".join(safe_repr(value) for value in args)
+        only = f"{known[0]}={values}" if len(args) == 1 else f"{known[0]}=…"
+        why = f"{grammar} and no positional arguments, but got {values}"
+        return SpecError(why, f"write {call}({only})")
+    unknown = [one for one in given if one not in known]
+    if not unknown:
+        return None
+    fixes = []
+    for one in unknown:
+        near = difflib.get_close_matches(one, known, n=1)
+        better = (instead or {}).get(one, f"{near[0]}=" if near else "")
+        fixes.append(
+            f"write {better} instead of {one}=" if better else f"leave {one}= out"
+        )
+    return SpecError(f"{grammar}, not {', '.join(unknown)}", "; ".join(fixes))
 
 
 def taking(

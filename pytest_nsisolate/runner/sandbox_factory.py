@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import os
 import sys
 import threading
@@ -30,12 +29,18 @@ from pytest_nsisolate.model.errors import (
     Refused,
     SpecError,
 )
-from pytest_nsisolate.model.keywords import taking
+from pytest_nsisolate.model.keywords import misuse, taking
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 from pytest_nsisolate.reporting import crash, leak_policy
 from pytest_nsisolate.reporting.leak_policy import Wording
 from pytest_nsisolate.runner import guest_side
 from pytest_nsisolate.settings import hidden_paths, options
+
+#: The keywords that a box takes; what takes them, its call, and their names; and what
+#: to write instead of a keyword of the marker.
+_TAKEN = [one for one in KEYWORDS if one.box]
+_CALL = ("sandbox_factory", "sandbox_factory", [one.name for one in _TAKEN])
+_INSTEAD = {"scope": "module_sandbox_factory"}
 
 
 class SandboxFactory:
@@ -62,21 +67,23 @@ class SandboxFactory:
         self._is_open = True
         self._home = _this_process()
 
-    @taking(Spec, [one for one in KEYWORDS if one.box])
-    def __call__(self, **keywords: Any) -> Box:  # noqa: ANN401 - of several types
+    @taking(Spec, _TAKEN)
+    def __call__(self, *args: object, **keywords: Any) -> Box:  # noqa: ANN401 - of several types
         """
         Return a new box.
         """
         __tracebackhide__ = True
-        inspect.signature(self).bind(**keywords)
         place = _caller()
         with self._lock:
-            return self._make(keywords, place)
+            return self._make(args, keywords, place)
 
-    def _make(self, keywords: dict[str, Any], place: tuple[str, int]) -> Box:
+    def _make(
+        self, args: tuple[object, ...], keywords: dict[str, Any], place: tuple[str, int]
+    ) -> Box:
         __tracebackhide__ = True
         hostname = keywords.get("hostname")
-        name = f"box {len(self._boxes) + 1 if hostname is None else hostname}"
+        is_name = isinstance(hostname, str) and hostname and hostname.isprintable()
+        name = f"box {hostname if is_name else len(self._boxes) + 1}"
         leaks = keywords.get("leaks") or self._options.defaults.leaks
         action = f"make {name} for {self._owner}"
         self._check_open(action)
@@ -86,6 +93,9 @@ class SandboxFactory:
             text = explanations.other_process(action, here, self._home)
             raise BoxError(text)
         try:
+            wrong = misuse(*_CALL, args, keywords, instead=_INSTEAD)
+            if wrong is not None:
+                raise wrong
             spec = Spec(**{**keywords, "leaks": leaks})
             hidden_paths.check(spec, self._node)
             box = Box(

@@ -5,17 +5,15 @@ The marker `isolated`, and the spec that the markers of a test add up to.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-import inspect
 import itertools
 import re
 from collections.abc import Iterable, Iterator
 
 import pytest
 
-from pytest_nsisolate.model.errors import Explanation, SpecError, safe_repr
-from pytest_nsisolate.model.keywords import describe
+from pytest_nsisolate.model.errors import Explanation, SpecError
+from pytest_nsisolate.model.keywords import describe, misuse
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 
 #: The marker, and its exact synonym for use where pytest-isolated owns the first.
@@ -24,12 +22,15 @@ NAMES = ("isolated", "nsisolated")
 #: Other forms of these words, whose ends are more than one slip away.
 _FORMS = re.compile("(ns_?)?isolat(e|es|ing|ion|or)")
 
+#: The keywords that the marker takes.
+_NAMES = [one.name for one in KEYWORDS]
+
 
 def isolated(**_keywords: object) -> None:
     """
     Run the test in its own IPC, UTS and PID namespaces.
 
-    The signature is the grammar of the marker, whose arguments are bound to it.
+    The signature is the grammar of the marker.
 
     .. versionadded:: 0.1.0
     """
@@ -64,14 +65,16 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
     for mark in _marks(item):
         marked = True
         try:
-            inspect.signature(isolated).bind(*mark.args, **mark.kwargs)
+            wrong = misuse(
+                mark.name, f"@pytest.mark.{mark.name}", _NAMES, mark.args, mark.kwargs
+            )
+            if wrong is not None:
+                raise wrong
             # Each marker is checked alone: a bad value is an error even if a closer
             # marker overrides it.
             Spec(**mark.kwargs)
         except SpecError as error:
             return BadMarker(explain(item, mark, error.why, error.fix))
-        except TypeError as error:
-            return BadMarker(_explain_grammar(item, mark, error))
         keywords = {**mark.kwargs, **keywords}
     return Spec(**keywords) if marked else None  # type: ignore[arg-type]
 
@@ -127,35 +130,6 @@ def _explain_near(item: pytest.Item, mark: pytest.Mark, meant: str) -> Explanati
         f"nearly {meant}, which isolates a test",
         fix=f"write @pytest.mark.{meant}, or add the line {mark.name} to the ini "
         "option markers",
-    )
-
-
-def _explain_grammar(
-    item: pytest.Item, mark: pytest.Mark, error: TypeError
-) -> Explanation:
-    known = list(inspect.signature(isolated).parameters)
-    grammar = f"{mark.name} takes the keywords {', '.join(known)}"
-    if mark.args:
-        given = ", ".join(safe_repr(value) for value in mark.args)
-        keyword = f"{known[0]}={given}" if len(mark.args) == 1 else f"{known[0]}=…"
-        return explain(
-            item,
-            mark,
-            f"{grammar} and no positional arguments, but got {given}",
-            f"write @pytest.mark.{mark.name}({keyword})",
-        )
-    unknown = [name for name in mark.kwargs if name not in known]
-    fixes = [
-        f"write {near[0]}= instead of {name}="
-        if (near := difflib.get_close_matches(name, known, n=1))
-        else f"leave {name}= out"
-        for name in unknown
-    ]
-    return explain(
-        item,
-        mark,
-        f"{grammar}, not {', '.join(unknown) or error}",
-        "; ".join(fixes),
     )
 
 

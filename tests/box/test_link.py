@@ -174,28 +174,104 @@ def test_what_cannot_be_linked(make: MakeBox) -> None:
     A box cannot be linked to itself or to one without a network of its own.
     """
     one, plain = make(net=True), make()
-    for two, why in (
-        (one, "why: both are the same box"),
-        (plain, "why: box b has no network of its own"),
+    for two, why, fix in (
+        (
+            one,
+            "both are the same box",
+            "make another box with sandbox_factory(net=True), and link these two",
+        ),
+        (
+            plain,
+            "box b has no network of its own",
+            "link two boxes made with sandbox_factory(net=True)",
+        ),
     ):
         with pytest.raises(BoxError) as caught:
             Link(one, two)
         assert str(caught.value).splitlines() == [
             "cannot link box b and box b",
-            why,
+            f"why: {why}",
+            f"fix: {fix}",
+        ]
+
+
+def test_link_of_no_boxes(make: MakeBox) -> None:
+    """
+    Links take two boxes.
+    """
+    box = make(net=True)
+    pairs: list[tuple[object, object, str]] = [("db", box, "'db'"), (box, 5, "5")]
+    for one, other, wrong in pairs:
+        with pytest.raises(BoxError) as caught:
+            Link(one, other)  # type: ignore[arg-type]
+        shown = [wrong if each is not box else "box b" for each in (one, other)]
+        kind = "str" if wrong == "'db'" else "int"
+        assert str(caught.value).splitlines() == [
+            f"cannot link {shown[0]} and {shown[1]}: {wrong} is not a box",
+            f"why: {wrong} is of type {kind}",
             "fix: link two boxes made with sandbox_factory(net=True)",
         ]
 
 
-@pytest.mark.parametrize("keywords", [{"delay": -1}, {"loss": 2}, {"loss": -0.1}])
-def test_bad_shape(hosts: tuple[Box, Box], keywords: dict[str, float]) -> None:
+NO_ADDRESS = "cannot give an address on the link between box b and box b:"
+
+
+def test_address_of_what_is_not_linked(make: MakeBox) -> None:
+    """
+    A link has addresses of its two boxes only, for IP version 4 and 6.
+    """
+    one, two, three = make(net=True), make(net=True), make(net=True)
+    with Link(one, two) as link:
+        for box, shown in ((three, "box b"), ("db", "'db'")):
+            with pytest.raises(BoxError) as caught:
+                link.address(box)  # type: ignore[arg-type]
+            assert str(caught.value).splitlines() == [
+                f"{NO_ADDRESS} {shown} is not one of the two",
+                "why: link.boxes has two other boxes: box b and box b",
+                (
+                    "fix: give one of those two, or link this one with "
+                    "sandbox_factory.link()"
+                ),
+            ]
+        versions: tuple[object, ...] = (5, "4", None, [])
+        for version in versions:
+            with pytest.raises(BoxError) as caught:
+                link.address(one, version)  # type: ignore[arg-type]
+            assert str(caught.value).splitlines() == [
+                f"{NO_ADDRESS} there is no IP version {version!r}",
+                "why: a link has addresses of IP version 4 and 6",
+                "fix: link.address(box), or link.address(box, version=6)",
+            ]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "why"),
+    [
+        ({"delay": "1"}, "delay is '1' and loss is 0.0"),
+        ({"delay": float("inf")}, "delay is inf and loss is 0.0"),
+        ({"delay": float("nan")}, "delay is nan and loss is 0.0"),
+        ({"delay": 275}, "delay is 275 and loss is 0.0"),
+        ({"delay": -1}, "delay is -1 and loss is 0.0"),
+        ({"delay": True}, "delay is True and loss is 0.0"),
+        ({"loss": None}, "delay is 0.0 and loss is None"),
+        ({"loss": 2}, "delay is 0.0 and loss is 2"),
+        ({"loss": -0.1}, "delay is 0.0 and loss is -0.1"),
+    ],
+)
+def test_bad_shape(make: MakeBox, keywords: dict[str, float], why: str) -> None:
     """
     An impossible shape is refused, and the link keeps working.
     """
-    with Link(*hosts) as link:
-        with pytest.raises(BoxError, match=r"bad argument\nwhy: delay is .*\nfix: "):
+    with Link(make(net=True), make(net=True)) as link:
+        with pytest.raises(BoxError) as caught:
             link.shape(**keywords)
         link.up()
+
+    assert str(caught.value).splitlines() == [
+        "cannot shape the link between box b and box b: bad argument",
+        f"why: {why}",
+        "fix: give a delay of 0 to 274 seconds, and a loss from 0 to 1",
+    ]
 
 
 def test_other_owner(make: MakeBox) -> None:

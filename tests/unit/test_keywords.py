@@ -9,7 +9,6 @@ import inspect
 import re
 
 import pytest
-from ways import RunPytest
 
 from pytest_nsisolate.diagnosis import doctor
 from pytest_nsisolate.model.keywords import Keyword
@@ -134,26 +133,3 @@ def test_what_has_no_option() -> None:
         "leaks",
         "scope",
     }
-
-
-def test_a_box_takes_no_other(
-    pytester: pytest.Pytester, run_both_ways: RunPytest
-) -> None:
-    """
-    An unknown keyword, or one that is for tests only, raises TypeError.
-    """
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.parametrize("name", ["scope", "fork", "hostnme"])
-        def test_one(sandbox_factory, name):
-            with pytest.raises(TypeError, match=f"unexpected keyword .*'{name}'"):
-                sandbox_factory(**{name: None})
-
-        def test_position(sandbox_factory):
-            with pytest.raises(TypeError, match="positional"):
-                sandbox_factory("t1")
-        """
-    )
-    run_both_ways().assert_outcomes(passed=4)

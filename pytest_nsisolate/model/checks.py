@@ -8,7 +8,9 @@ the same key.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
+import posixpath
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -64,6 +66,13 @@ class Choice(Check):
         known = ", ".join(f'"{one}"' for one in self.words)
         raise Unfit(f"{given} is not one of {known}")
 
+    def guess(self, value: object) -> object:
+        """
+        Return the word that is most like *value*.
+        """
+        text = value.lower() if isinstance(value, str) else ""
+        return next(iter(difflib.get_close_matches(text, self.words, n=1)), None)
+
     def read(self, text: str) -> object:
         """
         Return *text*.
@@ -97,6 +106,12 @@ class UtsName(Check):
             )
         return value
 
+    def guess(self, value: object) -> object:
+        """
+        Return *value*, if it is of bytes, as text.
+        """
+        return os.fsdecode(value) if isinstance(value, bytes) else None
+
 
 class Duration(Check):
     """
@@ -118,6 +133,12 @@ class Duration(Check):
             raise Unfit(f"{given} is not a number of seconds from 0 to {LONGEST}")
         return value
 
+    def guess(self, value: object) -> object:
+        """
+        Return *value*, if it is text, as a number.
+        """
+        return number_in(value)
+
     def read(self, text: str) -> object:
         """
         Return *text* as a number.
@@ -129,6 +150,17 @@ class Duration(Check):
         if not 0 <= seconds <= LONGEST:
             raise Unfit(f"takes a number of seconds from 0 to {LONGEST}")
         return seconds
+
+
+def number_in(value: object) -> int | float | None:
+    """
+    Return the number that *value*, a text, consists of; None if it is no such text.
+    """
+    if isinstance(value, str):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    return None
 
 
 def flaw(text: str) -> str | None:
@@ -180,6 +212,28 @@ class Directories(Check):
             raise Unfit(why)
         found = (_directory(path, f"{safe_repr(path)} in {keyword}=") for path in value)
         return tuple(dict.fromkeys(found)) or None
+
+    def guess(self, value: object) -> object:
+        """
+        Return the paths in *value*, made absolute, except those that are fresh anyway.
+        """
+        if isinstance(value, str | bytes | os.PathLike):
+            value = [value]
+        elif isinstance(value, set | frozenset):
+            value = sorted(value, key=safe_repr)
+        if not isinstance(value, list | tuple):
+            return None
+        texts = [
+            os.fsdecode(one)
+            for one in value
+            if isinstance(one, str | bytes | os.PathLike)
+        ]
+        paths = [
+            posixpath.normpath(f"/{text.lstrip('/')}")
+            for text in texts
+            if flaw(text) is None
+        ]
+        return [path for path in paths if overlap(path) is None] if paths else None
 
 
 def _directory(given: object, shown: str) -> str:
@@ -233,6 +287,20 @@ class Environment(Check):
         for name, text in given.items():
             _check_variable(name, text, keyword)
         return tuple(sorted(given.items())) or None
+
+    def guess(self, value: object) -> object:
+        """
+        Return the variables in *value*, with numbers and paths as text.
+        """
+        if isinstance(value, list | tuple | set | frozenset):
+            pairs = [one.partition("=") for one in value if isinstance(one, str)]
+            value = {name: text for name, sign, text in pairs if sign}
+        if not isinstance(value, Mapping):
+            return None
+        return {
+            name: str(one) if isinstance(one, int | float | os.PathLike) else one
+            for name, one in value.items()
+        } or None
 
 
 def _mapping(keyword: str, value: object, types: str) -> Mapping[Any, Any]:
@@ -289,6 +357,12 @@ class Offsets(Check):
         for clock, seconds in given.items():
             _check_offset(clock, seconds, keyword)
         return _clocks(given) if given else None
+
+    def guess(self, value: object) -> object:
+        """
+        Return *value*, if it is a number, as the offset of the first clock.
+        """
+        return {CLOCKS[0]: value} if isinstance(value, int | float) else None
 
 
 def _clocks(offsets: Mapping[str, float]) -> Clocks:

@@ -7,6 +7,7 @@ and the tables in the docs derive from the declaration.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import inspect
@@ -57,6 +58,16 @@ class Check:
             Unfit: It is not one of these values.
         """
         raise NotImplementedError
+
+    def guess(self, value: object) -> object:  # noqa: ARG002 - for subclasses
+        """
+        Return what *value*, which is not accepted, was meant to be.
+
+        Returns:
+            A value, which may not be accepted either; None if there is no guess; an
+            empty list if the keyword can be left out.
+        """
+        return None
 
     def read(self, text: str) -> object:
         """
@@ -136,8 +147,22 @@ class Keyword:
         try:
             return self.check.accept(self.name, value)
         except Unfit as unfit:
-            fix = f"write {self.written}{self.hint}, or leave {self.name}= out"
-            raise SpecError(unfit.why, fix) from None
+            raise SpecError(unfit.why, self._fix(value)) from None
+
+    def _fix(self, value: object) -> str:
+        """
+        Return what to write instead of *value*.
+        """
+        leave = f"leave {self.name}= out"
+        meant = self.check.guess(value)
+        if meant == []:
+            return leave
+        written = f"{self.written}{self.hint}"
+        if meant is not None:
+            with contextlib.suppress(Unfit):
+                self.check.accept(self.name, meant)
+                written = f"{self.name}={_literal(meant)}"
+        return f"write {written}, or {leave}"
 
 
 def keyword(**declared: Any) -> Any:  # noqa: ANN401 - a field, of any type
@@ -267,4 +292,9 @@ def _literal(value: object) -> str:
     """
     Return *value* as a Python literal, with strings in double quotes.
     """
-    return repr(value) if isinstance(value, int | float) else json.dumps(value)
+    if isinstance(value, dict):
+        pairs = [f"{_literal(key)}: {_literal(one)}" for key, one in value.items()]
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    return json.dumps(value) if isinstance(value, str) else repr(value)

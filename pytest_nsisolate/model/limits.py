@@ -11,6 +11,7 @@ import dataclasses
 import math
 import re
 
+from pytest_nsisolate.model.checks import number_in
 from pytest_nsisolate.model.errors import safe_repr
 from pytest_nsisolate.model.keywords import Check, Unfit
 
@@ -34,6 +35,7 @@ NPROC = "RLIMIT_NPROC"
 
 _SUFFIXES = {"": 0, "K": 10, "M": 20, "G": 30}
 _SIZE = re.compile("([0-9]+)([KMG])(iB)?", re.IGNORECASE)
+_LIKE_SIZE = re.compile(r"\s*([0-9]+)\s*([KMG])(i?B)?\s*", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,6 +89,14 @@ class Amount(Check):
         self.number(keyword, value)
         return value
 
+    def guess(self, value: object) -> object:
+        """
+        Return *value*, if it is text or a whole float, as a number.
+        """
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return number_in(value)
+
     def number(self, keyword: str, value: object) -> int:
         """
         Return *value* in the kernel's unit, rounded up.
@@ -122,6 +132,15 @@ class Size(Amount):
     def __init__(self, limit: str, takes: str) -> None:
         super().__init__(limit, (int,), takes)
         self._names = "str or int"
+
+    def guess(self, value: object) -> object:
+        """
+        Return *value*, if it is text, with a suffix as it should be.
+        """
+        if not isinstance(value, str):
+            return super().guess(value)
+        match = _LIKE_SIZE.fullmatch(value)
+        return None if match is None else f"{match[1]}{match[2].upper()}"
 
     def number(self, keyword: str, value: object) -> int:
         """

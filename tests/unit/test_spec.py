@@ -4,7 +4,9 @@ Values that a spec accepts and refuses.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +152,59 @@ def test_user_that_cannot_be_hashed(user: object) -> None:
         Spec(user=user)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "meant"),
+    [
+        ("tmpfs", "/var/tmp", '["/var/tmp"]'),
+        ("tmpfs", Path("/srv"), '["/srv"]'),
+        ("tmpfs", {"/srv"}, '["/srv"]'),
+        ("tmpfs", [b"/srv"], '["/srv"]'),
+        ("tmpfs", ["srv", "/var/tmp"], '["/srv", "/var/tmp"]'),
+        ("tmpfs", ["/srv/../var"], '["/var"]'),
+        ("tmpfs", ["/srv", "/proc"], '["/srv"]'),
+        ("tmpfs", ["/srv", ""], '["/srv"]'),
+        ("hostname", b"db", '"db"'),
+        ("domainname", b"lab", '"lab"'),
+        ("timeout", "60", "60"),
+        ("timeout", " 1.5 ", "1.5"),
+        ("cpu", "3", "3"),
+        ("cpu", "0.5", "0.5"),
+        ("nofile", "100", "100"),
+        ("nofile", 100.0, "100"),
+        ("memory", "256MB", '"256M"'),
+        ("memory", "2 GiB", '"2G"'),
+        ("memory", 1048576.0, "1048576"),
+        ("env", {"PORT": 5432, "HOME": None}, '{"PORT": "5432", "HOME": None}'),
+        ("env", {"DIR": Path("/srv")}, '{"DIR": "/srv"}'),
+        ("env", ["PORT=5432", "A=b=c"], '{"PORT": "5432", "A": "b=c"}'),
+        ("leaks", "Warn", '"warn"'),
+        ("scope", "modul", '"module"'),
+        ("scope", "Session", '"session"'),
+        ("user", "Root", '"root"'),
+        ("time", 3600, '{"monotonic": 3600}'),
+        ("time", -0.5, '{"monotonic": -0.5}'),
+    ],
+)
+def test_what_was_meant(keyword: str, value: object, meant: str) -> None:
+    """
+    If it is clear what a wrong value means, the fix writes that, and it is valid.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(**{keyword: value})  # type: ignore[arg-type]
+    assert caught.value.fix == f"write {keyword}={meant}, or leave {keyword}= out"
+    assert Spec(**{keyword: ast.literal_eval(meant)}) != Spec()
+
+
+@pytest.mark.parametrize("tmpfs", [["/dev/shm"], "/proc", ["/"], ["/dev", "/proc"]])
+def test_what_is_fresh_already(tmpfs: object) -> None:
+    """
+    Where nothing is left to write, the fix is to leave the keyword out.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(tmpfs=tmpfs)  # type: ignore[arg-type]
+    assert caught.value.fix == "leave tmpfs= out"
+
+
 @pytest.mark.parametrize("proc", [None, True, False])
 def test_proc_that_can_be(proc: bool | None) -> None:
     """
@@ -241,7 +296,7 @@ FIXES = {
         ("memory", "9" * 5000 + "K", f"memory is more than {2**62}"),
         ("memory", 1.5, "memory=1.5 is of type float, not str or int"),
         ("memory", True, "memory=True is of type bool, not str or int"),
-        ("cpu", "2", "cpu='2' is of type str, not int or float"),
+        ("cpu", b"2", "cpu=b'2' is of type bytes, not int or float"),
         ("cpu", 0, "cpu=0 is not greater than 0"),
         ("cpu", float("nan"), "cpu=nan is not greater than 0"),
         ("cpu", float("inf"), f"cpu is more than {2**62}"),

@@ -11,9 +11,6 @@ import pytest
 from pytest_nsisolate.model.errors import SpecError
 from pytest_nsisolate.model.spec import Spec
 
-TMPFS = 'write tmpfs=["/run"], or leave tmpfs= out'
-ENV = 'write env={"NAME": "value"}, or leave env= out'
-
 
 def test_one_key() -> None:
     """
@@ -70,7 +67,7 @@ def test_directories_that_cannot_be(tmpfs: list[str], why: str) -> None:
     """
     with pytest.raises(SpecError) as caught:
         Spec(tmpfs=tmpfs)
-    assert (caught.value.why, caught.value.fix) == (why, TMPFS)
+    assert caught.value.why == why
 
 
 @pytest.mark.parametrize(
@@ -96,7 +93,7 @@ def test_variables_that_cannot_be(env: dict[str, str | None], why: str) -> None:
     """
     with pytest.raises(SpecError) as caught:
         Spec(env=env)
-    assert (caught.value.why, caught.value.fix) == (why, ENV)
+    assert caught.value.why == why
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", [], None])

@@ -137,6 +137,8 @@ class Confinement:
         """
         Return a line on each limit that may have caused *error*.
         """
+        if not self.limits:
+            return []
         names = {name for one in chain(error) for name in _limits_behind(one)}
         return [
             f"{limit} was reached ({name} is {_in_units(limit, self.values[name])})"

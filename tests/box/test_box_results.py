@@ -229,6 +229,9 @@ def test_an_exception_of_a_class_made_inside(box: Box) -> None:
 
 
 def _with_attribute(error: Exception, value: object) -> Exception:
+    """
+    Return *error* with *value* as its attribute.
+    """
     error.__dict__["hook"] = value
     return error
 
@@ -271,6 +274,9 @@ class Reduced(Exception):
     """
 
     def __reduce__(self) -> tuple[type, tuple[str]]:
+        """
+        Pickle as a text.
+        """
         return str, ("no exception",)
 
 
@@ -280,6 +286,9 @@ class Refusing(Exception):
     """
 
     def __reduce__(self) -> tuple[type, tuple[str]]:
+        """
+        Refuse.
+        """
         raise NotImplementedError
 
 
@@ -326,6 +335,9 @@ class Once:
         self.one = one
 
     def __reduce__(self) -> tuple[type[Once], tuple[()]]:
+        """
+        Leave out what it takes to be made again.
+        """
         return Once, ()
 
 

@@ -29,8 +29,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+#: The name of the thread that lasts as long as its process.
+MAIN = "main"
 
-def main(control_fd: str, supervisor: str, user_namespace: str) -> NoReturn:
+
+def main(
+    control_fd: str, supervisor: str, user_namespace: str, thread: str
+) -> NoReturn:
     """
     Make sandboxes on request until the supervisor is gone.
 
@@ -38,10 +43,15 @@ def main(control_fd: str, supervisor: str, user_namespace: str) -> NoReturn:
         control_fd: The number of the socket to the supervisor.
         supervisor: The number of a pidfd of the supervisor.
         user_namespace: The value of a `UserNamespace`.
+        thread: `MAIN` if the main thread of the supervisor has started this process.
     """
     control = socket(fileno=int(control_fd))
     kind = UserNamespace(user_namespace)
     try:
+        if thread == MAIN:
+            # It comes when the thread ends that has started this process, and kills it
+            # even while it is stopped. Source: prctl(2), PR_SET_PDEATHSIG.
+            syscalls.set_parent_death_signal(signal.SIGKILL)
         if kind is not UserNamespace.NONE:
             enter_user_namespace(kind)
         syscalls.unshare(syscalls.CLONE_NEWPID)
@@ -69,9 +79,7 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
         _refuse_first(control, error)
     poll = select.poll()
     poll.register(control, select.POLLIN)
-    # The socket alone is not enough: a fork that a test left behind holds it open. Nor
-    # is a parent-death signal: it comes when the thread that started this process ends.
-    # Source: prctl(2), PR_SET_PDEATHSIG.
+    # The socket alone is not enough: a fork that a test left behind holds it open.
     poll.register(supervisor, select.POLLIN)
     #: By pipe, the number of the request that its init answers.
     answers: dict[int, int] = {}

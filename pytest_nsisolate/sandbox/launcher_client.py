@@ -11,9 +11,11 @@ import functools
 import marshal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest_nsisolate
+from pytest_nsisolate.launcher import main as launcher
 from pytest_nsisolate.launcher.init import DESCRIPTORS, DIED
 from pytest_nsisolate.linux import descriptors, namespaces, syscalls
 from pytest_nsisolate.linux.descriptors import readable
@@ -253,7 +255,9 @@ def _start(
     control: int, supervisor: int, user_namespace: UserNamespace
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-I", "-S", "-c", _BOOT]
-    arguments = [str(control), str(supervisor), user_namespace.value]
+    is_main = threading.current_thread() is threading.main_thread()
+    thread = launcher.MAIN if is_main else "other"
+    arguments = [str(control), str(supervisor), user_namespace.value, thread]
     try:
         return subprocess.Popen(
             [*command, str(Path(pytest_nsisolate.__file__).parent.parent), *arguments],

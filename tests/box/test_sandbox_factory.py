@@ -272,6 +272,49 @@ def test_nothing_is_left_of_a_crash(
     machine.wait_until(lambda: not machine.marked(token), "the end of all")
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.faults
+def test_nothing_is_left_of_a_stopped_launcher(
+    pytester: pytest.Pytester, way: str
+) -> None:
+    """
+    When pytest is killed while its launcher is stopped, the boxes end all the same.
+    """
+    pytester.makepyfile(
+        """
+        import time
+        from pathlib import Path
+
+        def test_box(sandbox_factory):
+            sandbox_factory().popen(["sleep", "3333"])
+            Path("is-up").touch()
+            time.sleep(60)
+        """
+    )
+    command = [*WAYS[way], sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    quiet, token = subprocess.DEVNULL, secrets.token_hex(8)
+    environment = {**os.environ, machine.MARK: token}
+    with subprocess.Popen(
+        command, stdout=quiet, stderr=quiet, env=environment
+    ) as process:
+        machine.wait_until(Path("is-up").exists, "the box")
+        launchers = [
+            one
+            for one in machine.marked(token)
+            if "launcher.main" in str(one.cmdline())
+        ]
+        assert launchers
+        for one in launchers:
+            one.suspend()
+        machine.wait_until(
+            lambda: {one.status() for one in launchers} == {"stopped"}, "a standstill"
+        )
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+
+    machine.wait_until(lambda: not machine.marked(token), "the end of all")
+
+
 def test_a_box_of_all_keywords(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 
 from pytest_nsisolate.diagnosis.causes import CAUSES, Cause
+from pytest_nsisolate.diagnosis.engines import ENGINES, Needs
+from pytest_nsisolate.linux import capabilities
 
 HEAD = """\
 # Refusals: causes and fixes
@@ -25,7 +27,31 @@ In the texts, names and numbers stand for those on your machine.
 This page is generated from the table that the plugin uses for its errors.
 """
 
-KINDS = {"docker": "Docker", "podman": "Podman", "kubernetes": "Kubernetes"}
+TAIL = """\
+## In a container
+
+If the engine of the container is known, the line `fix:` has everything that it must be \
+told, not only what the refused call needs.
+
+Root is told how to get the capabilities with which pytest needs no user namespace. \
+The masks on `/proc` are then no obstacle, except in a container that is itself in a user \
+namespace, such as one of rootless Podman:
+
+```text
+{root}
+```
+
+Others are told how to allow user namespaces:
+
+```text
+{user}
+```
+
+Where AppArmor is on, both lines also have what turns its profile off.
+"""
+
+ROOT = Needs(capabilities=(capabilities.SYS_ADMIN, capabilities.NET_ADMIN))
+USER = Needs(seccomp=True, proc=True)
 
 
 def section(cause: Cause) -> Iterator[str]:
@@ -38,14 +64,9 @@ def section(cause: Cause) -> Iterator[str]:
     yield f"why: {cause.why.format_map(cause.example)}"
     yield f"fix: {cause.fix.format_map(cause.example)}"
     yield "```"
-    if cause.fixes:
+    if cause.contained:
         yield ""
-        yield "If the kind of container is known:"
-        yield ""
-        yield "```text"
-        for kind, fix in cause.fixes.items():
-            yield f"{KINDS[kind]}: {fix.format_map(cause.example)}"
-        yield "```"
+        yield "The fix is another one [in a container](#in-a-container)."
     yield ""
     yield f"Recognised by\n: {cause.evidence}."
     yield ""
@@ -59,7 +80,12 @@ def page() -> str:
     Return the whole page.
     """
     sections = ["\n".join(section(cause)) + "\n" for cause in CAUSES]
-    return "\n".join([HEAD, *sections])
+    tail = TAIL.format(root=_lines(ROOT), user=_lines(USER))
+    return "\n".join([HEAD, *sections, tail])
+
+
+def _lines(needs: Needs) -> str:
+    return "\n".join(f"{one.title}: {one.write(needs)}" for one in ENGINES.values())
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ class Cause:
     """The line ``why:``, with placeholders for facts."""
     fix: str
     """The line ``fix:``, with the same placeholders."""
-    fixes: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """The line ``fix:`` for each known kind of container, if they differ."""
+    contained: str = ""
+    """The same in a container, if it differs there: ``{start}`` is how to start it."""
     environments: str
     """Where it occurs."""
     source: str
@@ -36,6 +36,16 @@ class Cause:
     example: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Facts to fill the placeholders with in the documentation."""
 
+
+LEAVE_CHROOT = (
+    "run pytest outside the chroot, or as root with all capabilities, or enter the "
+    "tree with systemd-nspawn instead of chroot"
+)
+WITHOUT_FILTER = (
+    "start pytest without that filter: a systemd unit has one for RestrictNamespaces= "
+    "and SystemCallFilter=, and Docker is told by docker run --security-opt "
+    "seccomp=unconfined --security-opt systempaths=unconfined"
+)
 
 CAUSES = (
     Cause(
@@ -204,35 +214,42 @@ CAUSES = (
         example={"monotonic": "3600", "boottime": "3600", "lowest": "-3600"},
     ),
     Cause(
-        name="no-clock-capability",
-        title="No CAP_SYS_TIME",
-        evidence="the write to `/proc/self/timens_offsets` fails with EPERM, and "
-        "CAP_SYS_ADMIN is in CapEff but CAP_SYS_TIME is not",
-        why="CAP_SYS_TIME is not in effect (CapEff is {capabilities}), and it takes "
-        "that to shift the clocks of a time namespace (time_namespaces(7))",
-        fix="docker run --cap-add SYS_TIME, or podman likewise, or run pytest as a "
-        "user without CAP_SYS_ADMIN",
-        fixes={
-            "docker": "docker run --cap-add SYS_TIME",
-            "podman": "podman run --cap-add SYS_TIME",
-            "kubernetes": "write capabilities: {{add: [SYS_TIME]}} in the "
-            "securityContext of the container",
+        name="no-capability",
+        title="A missing capability",
+        evidence="the call fails with EPERM, no user namespace was made for it, and "
+        "the capability that it takes is not in CapEff",
+        why="the call takes {name}, which is not in effect (CapEff is {capabilities})",
+        fix="{remedy}; not needed if isolation with a user namespace works",
+        contained="{start}; not needed if isolation with a user namespace works",
+        environments="only the doctor shows this: tests use a user namespace instead",
+        source="capabilities(7)",
+        example={
+            "name": "CAP_SYS_ADMIN",
+            "capabilities": "0000000000000000",
+            "remedy": "run as root",
         },
-        environments="containers that have CAP_SYS_ADMIN, but not all capabilities; "
-        "systemd units with `ProtectClock=`",
-        source="time_namespaces(7), EPERM",
-        example={"capabilities": "000000000020000f"},
     ),
     Cause(
-        name="no-capability",
-        title="No CAP_SYS_ADMIN and no user namespace",
-        evidence="the call fails with EPERM, no user namespace was made for it, and "
-        "CAP_SYS_ADMIN is not in CapEff",
-        why="this process does not have CAP_SYS_ADMIN (CapEff is {capabilities})",
-        fix="run as root; not needed if isolation with a user namespace works",
-        environments="only the doctor shows this: tests use a user namespace instead",
-        source="capabilities(7), unshare(2)",
-        example={"capabilities": "0000000000000000"},
+        name="seccomp",
+        title="A seccomp filter",
+        evidence="Seccomp is 2 in `/proc/self/status`, and the call fails with the "
+        "same errno with arguments for which the kernel gives another one, whatever "
+        "the capabilities",
+        why="a seccomp filter refuses {call}: even with wrong arguments it fails with "
+        "{errno}, for which the kernel has {kernels} (Seccomp is 2 in "
+        "/proc/self/status{sign})",
+        fix="{remedy}",
+        contained="{start}",
+        environments="Docker, Podman, Kubernetes with `RuntimeDefault`, CI jobs in "
+        "containers; systemd units with `RestrictNamespaces=`",
+        source="seccomp(2); Docker documentation, seccomp security profiles",
+        example={
+            "call": "unshare()",
+            "errno": "EPERM",
+            "kernels": "EINVAL",
+            "sign": "",
+            "remedy": WITHOUT_FILTER,
+        },
     ),
     Cause(
         name="chroot",
@@ -241,8 +258,7 @@ CAUSES = (
         "has no mount at `/`, or `/proc/1/root` is another directory",
         why="pytest is in a chroot ({sign}), where the kernel refuses to make a user "
         "namespace (unshare(2))",
-        fix="run pytest outside the chroot or as root with CAP_SYS_ADMIN, or enter the "
-        "tree with systemd-nspawn instead of chroot",
+        fix=LEAVE_CHROOT,
         environments="package builds, rescue systems",
         source="unshare(2), EPERM",
         example={"sign": "/proc/self/mountinfo has no mount at /"},
@@ -251,7 +267,7 @@ CAUSES = (
         name="apparmor-userns",
         title="AppArmor forbids user namespaces",
         evidence="the call fails with EPERM or EACCES; the setting is 1; pytest is "
-        "unconfined and has no CAP_SYS_ADMIN; no seccomp filter explains the error",
+        "unconfined and has no CAP_SYS_ADMIN",
         why="this kernel forbids unprivileged user namespaces "
         "(kernel.apparmor_restrict_unprivileged_userns is 1)",
         fix="sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run as "
@@ -264,8 +280,8 @@ CAUSES = (
     Cause(
         name="userns-clone",
         title="The distribution forbids user namespaces",
-        evidence="the call fails with EPERM; the setting is 0; pytest has no "
-        "CAP_SYS_ADMIN",
+        evidence="`unshare(CLONE_NEWUSER)` fails with EPERM; the setting is 0; pytest "
+        "has no CAP_SYS_ADMIN",
         why="this kernel forbids unprivileged user namespaces "
         "(kernel.unprivileged_userns_clone is 0)",
         fix="sudo sysctl -w kernel.unprivileged_userns_clone=1, or run as root",
@@ -280,12 +296,7 @@ CAUSES = (
         why="an AppArmor profile confines this process ({profile} in "
         "/proc/self/attr/current)",
         fix="docker run --security-opt apparmor=unconfined, or the same with podman",
-        fixes={
-            "docker": "docker run --security-opt apparmor=unconfined",
-            "podman": "podman run --security-opt apparmor=unconfined",
-            "kubernetes": "set appArmorProfile: {{type: Unconfined}} in the "
-            "securityContext of the pod",
-        },
+        contained="{start}",
         environments="Docker and Kubernetes on Ubuntu and Debian: `docker-default` "
         "denies `mount()`, even with CAP_SYS_ADMIN",
         source="Docker documentation, AppArmor security profiles",
@@ -296,19 +307,11 @@ CAUSES = (
         title="Masked /proc",
         evidence="`mount()` of `/proc` fails with EPERM, and `/proc/self/mountinfo` "
         "has mounts below `/proc`",
-        why="the container masks parts of /proc ({masks}{sign}), so the kernel refuses "
-        "to mount a fresh one (mount_namespaces(7))",
-        fix="docker run --security-opt systempaths=unconfined, or podman run "
-        "--security-opt unmask=ALL, or @pytest.mark.isolated(proc=False)",
-        fixes={
-            "docker": "docker run --security-opt systempaths=unconfined, or "
-            "@pytest.mark.isolated(proc=False)",
-            "podman": "podman run --security-opt unmask=ALL, or "
-            "@pytest.mark.isolated(proc=False)",
-            "kubernetes": "set hostUsers: false in the pod and procMount: Unmasked "
-            "in the securityContext of the container, or "
-            "@pytest.mark.isolated(proc=False)",
-        },
+        why="parts of /proc are masked ({masks}{sign}), so the kernel refuses to mount "
+        "a fresh one in a user namespace (mount_namespaces(7))",
+        fix="run pytest outside the sandbox that masks it, or "
+        "@pytest.mark.isolated(proc=False)",
+        contained="{start}, or @pytest.mark.isolated(proc=False)",
         environments="Docker, Podman, Kubernetes. `proc=False` accepts a sandbox "
         "without a fresh `/proc`",
         source="mount_namespaces(7), restrictions on mount namespaces",
@@ -322,6 +325,7 @@ CAUSES = (
         why="pytest is uid 0 without CAP_SETFCAP, so its uid cannot be mapped "
         "(user_namespaces(7), since Linux 5.12)",
         fix="run pytest as a user other than root, or give it CAP_SETFCAP",
+        contained="{start}",
         environments="containers that run as root without some capabilities",
         source="user_namespaces(7)",
     ),
@@ -338,36 +342,36 @@ CAUSES = (
         example={"hidepid": "invisible"},
     ),
     Cause(
-        name="podman-hostname",
-        title="Podman's seccomp filter and the hostname",
-        evidence="`sethostname()` or `setdomainname()` fails with EPERM; Seccomp is 2; "
-        "`/run/.containerenv` exists",
-        why="Podman's seccomp filter allows new namespaces but refuses {call} "
-        "(Seccomp is 2 in /proc/self/status{sign})",
-        fix="podman run --security-opt seccomp=unconfined, or leave out hostname= and "
-        "domainname=",
-        environments="Podman",
-        source="seccomp.json of containers/common",
-        example={"call": "sethostname()", "sign": "; /run/.containerenv exists"},
+        name="perhaps-seccomp",
+        title="Perhaps a seccomp filter",
+        evidence="the call fails with EPERM or ENOSYS, Seccomp is 2 in "
+        "`/proc/self/status`, none of the causes above applies, and wrong arguments "
+        "cannot show who refuses this call",
+        why="perhaps a seccomp filter, for there is one (Seccomp is 2 in "
+        "/proc/self/status{sign}) and no other known cause applies",
+        fix="{remedy}{instead}",
+        contained="{start}{instead}",
+        environments="Podman, whose filter allows namespaces and refuses "
+        "`sethostname()`",
+        source="seccomp(2); seccomp.json of containers/common",
+        example={
+            "sign": "",
+            "remedy": WITHOUT_FILTER,
+            "instead": ", or leave out hostname= and domainname=",
+        },
     ),
     Cause(
-        name="seccomp",
-        title="A seccomp filter",
-        evidence="the call fails with EPERM or ENOSYS, and Seccomp is 2 in "
-        "`/proc/self/status`",
-        why="a seccomp filter restricts this process (Seccomp is 2 in /proc/self/status"
-        "{sign})",
-        fix="docker run --security-opt seccomp=unconfined, or the same with podman",
-        fixes={
-            "docker": "docker run --security-opt seccomp=unconfined",
-            "podman": "podman run --security-opt seccomp=unconfined",
-            "kubernetes": "set seccompProfile: {{type: Unconfined}} in the "
-            "securityContext of the pod",
-        },
-        environments="Docker, Podman, Kubernetes with `RuntimeDefault`, CI jobs in "
-        "containers; systemd units with `RestrictNamespaces=`",
-        source="seccomp(2); Docker documentation, seccomp security profiles",
-        example={"sign": ""},
+        name="perhaps-chroot",
+        title="Perhaps a chroot",
+        evidence="`unshare(CLONE_NEWUSER)` fails with EPERM, none of the causes above "
+        "applies, and `/proc/1/root` cannot be read",
+        why="perhaps pytest is in a chroot, where the kernel refuses to make a user "
+        "namespace (unshare(2)): {path}, which would tell, cannot be read, and no "
+        "other known cause applies",
+        fix=LEAVE_CHROOT,
+        environments="package builds, rescue systems",
+        source="unshare(2), EPERM; proc_pid_root(5)",
+        example={"path": "/proc/1/root"},
     ),
     Cause(
         name="unknown",

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from pytest_nsisolate import __version__
 from pytest_nsisolate.diagnosis import machine, steps
 from pytest_nsisolate.diagnosis.explain import explain
-from pytest_nsisolate.linux import namespaces
+from pytest_nsisolate.linux import capabilities, namespaces
 from pytest_nsisolate.model.errors import Explanation, Refused, errno_name
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 from pytest_nsisolate.model.user_namespace import UserNamespace
+from pytest_nsisolate.sandbox.launcher_client import lacking as missing_for
 from pytest_nsisolate.sandbox.launcher_client import user_namespace_for
 
 #: The two ways into a sandbox, as the table heads them.
@@ -35,6 +36,12 @@ SPECS = {
         if one.calls
     },
 }
+
+#: The capabilities that sandboxes take without a user namespace.
+_TAKEN = (
+    capabilities.SYS_ADMIN,
+    *(one.capability for one in namespaces.TABLE if one.capability),
+)
 
 _SETTINGS = (
     "kernel.apparmor_restrict_unprivileged_userns",
@@ -100,8 +107,7 @@ def examine() -> Findings:
         if one.refused is not None:
             what = "isolate a test" if one.group == "test" else "take the step"
             action = f"{what} {one.name} ({one.way})"
-            plain = one.way == WAYS[UserNamespace.NONE]
-            explanation = explain(action, one.refused, plain=plain)
+            explanation = explain(action, one.refused)
             # One refusal is enough to explain a cause.
             explained.setdefault(f"{one.way}: {explanation.why}", explanation)
     return Findings(facts=_read(), trials=tried, refusals=list(explained.values()))
@@ -126,7 +132,7 @@ def _try_steps(user_namespace: UserNamespace) -> list[Trial]:
         elif step.directory and not machine.is_there(step.directory):
             failed = [step.directory]
         elif not failed:
-            refused = steps.try_step(step, user_namespace)
+            refused = _told(steps.try_step(step, user_namespace), user_namespace)
         tried[step.name] = Trial(
             group=step.group,
             name=step.name,
@@ -138,31 +144,44 @@ def _try_steps(user_namespace: UserNamespace) -> list[Trial]:
 
 
 def _try_tests() -> list[Trial]:
-    return [
-        Trial(
-            group="test",
-            name=name,
-            way=_way(spec),
-            refused=steps.try_sandbox(spec)
-            if sys.platform == "linux"
-            else Refused(f"namespaces on {sys.platform}", errno.ENOSYS),
-        )
-        for name, spec in SPECS.items()
-    ]
+    return [_try_test(name, spec) for name, spec in SPECS.items()]
 
 
-def _way(spec: Spec) -> str:
-    try:
-        is_plain = user_namespace_for(spec) is UserNamespace.NONE
-        return WAYS[UserNamespace.NONE if is_plain else UserNamespace.KEPT]
-    except (Refused, AttributeError):
-        # Without pidfds neither way works, and the trial of the test says why.
-        return WAYS[UserNamespace.KEPT]
+def _try_test(name: str, spec: Spec) -> Trial:
+    way = UserNamespace.KEPT
+    lacking: tuple[str, ...] = ()
+    # Without pidfds neither way works, and the trial of the test says why.
+    with contextlib.suppress(Refused, AttributeError):
+        way, lacking = user_namespace_for(spec), missing_for(spec)
+    if sys.platform == "linux":
+        refused = _told(steps.try_sandbox(spec), way, lacking)
+    else:
+        refused = Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
+    is_plain = way is UserNamespace.NONE
+    return Trial(
+        group="test",
+        name=name,
+        way=WAYS[UserNamespace.NONE if is_plain else UserNamespace.KEPT],
+        refused=refused,
+    )
+
+
+def _told(
+    refused: Refused | None,
+    user_namespace: UserNamespace,
+    lacking: tuple[str, ...] = (),
+) -> Refused | None:
+    """
+    Return *refused* with what only the process that tried it knew.
+    """
+    if refused is not None:
+        refused.user_namespace = user_namespace
+        refused.lacking = lacking
+    return refused
 
 
 def _read() -> dict[str, dict[str, str]]:
     found = machine.container()
-    is_capable = machine.has_capability(machine.CAP_SYS_ADMIN)
     capable = {True: "yes", False: "no", None: "unreadable"}
     settings = {name: machine.sysctl(name) or "missing" for name in _SETTINGS}
     return {
@@ -173,8 +192,8 @@ def _read() -> dict[str, dict[str, str]]:
         },
         "privileges": {
             "uid": str(os.geteuid()) if hasattr(os, "geteuid") else "none",
-            "CAP_SYS_ADMIN": f"{capable[is_capable]} "
-            f"(CapEff {machine.status('CapEff')})",
+            "CapEff": machine.status("CapEff") or "unreadable",
+            **{name: capable[machine.has_capability(name)] for name in _TAKEN},
             "Seccomp": machine.status("Seccomp") or "unreadable",
             "AppArmor profile": machine.apparmor() or "none",
             "user namespace": " ".join(

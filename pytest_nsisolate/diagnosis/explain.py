@@ -13,15 +13,18 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
-from pytest_nsisolate.diagnosis import machine
-from pytest_nsisolate.diagnosis.causes import CAUSES, Cause
-from pytest_nsisolate.linux import namespaces
+from pytest_nsisolate.diagnosis import engines, machine, seccomp
+from pytest_nsisolate.diagnosis.causes import CAUSES, WITHOUT_FILTER, Cause
+from pytest_nsisolate.linux import capabilities, namespaces
 from pytest_nsisolate.model.errors import Explanation, Known, Refused, errno_name
+from pytest_nsisolate.model.user_namespace import UserNamespace
 
 #: The facts for the texts of a cause, by placeholder; None if the cause does not apply.
 _Finding: TypeAlias = "dict[str, str] | None"
 
 _DENIED = (errno.EPERM, errno.EACCES)
+#: EUSERS until Linux 4.9. Source: unshare(2), ERRORS.
+_NO_ROOM = (errno.ENOSPC, errno.EUSERS)
 _TMPFS = "mount(tmpfs, "
 _STATES = {
     errno.ENOENT: "does not exist",
@@ -30,38 +33,85 @@ _STATES = {
 }
 _MAKE_USER = "unshare(CLONE_NEWUSER)"
 _SHIFT_CLOCKS = "write(/proc/self/timens_offsets)"
-_CAP_SYS_TIME = 25
+
+#: By the beginning of a call, the capability that it takes. Sources: unshare(2),
+#: setns(2), mount(2), chroot(2), sethostname(2), netdevice(7), rtnetlink(7),
+#: time_namespaces(7).
+_TAKEN = {
+    "unshare(": capabilities.SYS_ADMIN,
+    "setns(": capabilities.SYS_ADMIN,
+    "mount(": capabilities.SYS_ADMIN,
+    "chroot(": capabilities.SYS_CHROOT,
+    "sethostname(": capabilities.SYS_ADMIN,
+    "setdomainname(": capabilities.SYS_ADMIN,
+    "ioctl(SIOCSIFFLAGS": capabilities.NET_ADMIN,
+    "RTM_": capabilities.NET_ADMIN,
+    _SHIFT_CLOCKS: capabilities.SYS_TIME,
+}
 
 
-def explain(action: str, refused: Refused, *, plain: bool = False) -> Explanation:
+def explain(action: str, refused: Refused) -> Explanation:
     """
     Return the three lines that explain *refused*.
 
     Args:
         action: What could not be done, such as ``isolate test_login``.
         refused: The call and its errno.
-        plain: Whether the call is known to have been made without a user namespace.
     """
     if isinstance(refused, Known):
         what = f"cannot {action}: {refused}"
         return Explanation(what=what, why=refused.why, fix=refused.fix)
-    cause, values = choose(refused, plain=plain)
+    cause, values = choose(refused)
+    why = cause.why.format_map(values)
+    fix = cause.fix
     found = machine.container()
-    fix = cause.fix if found is None else cause.fixes.get(found.name, cause.fix)
+    if found is not None:
+        values["start"] = _start(found, refused, cause)
+        is_about_user_namespace = refused.lacking and refused.number in _DENIED
+        fix = cause.contained or ("{start}" if is_about_user_namespace else fix)
+    if refused.lacking and refused.number in {*_DENIED, *_NO_ROOM, errno.ENOSYS}:
+        why = f"{_not_in_effect(refused.lacking)}, so a user namespace is needed; {why}"
     return Explanation(
-        what=f"cannot {action}: {refused}",
-        why=cause.why.format_map(values),
-        fix=fix.format_map(values),
+        what=f"cannot {action}: {refused}", why=why, fix=fix.format_map(values)
     )
 
 
-def choose(refused: Refused, *, plain: bool = False) -> tuple[Cause, dict[str, str]]:
+def _start(found: machine.Container, refused: Refused, cause: Cause) -> str:
+    """
+    Return how to start the container so that sandboxes can be made in it.
+    """
+    is_known = cause.name == "no-capability"
+    need = engines.needs(
+        as_root=os.geteuid() == 0 or is_known,
+        more=(*refused.lacking, *(_taken(refused.call) if is_known else ())),
+        filtered=cause.name in {"seccomp", "perhaps-seccomp"},
+    )
+    return engines.ENGINES[found.name].write(need)
+
+
+def _taken(call: str) -> list[str]:
+    """
+    Return the capabilities that *call* takes.
+    """
+    if call == _MAKE_USER:
+        return []
+    taken = [name for start, name in _TAKEN.items() if call.startswith(start)]
+    if call.startswith("setns(") and namespaces.MNT.clone_name in call:
+        taken.append(capabilities.SYS_CHROOT)
+    return taken
+
+
+def _not_in_effect(names: tuple[str, ...]) -> str:
+    verb = "is" if len(names) == 1 else "are"
+    shown = " and ".join(names)
+    return f"{shown} {verb} not in effect (CapEff is {machine.status('CapEff')})"
+
+
+def choose(refused: Refused) -> tuple[Cause, dict[str, str]]:
     """
     Return the cause of *refused*, and the facts for its texts.
     """
     for cause in CAUSES:
-        if cause.name == "no-capability" and not plain:
-            continue
         values = CHECKS[cause.name](refused)
         if values is not None:
             return cause, values
@@ -135,8 +185,7 @@ def _old_kernel(refused: Refused) -> _Finding:
 
 
 def _has_no_room(refused: Refused) -> bool:
-    # EUSERS until Linux 4.9. Source: unshare(2), ERRORS.
-    return refused.number in {errno.ENOSPC, errno.EUSERS}
+    return refused.number in _NO_ROOM
 
 
 def _limit_zero(refused: Refused) -> _Finding:
@@ -201,14 +250,42 @@ def _clock_range(refused: Refused) -> _Finding:
     }
 
 
-def _no_clock_capability(refused: Refused) -> _Finding:
-    if refused.number != errno.EPERM or refused.call != _SHIFT_CLOCKS:
+def _no_capability(refused: Refused) -> _Finding:
+    # In a user namespace of its own, a sandbox has all capabilities.
+    plain = refused.user_namespace is UserNamespace.NONE
+    if refused.number != errno.EPERM or not plain:
         return None
-    # Without CAP_SYS_ADMIN, a user namespace gives it.
-    capable = machine.has_capability(machine.CAP_SYS_ADMIN)
-    lacks = machine.has_capability(_CAP_SYS_TIME) is False
-    found = {"capabilities": machine.status("CapEff") or ""}
-    return found if capable and lacks else None
+    for name in _taken(refused.call):
+        if machine.has_capability(name) is False:
+            remedy = "run as root" if os.geteuid() else f"start pytest with {name}"
+            return {
+                "name": name,
+                "capabilities": machine.status("CapEff") or "",
+                "remedy": remedy,
+            }
+    return None
+
+
+def _seccomp(refused: Refused) -> _Finding:
+    if not seccomp.refuses(refused.call, refused.number):
+        return None
+    return {
+        "call": refused.call.partition("(")[0] + "()",
+        "errno": errno_name(refused.number),
+        "kernels": errno_name(seccomp.expected(refused.call)),
+        "remedy": WITHOUT_FILTER,
+        **_signed(),
+    }
+
+
+def _perhaps_seccomp(refused: Refused) -> _Finding:
+    if refused.number not in {errno.EPERM, errno.ENOSYS} or not seccomp.is_on():
+        return None
+    if seccomp.refuses(refused.call, refused.number) is False:
+        return None
+    names = refused.call in {"sethostname()", "setdomainname()"}
+    instead = ", or leave out hostname= and domainname=" if names else ""
+    return {"remedy": WITHOUT_FILTER, "instead": instead, **_signed()}
 
 
 def _chroot(refused: Refused) -> _Finding:
@@ -218,6 +295,13 @@ def _chroot(refused: Refused) -> _Finding:
     return None if sign is None else {"sign": sign}
 
 
+def _perhaps_chroot(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or refused.call != _MAKE_USER:
+        return None
+    path = machine.unreadable_root()
+    return None if path is None else {"path": path}
+
+
 def _apparmor_userns(refused: Refused) -> _Finding:
     name = "kernel.apparmor_restrict_unprivileged_userns"
     if refused.number not in _DENIED or machine.sysctl(name) != "1":
@@ -225,15 +309,14 @@ def _apparmor_userns(refused: Refused) -> _Finding:
     profile = machine.apparmor()
     if machine.is_privileged() or (profile and not profile.startswith("unconfined")):
         return None
-    # AppArmor allows the namespace, or answers EACCES.
-    at_once = refused.call == _MAKE_USER and refused.number == errno.EPERM
-    return None if at_once and machine.status("Seccomp") == "2" else {}
+    return None if refused.user_namespace is UserNamespace.NONE else {}
 
 
 def _userns_clone(refused: Refused) -> _Finding:
-    if refused.number != errno.EPERM or machine.is_privileged():
+    if refused.number != errno.EPERM or refused.call != _MAKE_USER:
         return None
-    return {} if machine.sysctl("kernel.unprivileged_userns_clone") == "0" else None
+    forbidden = machine.sysctl("kernel.unprivileged_userns_clone") == "0"
+    return {} if forbidden and not machine.is_privileged() else None
 
 
 def _apparmor_profile(refused: Refused) -> _Finding:
@@ -246,6 +329,9 @@ def _apparmor_profile(refused: Refused) -> _Finding:
 def _masked_proc(refused: Refused) -> _Finding:
     if refused.number != errno.EPERM or refused.call != "mount(proc, /proc)":
         return None
+    is_plain = refused.user_namespace is UserNamespace.NONE
+    if is_plain and machine.is_initial_user_namespace():
+        return None
     masks = machine.masks()
     return {"masks": ", ".join(masks[:3]), "sign": _sign()} if masks else None
 
@@ -253,7 +339,7 @@ def _masked_proc(refused: Refused) -> _Finding:
 def _unmappable_root(refused: Refused) -> _Finding:
     if refused.number != errno.EPERM or refused.call != "write(/proc/self/uid_map)":
         return None
-    lacks = machine.has_capability(machine.CAP_SETFCAP) is False
+    lacks = machine.has_capability(capabilities.SETFCAP) is False
     return {} if os.geteuid() == 0 and lacks else None
 
 
@@ -263,27 +349,6 @@ def _hidepid(refused: Refused) -> _Finding:
         return None
     hidden = machine.hidepid()
     return None if hidden is None else {"hidepid": hidden}
-
-
-def _podman_hostname(refused: Refused) -> _Finding:
-    found = machine.container()
-    names = refused.call in {"sethostname()", "setdomainname()"}
-    if not names or found is None or found.name != "podman":
-        return None
-    return None if _seccomp(refused) is None else {"call": refused.call, **_signed()}
-
-
-def _seccomp(refused: Refused) -> _Finding:
-    if refused.number not in {errno.EPERM, errno.ENOSYS}:
-        return None
-    return _signed() if machine.status("Seccomp") == "2" else None
-
-
-def _no_capability(refused: Refused) -> _Finding:
-    if refused.number != errno.EPERM:
-        return None
-    lacks = machine.has_capability(machine.CAP_SYS_ADMIN) is False
-    return {"capabilities": machine.status("CapEff") or ""} if lacks else None
 
 
 def _unknown(refused: Refused) -> _Finding:
@@ -323,8 +388,8 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "process-limit": _process_limit,
     "descriptor-limit": _descriptor_limit,
     "clock-range": _clock_range,
-    "no-clock-capability": _no_clock_capability,
     "no-capability": _no_capability,
+    "seccomp": _seccomp,
     "chroot": _chroot,
     "apparmor-userns": _apparmor_userns,
     "userns-clone": _userns_clone,
@@ -332,7 +397,7 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "masked-proc": _masked_proc,
     "unmappable-root": _unmappable_root,
     "hidepid": _hidepid,
-    "podman-hostname": _podman_hostname,
-    "seccomp": _seccomp,
+    "perhaps-seccomp": _perhaps_seccomp,
+    "perhaps-chroot": _perhaps_chroot,
     "unknown": _unknown,
 }

@@ -11,7 +11,7 @@ import os
 import platform
 from pathlib import Path
 
-CAP_SYS_ADMIN, CAP_SETFCAP = 21, 31
+from pytest_nsisolate.linux import capabilities
 
 #: Mount points in /proc that are made for mounts, are always empty, and mask nothing.
 #: Source: proc_create_mount_point() in Linux, fs/proc/generic.c.
@@ -31,7 +31,7 @@ class Container:
     """
 
     name: str
-    """``docker``, ``podman`` or ``kubernetes``."""
+    """``docker``, ``podman``, ``kubernetes`` or ``nspawn``."""
     sign: str
     """The fact that shows it."""
 
@@ -83,12 +83,12 @@ def limit(name: str) -> str | None:
     return None
 
 
-def has_capability(number: int) -> bool | None:
+def has_capability(name: str) -> bool | None:
     """
-    Say whether capability *number* is effective. Source: capabilities(7).
+    Say whether the capability *name* is in effect. Source: capabilities(7).
     """
     mask = status("CapEff")
-    return None if mask is None else bool(int(mask, 16) >> number & 1)
+    return None if mask is None else capabilities.is_in(name, int(mask, 16))
 
 
 def is_initial_user_namespace() -> bool | None:
@@ -103,7 +103,7 @@ def is_privileged() -> bool:
     """
     Say whether restrictions on unprivileged processes do not apply to this one.
     """
-    capable = has_capability(CAP_SYS_ADMIN)
+    capable = has_capability(capabilities.SYS_ADMIN)
     return bool(capable and is_initial_user_namespace())
 
 
@@ -171,6 +171,22 @@ def container() -> Container | None:
     ):
         if is_there(path):
             return Container(name=name, sign=f"{path} exists")
+    # Source: systemd's "Container Interface".
+    path = "/run/host/container-manager"
+    if read(path) == "systemd-nspawn":
+        return Container(name="nspawn", sign=f"{path} says systemd-nspawn")
+    return None
+
+
+def unreadable_root() -> str | None:
+    """
+    Return the path that would tell a chroot, if it cannot be read; otherwise None.
+    """
+    path = "/proc/1/root"
+    try:
+        os.stat(path)
+    except OSError:
+        return path
     return None
 
 

@@ -26,6 +26,7 @@ from pytest_nsisolate.linux.namespaces import (
     Namespace,
 )
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
+from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.model.user_namespace import UserNamespace
@@ -117,6 +118,8 @@ def _in_new(kinds: Sequence[Namespace], action: Action) -> Action:
 
 def _come_back() -> None:
     PidForChildren().restore()
+    # A guest also enters a mount namespace, which takes another capability.
+    syscalls.setns(os.pidfd_open(os.getpid()), MNT.flag)
 
 
 def _nothing() -> None:
@@ -194,7 +197,7 @@ STEPS = (
     Step(
         group="entering",
         name="setns()",
-        action=_as_process_1(_come_back),
-        needs=("pid",),
+        action=_as_process_1(_in_new([MNT], _come_back)),
+        needs=("pid", "/ as slave"),
     ),
 )

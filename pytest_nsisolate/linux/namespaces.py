@@ -33,9 +33,11 @@ class Namespace:
         keyword: The field of a spec that asks for it; None: every sandbox has it.
         privileged: Whether it takes CAP_SYS_ADMIN. A process without that needs a
             namespace of the kind `OWNER` first. Source: unshare(2), setns(2).
+        capability: What else it takes to set it up and to enter it.
     """
 
     __slots__ = (
+        "capability",
         "clone_name",
         "entry",
         "flag",
@@ -55,6 +57,7 @@ class Namespace:
         entry: str = JOINED,
         keyword: str | None = None,
         privileged: bool = True,
+        capability: str | None = None,
     ) -> None:
         self.name = name
         self.flag = flag
@@ -63,6 +66,7 @@ class Namespace:
         self.entry = entry
         self.keyword = keyword
         self.privileged = privileged
+        self.capability = capability
 
     def __repr__(self) -> str:
         return f"<Namespace {self.name}>"
@@ -86,17 +90,36 @@ USER = Namespace(
 IPC = Namespace("ipc", 0x08000000, "CLONE_NEWIPC", "ipc_namespaces(7)")
 UTS = Namespace("uts", 0x04000000, "CLONE_NEWUTS", "uts_namespaces(7)")
 PID = Namespace("pid", 0x20000000, "CLONE_NEWPID", "pid_namespaces(7)", entry=FORKED)
-MNT = Namespace("mnt", 0x00020000, "CLONE_NEWNS", "mount_namespaces(7)")
+# To enter it changes the root directory. Source: setns(2), "Mount namespaces".
+MNT = Namespace(
+    "mnt",
+    0x00020000,
+    "CLONE_NEWNS",
+    "mount_namespaces(7)",
+    capability="CAP_SYS_CHROOT",
+)
+# Its loopback interface has to be brought up. Source: netdevice(7), SIOCSIFFLAGS.
 NET = Namespace(
-    "net", 0x40000000, "CLONE_NEWNET", "network_namespaces(7)", keyword="net"
+    "net",
+    0x40000000,
+    "CLONE_NEWNET",
+    "network_namespaces(7)",
+    keyword="net",
+    capability="CAP_NET_ADMIN",
 )
 CGROUP = Namespace(
     "cgroup", 0x02000000, "CLONE_NEWCGROUP", "cgroup_namespaces(7)", keyword="cgroup"
 )
 # setns(2) takes it by a pidfd since Linux 5.9. Unlike the others, it is made for
-# children only: init has to join it. Source: time_namespaces(7).
+# children only: init has to join it, and may shift its clocks before that. Source:
+# time_namespaces(7).
 TIME = Namespace(
-    "time", 0x00000080, "CLONE_NEWTIME", "time_namespaces(7)", keyword="time"
+    "time",
+    0x00000080,
+    "CLONE_NEWTIME",
+    "time_namespaces(7)",
+    keyword="time",
+    capability="CAP_SYS_TIME",
 )
 
 #: All of them, in the order in which they are shown.

@@ -7,6 +7,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 
+from pytest_nsisolate.model.user_namespace import UserNamespace
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
@@ -77,6 +79,11 @@ class Refused(NsIsolateError):
         self.call = call
         #: Its errno.
         self.number = number
+        #: The user namespace of the sandbox, None if it is not known.
+        self.user_namespace: UserNamespace | None = None
+        #: The capabilities without which the sandbox needed that user namespace,
+        #: although CAP_SYS_ADMIN is in effect.
+        self.lacking: tuple[str, ...] = ()
 
     @classmethod
     def from_os_error(cls, error: OSError, call: str | None = None) -> Refused:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest_nsisolate
 from pytest_nsisolate.launcher import main as launcher
 from pytest_nsisolate.launcher.init import DESCRIPTORS, DIED
-from pytest_nsisolate.linux import descriptors, namespaces, syscalls
+from pytest_nsisolate.linux import capabilities, descriptors, namespaces, syscalls
 from pytest_nsisolate.linux.descriptors import readable
 from pytest_nsisolate.linux.namespaces import Namespace
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
@@ -40,9 +40,27 @@ def user_namespace_for(spec: Spec) -> UserNamespace:
     Raises:
         Refused: There is no way to find out.
     """
-    if _may_return() and (spec.user is None or os.geteuid() == 0):
+    is_same_user = spec.user is None or os.geteuid() == 0
+    if is_same_user and _may_return() and not _lacking(spec):
         return UserNamespace.NONE
     return UserNamespace.KEPT if spec.user is None else UserNamespace.ROOT
+
+
+def lacking(spec: Spec) -> tuple[str, ...]:
+    """
+    Return the capabilities without which a sandbox for *spec* needs a user namespace.
+
+    There are none without CAP_SYS_ADMIN, which is then the only one that counts.
+    """
+    names = _lacking(spec)
+    return names if names and _may_return() else ()
+
+
+def _lacking(spec: Spec) -> tuple[str, ...]:
+    try:
+        return capabilities.lacking(_namespaces_of(spec))
+    except OSError as error:
+        raise Refused.from_os_error(error) from None
 
 
 def _may_return() -> bool:
@@ -167,21 +185,27 @@ class Launcher:
             # An earlier init answered, and was killed before it could note that.
             refusal, fds = self._answer()
         if refusal is not None:
-            raise Refused(*refusal)
+            refused = Refused(*refusal)
+            refused.user_namespace = self.user_namespace
+            refused.lacking = lacking(spec)
+            raise refused
         if len(fds) != DESCRIPTORS:
             for fd in fds:
                 os.close(fd)
             raise Refused("recvmsg() of descriptors", errno.EMFILE)
         pidfd, root, asker = fds
         own = _namespaces_of(spec)
+        missing: tuple[str, ...] = ()
         if self.user_namespace is not UserNamespace.NONE:
             own += (namespaces.USER,)
+            missing = lacking(spec)
         return Sandbox(
             init=pidfd,
             root=root,
             asker=asker,
             user_namespace=self.user_namespace,
             namespaces=own,
+            lacking=missing,
         )
 
     def _answer(self) -> tuple[tuple[str, int] | None, list[int]]:

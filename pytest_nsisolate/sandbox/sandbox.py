@@ -50,6 +50,8 @@ class Sandbox:
     """The one it is in: see `launcher_client.user_namespace_for`."""
     namespaces: tuple[Namespace, ...] = ()
     """Its own namespaces, the user namespace last."""
+    lacking: tuple[str, ...] = ()
+    """As in `Refused.lacking`."""
 
     def is_alive(self) -> bool:
         """
@@ -89,12 +91,16 @@ class Sandbox:
         """
         Return *refused* as a `LauncherGone` if a dead init may be the reason.
 
+        Otherwise tell it how this sandbox was made.
+
         An init that is dying stays until everything inside has been reaped. Until then
         entering fails: setns() with ESRCH, fork() with ENOMEM. Source: setns(2),
         fork(2), pid_namespaces(7), "The namespace init process".
         """
         if refused.number in {errno.ESRCH, errno.ENOMEM} or not self.is_alive():
             return LauncherGone(refused.call, refused.number)
+        refused.user_namespace = self.user_namespace
+        refused.lacking = self.lacking
         return refused
 
     def kill(self) -> None:

@@ -129,28 +129,6 @@ def test_limit_reached(facts: dict[str, str]) -> None:
     ]
 
 
-def test_masked_proc(facts: dict[str, str]) -> None:
-    """
-    What a container has mounted over /proc is named.
-    """
-    facts["/proc/self/mountinfo"] = "\n".join(
-        f"{number} 1 0:1 / {path} rw - tmpfs none rw"
-        for number, path in enumerate(["/proc", "/proc/kcore", "/proc/keys"])
-    )
-    assert _lines("mount(proc, /proc)", errno.EPERM) == [
-        "cannot isolate test_a: mount(proc, /proc) failed: EPERM",
-        (
-            "why: the container masks parts of /proc (/proc/kcore, /proc/keys), so "
-            "the kernel refuses to mount a fresh one (mount_namespaces(7))"
-        ),
-        (
-            "fix: docker run --security-opt systempaths=unconfined, or "
-            "podman run --security-opt unmask=ALL, or "
-            "@pytest.mark.isolated(proc=False)"
-        ),
-    ]
-
-
 def test_unmappable_root(
     facts: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,21 +144,6 @@ def test_unmappable_root(
             "(user_namespaces(7), since Linux 5.12)"
         ),
         "fix: run pytest as a user other than root, or give it CAP_SETFCAP",
-    ]
-
-
-@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
-def test_seccomp(facts: dict[str, str], number: int) -> None:
-    """
-    A seccomp filter is named where one is active.
-    """
-    facts["/proc/self/status"] = "Seccomp:\t2\n"
-    assert _lines("unshare(CLONE_NEWIPC)", number)[1:] == [
-        (
-            "why: a seccomp filter restricts this process (Seccomp is 2 in "
-            "/proc/self/status)"
-        ),
-        "fix: docker run --security-opt seccomp=unconfined, or the same with podman",
     ]
 
 

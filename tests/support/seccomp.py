@@ -14,9 +14,9 @@ import sys
 # Audit architecture and system call numbers. Source: linux/audit.h, asm/unistd.h.
 ARCH, NUMBERS = {
     "x86_64": (0xC000003E, {"unshare": 272, "mount": 165, "setns": 308,
-                            "sethostname": 170, "clone": 56}),
+                            "sethostname": 170, "clone": 56, "acct": 163}),
     "aarch64": (0xC00000B7, {"unshare": 97, "mount": 40, "setns": 268,
-                             "sethostname": 161, "clone": 220}),
+                             "sethostname": 161, "clone": 220, "acct": 89}),
 }[os.uname().machine]
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # linux/bpf_common.h
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000  # linux/seccomp.h

@@ -1,0 +1,118 @@
+"""
+Root without some capabilities: sandboxes by the other way, or a true reason.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from examination import DOCTOR, examine, refused
+from seccomp import FILTER
+from ways import PLAIN, WAYS
+
+#: By what is dropped: a marker that takes it, and the step that shows the lack.
+TAKEN = {
+    "net_admin": ("net=True", "lo up"),
+    "sys_chroot": ("", "setns()"),
+    "sys_time": ("time={'monotonic': 86400}", None),
+}
+
+TESTS = """
+import os
+import socket
+import pytest
+
+def outside():
+    return os.environ["OUTSIDE"] == os.readlink("/proc/self/ns/user")
+
+@pytest.mark.isolated({marker})
+def test_it():
+    assert not outside()
+
+@pytest.mark.isolated({marker})
+def test_box_inside(sandbox_factory):
+    assert sandbox_factory(hostname="b").run(socket.gethostname) == "b"
+
+def test_box(sandbox_factory):
+    assert not sandbox_factory({marker}).run(outside)
+"""
+
+#: Runs a command that knows which user namespace it is in.
+KNOWING = ["sh", "-c", 'OUTSIDE=$(readlink /proc/self/ns/user) exec "$@"', "sh"]
+
+
+def without(name: str) -> list[str]:
+    """
+    Return the command that drops a capability, but keeps CAP_SYS_ADMIN.
+    """
+    return ["setpriv", f"--bounding-set=-{name}", f"--inh-caps=-{name}"]
+
+
+def mask(name: str) -> str:
+    """
+    Return the constant of a capability, given as setpriv(1) does.
+    """
+    return f"CAP_{name.upper()}"
+
+
+@pytest.mark.parametrize("name", list(TAKEN))
+def test_second_way(pytester: pytest.Pytester, name: str) -> None:
+    """
+    Where root lacks what a sandbox takes, a user namespace gives it.
+    """
+    marker, _ = TAKEN[name]
+    pytester.makepyfile(TESTS.format(marker=marker))
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+
+    result = pytester.run(*WAYS[PLAIN], *without(name), *KNOWING, *run, timeout=60)
+
+    result.assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize("name", list(TAKEN))
+def test_second_way_is_refused(pytester: pytest.Pytester, name: str) -> None:
+    """
+    Where the user namespace is refused too, the text says why one is needed.
+    """
+    marker, _ = TAKEN[name]
+    pytester.makepyfile(TESTS.format(marker=marker))
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_it"]
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    space = ["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"]
+    owned = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+    result = pytester.run(*space, *owned, *without(name), *KNOWING, *run, timeout=60)
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "cannot isolate test_it: unshare(CLONE_NEWUSER) failed: ENOSPC",
+            (
+                f"why: {mask(name)} is not in effect (CapEff is 0*), so a user "
+                "namespace is needed; this system forbids one kind of namespace "
+                "(user.max_user_namespaces is 0)"
+            ),
+            "fix: sudo sysctl -w user.max_user_namespaces=10000",
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", ["net_admin", "sys_chroot"])
+def test_doctor(pytester: pytest.Pytester, name: str) -> None:
+    """
+    The doctor names the capability, and not the seccomp filter that is there too.
+    """
+    script = pytester.makepyfile(refusing=FILTER)
+    behind = [sys.executable, str(script), "acct", "1"]
+    _, step = TAKEN[name]
+
+    found = examine(pytester, *WAYS[PLAIN], *without(name), *behind, *DOCTOR, "--json")
+
+    assert found["facts"]["privileges"]["Seccomp"] == "2"
+    assert found["facts"]["privileges"][mask(name)] == "no"
+    assert refused(found, PLAIN) == {step: "EPERM"}
+    (line,) = found["refusals"]
+    assert line["why"].startswith(f"the call takes {mask(name)}, which is not in eff")
+    assert mask(name).removeprefix("CAP_") in line["fix"]
+    assert found["available"] is True

@@ -30,12 +30,12 @@ This page is generated from the table that the plugin uses for its errors.
 TAIL = """\
 ## In a container
 
-If the engine of the container is known, the line `fix:` has everything that it must be \
-told, not only what the refused call needs.
+If the engine of the container is known, the line `fix:` has everything that it must \
+be told, not only what the refused call needs.
 
 Root is told how to get the capabilities with which pytest needs no user namespace. \
-The masks on `/proc` are then no obstacle, except in a container that is itself in a user \
-namespace, such as one of rootless Podman:
+The masks on `/proc` are then no obstacle, except in a container that is itself in a \
+user namespace, such as one of rootless Podman:
 
 ```text
 {root}
@@ -50,6 +50,7 @@ Others are told how to allow user namespaces:
 Where AppArmor is on, both lines also have what turns its profile off.
 """
 
+#: What the engine has to be told for root, and for other users.
 ROOT = Needs(capabilities=(capabilities.SYS_ADMIN, capabilities.NET_ADMIN))
 USER = Needs(seccomp=True, proc=True)
 
@@ -66,7 +67,12 @@ def section(cause: Cause) -> Iterator[str]:
     yield "```"
     if cause.contained:
         yield ""
-        yield "The fix is another one [in a container](#in-a-container)."
+        start = ENGINES["docker"].write(ROOT)
+        yield "[In a container](#in-a-container), for example for root in Docker:"
+        yield ""
+        yield "```text"
+        yield f"fix: {cause.contained.format_map({**cause.example, 'start': start})}"
+        yield "```"
     yield ""
     yield f"Recognised by\n: {cause.evidence}."
     yield ""

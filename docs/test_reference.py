@@ -18,7 +18,7 @@ import refusals
 import pytest_nsisolate
 from pytest_nsisolate import hookspecs
 from pytest_nsisolate.box.box import Box
-from pytest_nsisolate.diagnosis import causes
+from pytest_nsisolate.diagnosis import causes, engines
 from pytest_nsisolate.model import ending
 from pytest_nsisolate.runner import sandbox_factory
 from pytest_nsisolate.runner.sandbox_factory import SandboxFactory
@@ -256,8 +256,10 @@ def test_refusals_page_is_made_from_the_table() -> None:
     assert page == refusals.page(), "python docs/refusals.py > that page"
     for cause in causes.CAUSES:
         assert f"## {cause.title}\n" in page
-        for fix in [cause.fix, *cause.fixes.values()]:
-            assert fix.format_map(cause.example) in page
+        assert cause.fix.format_map(cause.example) in page
+    for engine in engines.ENGINES.values():
+        for needs in (refusals.ROOT, refusals.USER):
+            assert f"{engine.title}: {engine.write(needs)}\n" in page
 
 
 def test_header_is_in_the_reference() -> None:

@@ -364,14 +364,14 @@ CAUSES = (
         name="perhaps-chroot",
         title="Perhaps a chroot",
         evidence="`unshare(CLONE_NEWUSER)` fails with EPERM, none of the causes above "
-        "applies, and `/proc/1/root` cannot be read",
+        "applies, and `/proc/1/root` cannot be read, or is in another mount namespace",
         why="perhaps pytest is in a chroot, where the kernel refuses to make a user "
-        "namespace (unshare(2)): {path}, which would tell, cannot be read, and no "
-        "other known cause applies",
+        "namespace (unshare(2)): /proc/1/root, which would tell, {state}, and no other "
+        "known cause applies",
         fix=LEAVE_CHROOT,
         environments="package builds, rescue systems",
         source="unshare(2), EPERM; proc_pid_root(5)",
-        example={"path": "/proc/1/root"},
+        example={"state": "cannot be read"},
     ),
     Cause(
         name="unknown",

@@ -110,12 +110,10 @@ def _kubernetes(need: Needs) -> str:
 
 
 def _nspawn(need: Needs) -> str:
-    words = ["systemd-nspawn"]
-    if need.to_root:
-        words.append("--user=root")
-    if need.capabilities:
-        words.append(f"--capability={','.join(need.capabilities)}")
-    return " ".join(words)
+    # It has no options for filter and masks, which concern only other users than root.
+    user = "--user=root " if need.to_root or not need.capabilities else ""
+    names = need.capabilities or _NEVER_GIVEN
+    return f"systemd-nspawn {user}--capability={','.join(names)}"
 
 
 def _short(name: str) -> str:

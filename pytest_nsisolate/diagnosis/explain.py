@@ -298,8 +298,8 @@ def _chroot(refused: Refused) -> _Finding:
 def _perhaps_chroot(refused: Refused) -> _Finding:
     if refused.number != errno.EPERM or refused.call != _MAKE_USER:
         return None
-    path = machine.unreadable_root()
-    return None if path is None else {"path": path}
+    state = machine.unknown_root()
+    return None if state is None else {"state": state}
 
 
 def _apparmor_userns(refused: Refused) -> _Finding:

@@ -6,6 +6,7 @@ No function here raises an error: a fact that cannot be read is None or empty.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import platform
@@ -149,13 +150,23 @@ def chroot() -> str | None:
     points = [point for point, _ in mounts()]
     if points and "/" not in points:
         return "/proc/self/mountinfo has no mount at /"
-    try:
-        same = os.readlink("/proc/1/ns/mnt") == os.readlink("/proc/self/ns/mnt")
-        if same and not os.path.samestat(os.stat("/proc/1/root"), os.stat("/")):
-            return "/proc/1/root is not the same directory as /"
-    except OSError:
-        return None
+    if unknown_root() is None:
+        with contextlib.suppress(OSError):
+            if not os.path.samestat(os.stat("/proc/1/root"), os.stat("/")):
+                return "/proc/1/root is not the same directory as /"
     return None
+
+
+def unknown_root() -> str | None:
+    """
+    Return why the root of process 1 does not tell a chroot, None if it does.
+    """
+    try:
+        os.stat("/proc/1/root")
+        same = os.readlink("/proc/1/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+    except OSError:
+        return "cannot be read"
+    return None if same else "is in another mount namespace"
 
 
 def container() -> Container | None:
@@ -175,18 +186,6 @@ def container() -> Container | None:
     path = "/run/host/container-manager"
     if read(path) == "systemd-nspawn":
         return Container(name="nspawn", sign=f"{path} says systemd-nspawn")
-    return None
-
-
-def unreadable_root() -> str | None:
-    """
-    Return the path that would tell a chroot, if it cannot be read; otherwise None.
-    """
-    path = "/proc/1/root"
-    try:
-        os.stat(path)
-    except OSError:
-        return path
     return None
 
 

@@ -6,6 +6,7 @@ This runs in a bare interpreter, and imports only `linux`.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -21,9 +22,34 @@ _QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV
 def detach_mounts() -> None:
     """
     Hide all mounts that are made here from now on from the outside.
+
+    In a chroot, this can change the working directory to its root.
     """
     # Slave, not private: the host must still be able to unmount its file systems.
-    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+    flags = syscalls.MS_REC | syscalls.MS_SLAVE
+    try:
+        syscalls.mount("none", "/", None, flags)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # The root is no mount point: this is a chroot. Source: mount(2).
+        root = syscalls.named("open(/)", os.open, "/", os.O_PATH | os.O_CLOEXEC)
+        _leave_chroot()
+        syscalls.mount("none", "/", None, flags)
+        syscalls.named("fchdir()", os.fchdir, root)
+        syscalls.named("chroot()", os.chroot, ".")
+        os.close(root)
+
+
+def _leave_chroot() -> None:
+    """
+    Change to the root of the mount namespace, by joining it once more.
+
+    Source: setns(2), "Mount namespaces".
+    """
+    pidfd = syscalls.named("pidfd_open()", os.pidfd_open, os.getpid())
+    syscalls.setns(pidfd, syscalls.CLONE_NEWNS)
+    os.close(pidfd)
 
 
 def mount_proc() -> None:

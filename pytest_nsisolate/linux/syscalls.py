@@ -42,6 +42,7 @@ PR_CAPBSET_DROP = 24
 
 # linux/sched.h, only those used by name
 CLONE_NEWNET = namespaces.NET.flag
+CLONE_NEWNS = namespaces.MNT.flag
 CLONE_NEWPID = namespaces.PID.flag
 CLONE_NEWUSER = namespaces.USER.flag
 

@@ -139,32 +139,6 @@ def test_masked_proc(pytester: pytest.Pytester, way: str) -> None:
     table.stdout.fnmatch_lines(["fix: *or @pytest.mark.isolated(proc=False)"])
 
 
-def test_chroot(pytester: pytest.Pytester) -> None:
-    """
-    A chroot without a mount at its root is named.
-    """
-    box = pytester.mkdir("box")
-    script = """
-    for path in /*; do
-        if [ -L "$path" ]; then cp -P "$path" "$0"
-        elif [ -d "$path" ]; then
-            mkdir "$0$path" && mount --rbind "$path" "$0$path"
-        fi
-    done
-    exec chroot "$0" "$@"
-    """
-    run = ["sh", "-ec", script, str(box), *DOCTOR, "--json"]
-
-    found = examine(pytester, *SPACE, *run)
-
-    sign = "/proc/self/mountinfo has no mount at /"
-    assert found["status"] == 1
-    assert found["facts"]["privileges"]["chroot"] == sign
-    assert refused(found, KEEP)["user"] == "EPERM"
-    whys = [one["why"] for one in found["refusals"]]
-    assert any(why.startswith(f"pytest is in a chroot ({sign})") for why in whys)
-
-
 def test_nested(pytester: pytest.Pytester) -> None:
     """
     Where a limit was set further out and cannot be read, the nesting is named.

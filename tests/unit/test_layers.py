@@ -56,6 +56,7 @@ BARE = {
     "_socket",
     "array",
     "enum",
+    "errno",
     "marshal",
     "os",
     "select",

@@ -173,8 +173,13 @@ def container() -> Container | None:
     """
     Return the container that this process is in, None if none is recognised.
     """
+    manager = "/run/host/container-manager"
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return Container(name="kubernetes", sign="KUBERNETES_SERVICE_HOST is set")
+    # Source: systemd's "Container Interface".
+    if read(manager) == "systemd-nspawn":
+        return Container(name="nspawn", sign=f"{manager} says systemd-nspawn")
+    # The last one stays in a tree that other engines may run.
     for name, path in (
         ("kubernetes", "/var/run/secrets/kubernetes.io"),
         ("podman", "/run/.containerenv"),
@@ -182,10 +187,6 @@ def container() -> Container | None:
     ):
         if is_there(path):
             return Container(name=name, sign=f"{path} exists")
-    # Source: systemd's "Container Interface".
-    path = "/run/host/container-manager"
-    if read(path) == "systemd-nspawn":
-        return Container(name="nspawn", sign=f"{path} says systemd-nspawn")
     return None
 
 

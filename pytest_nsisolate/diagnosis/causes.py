@@ -272,6 +272,8 @@ CAUSES = (
         "(kernel.apparmor_restrict_unprivileged_userns is 1)",
         fix="sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run as "
         "root",
+        contained="sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 on "
+        "the host, or {start}",
         environments="Ubuntu since 23.10, and so the GitHub images `ubuntu-24.04` and "
         "`ubuntu-latest`. The kernel makes the namespace but grants no capabilities "
         "in it, so a later call is refused, such as `write(/proc/self/uid_map)`",
@@ -285,6 +287,8 @@ CAUSES = (
         why="this kernel forbids unprivileged user namespaces "
         "(kernel.unprivileged_userns_clone is 0)",
         fix="sudo sysctl -w kernel.unprivileged_userns_clone=1, or run as root",
+        contained="sudo sysctl -w kernel.unprivileged_userns_clone=1 on the host, or "
+        "{start}",
         environments="Debian before 11, hardened kernels",
         source="Debian's kernel patch",
     ),

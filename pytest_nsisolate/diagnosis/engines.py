@@ -49,13 +49,13 @@ def needs(*, as_root: bool, more: Iterable[str] = (), filtered: bool = False) ->
     has_apparmor = machine.apparmor() is not None
     if not as_root:
         return Needs(seccomp=True, apparmor=has_apparmor, proc=True)
-    # Each that a sandbox takes and that is not in effect now, or never given.
+    # Engines give root the others, unless they were told to drop them.
     missing = [
         one.capability
         for one in namespaces.TABLE
         if one.keyword is None
         and one.capability
-        and machine.has_capability(one.capability) is False
+        and machine.has_capability(one.capability, "CapBnd") is False
     ]
     names = dict.fromkeys((*_NEVER_GIVEN, *missing, *more))
     return Needs(

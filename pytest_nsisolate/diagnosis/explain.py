@@ -33,6 +33,8 @@ _STATES = {
 }
 _MAKE_USER = "unshare(CLONE_NEWUSER)"
 _SHIFT_CLOCKS = "write(/proc/self/timens_offsets)"
+#: The causes that leave only the way without a user namespace.
+_FORBIDDEN = ("apparmor-userns", "userns-clone")
 
 #: By the beginning of a call, the capability that it takes. Sources: unshare(2),
 #: setns(2), mount(2), chroot(2), sethostname(2), netdevice(7), rtnetlink(7),
@@ -80,10 +82,10 @@ def _start(found: machine.Container, refused: Refused, cause: Cause) -> str:
     """
     Return how to start the container so that sandboxes can be made in it.
     """
-    is_known = cause.name == "no-capability"
+    is_lacking = cause.name == "no-capability"
     need = engines.needs(
-        as_root=os.geteuid() == 0 or is_known,
-        more=(*refused.lacking, *(_taken(refused.call) if is_known else ())),
+        as_root=os.geteuid() == 0 or is_lacking or cause.name in _FORBIDDEN,
+        more=(*refused.lacking, *(_taken(refused.call) if is_lacking else ())),
         filtered=cause.name in {"seccomp", "perhaps-seccomp"},
     )
     return engines.ENGINES[found.name].write(need)

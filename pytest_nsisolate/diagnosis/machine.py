@@ -84,11 +84,13 @@ def limit(name: str) -> str | None:
     return None
 
 
-def has_capability(name: str) -> bool | None:
+def has_capability(name: str, field: str = "CapEff") -> bool | None:
     """
-    Say whether the capability *name* is in effect. Source: capabilities(7).
+    Say whether the capability *name* is in effect, or in another set of this process.
+
+    Source: capabilities(7); proc_pid_status(5), CapInh and the following.
     """
-    mask = status("CapEff")
+    mask = status(field)
     return None if mask is None else capabilities.is_in(name, int(mask, 16))
 
 

@@ -9,8 +9,10 @@ import re
 import sys
 
 import pytest
+from examination import DOCTOR, examine
 from mounts import SPACE
 from seccomp import FILTER
+from ways import LOSE
 
 from pytest_nsisolate.diagnosis import machine
 
@@ -44,8 +46,8 @@ FIXES = {
     ),
     "kubernetes": (
         (
-            "write hostUsers: false in the pod and securityContext: {capabilities: {add: "
-            "[SYS_ADMIN, NET_ADMIN]}, seccompProfile: {type: Unconfined}, "
+            "write hostUsers: false in the pod and securityContext: {capabilities: "
+            "{add: [SYS_ADMIN, NET_ADMIN]}, seccompProfile: {type: Unconfined}, "
             "procMount: Unmasked} in the container"
         ),
         (
@@ -62,6 +64,15 @@ FIXES = {
 #: Makes a user other than root, who has no capabilities, of root in a user namespace.
 USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
 
+TEST = """
+import pytest
+
+@pytest.mark.isolated
+def test_it(): pass
+"""
+
+RUN = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+
 
 def _there(engine: str) -> list[str]:
     """
@@ -75,8 +86,10 @@ def _there(engine: str) -> list[str]:
 
 def _with_apparmor(fix: str) -> str:
     """
-    Return *fix* for a machine with AppArmor, whose profile has to be turned off too.
+    Return *fix*, which has to turn off the profile of AppArmor too if there is one.
     """
+    if machine.apparmor() is None:
+        return fix
     fix = re.sub("(?=procMount)", "appArmorProfile: {type: Unconfined}, ", fix)
     unmask = "(?=--security-opt (?:systempaths|unmask))"
     return re.sub(unmask, "--security-opt apparmor=unconfined ", fix)
@@ -91,18 +104,10 @@ def test_everything_in_one_line(
     The first refusal names all that later ones would ask for, in the engine's words.
     """
     script = pytester.makepyfile(refusing=FILTER)
-    pytester.makepyfile(
-        test_it="""
-        import pytest
-
-        @pytest.mark.isolated
-        def test_it(): pass
-        """
-    )
+    pytester.makepyfile(test_it=TEST)
     behind = [sys.executable, str(script), "unshare", "1"]
-    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 
-    result = pytester.run(*_there(engine), *user, *behind, *run, timeout=60)
+    result = pytester.run(*_there(engine), *user, *behind, *RUN, timeout=60)
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
@@ -113,6 +118,49 @@ def test_everything_in_one_line(
     )
     (fix,) = (line for line in result.outlines if line.startswith("fix: "))
     wanted = FIXES[engine][user == USER]
-    if machine.apparmor() is not None:
-        wanted = _with_apparmor(wanted)
-    assert fix == f"fix: {wanted}"
+    assert fix == f"fix: {_with_apparmor(wanted)}"
+
+
+def test_each_capability(pytester: pytest.Pytester) -> None:
+    """
+    A container that was given a single capability needs the others, too.
+    """
+    pytester.makepyfile(test_it=TEST)
+    owned = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    only = ["--bounding-set=-all,+sys_admin", "--inh-caps=-all,+sys_admin"]
+    prefix = [*_there("podman"), *owned, "setpriv", *only]
+
+    result = pytester.run(*prefix, *RUN, timeout=60)
+
+    result.assert_outcomes(errors=1)
+    fix = (
+        "podman run --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_CHROOT "
+        "--security-opt unmask=ALL"
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "cannot isolate test_it: write(/proc/self/uid_map) failed: EPERM",
+            (
+                "why: CAP_SYS_CHROOT is not in effect (CapEff is 0000000000200000), so "
+                "a user namespace is needed; pytest is uid 0 without CAP_SETFCAP, so *"
+            ),
+            f"fix: {_with_apparmor(fix)}",
+        ]
+    )
+
+
+@pytest.mark.parametrize("user", [LOSE.split(), USER], ids=["root", "user"])
+def test_doctor(pytester: pytest.Pytester, user: list[str]) -> None:
+    """
+    The doctor says how to start the container as root, and not only to be root.
+    """
+    found = examine(pytester, *_there("podman"), *user, *DOCTOR, "--json")
+
+    (line,) = (one for one in found["refusals"] if "CAP_SYS_ADMIN" in one["why"])
+    root = "--user 0 " if user == USER else ""
+    fix = (
+        f"podman run {root}--cap-add SYS_ADMIN --cap-add NET_ADMIN "
+        "--security-opt unmask=ALL"
+    )
+    tail = "; not needed if isolation with a user namespace works"
+    assert line["fix"] == _with_apparmor(fix) + tail

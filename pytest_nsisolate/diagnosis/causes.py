@@ -252,6 +252,19 @@ CAUSES = (
         },
     ),
     Cause(
+        name="unmapped",
+        title="A user without a mapping",
+        evidence="`unshare(CLONE_NEWUSER)` fails with EPERM; the effective uid or gid "
+        "is not in `/proc/self/uid_map` or `/proc/self/gid_map`",
+        why="{kind} {number} has no mapping in the user namespace that pytest is in "
+        "(/proc/self/{kind}_map is {map}), and so may make no other one (unshare(2))",
+        fix="map it there, as unshare --user --map-current-user does",
+        environments="user namespaces made by hand; containers started with a uid "
+        "outside their range",
+        source="unshare(2), EPERM; user_namespaces(7)",
+        example={"kind": "uid", "number": "65534", "map": "empty"},
+    ),
+    Cause(
         name="chroot",
         title="A chroot",
         evidence="`unshare(CLONE_NEWUSER)` fails with EPERM; `/proc/self/mountinfo` "

@@ -290,6 +290,16 @@ def _perhaps_seccomp(refused: Refused) -> _Finding:
     return {"remedy": WITHOUT_FILTER, "instead": instead, **_signed()}
 
 
+def _unmapped(refused: Refused) -> _Finding:
+    if refused.number != errno.EPERM or refused.call != _MAKE_USER:
+        return None
+    found = machine.unmapped()
+    if found is None:
+        return None
+    kind, number, mapped = found
+    return {"kind": kind, "number": str(number), "map": mapped}
+
+
 def _chroot(refused: Refused) -> _Finding:
     if refused.number != errno.EPERM or refused.call != _MAKE_USER:
         return None
@@ -392,6 +402,7 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "clock-range": _clock_range,
     "no-capability": _no_capability,
     "seccomp": _seccomp,
+    "unmapped": _unmapped,
     "chroot": _chroot,
     "apparmor-userns": _apparmor_userns,
     "userns-clone": _userns_clone,

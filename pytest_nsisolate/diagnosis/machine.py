@@ -102,6 +102,25 @@ def is_initial_user_namespace() -> bool | None:
     return None if mapped is None else mapped.split() == _EVERY_ID
 
 
+def unmapped() -> tuple[str, int, str] | None:
+    """
+    Return what of this process has no mapping in its user namespace, None if all has.
+
+    Returns:
+        ``uid`` or ``gid``, the number that it shows as, and the map.
+
+    Source: user_namespaces(7), "Unmapped user and group IDs".
+    """
+    for kind, number in (("uid", os.geteuid()), ("gid", os.getegid())):
+        mapped = read(f"/proc/self/{kind}_map")
+        if mapped is None:
+            continue
+        ranges = [map(int, line.split()) for line in mapped.splitlines()]
+        if not any(first <= number < first + count for first, _, count in ranges):
+            return kind, number, " ".join(mapped.split()) or "empty"
+    return None
+
+
 def is_privileged() -> bool:
     """
     Say whether restrictions on unprivileged processes do not apply to this one.

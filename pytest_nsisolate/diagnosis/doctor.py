@@ -132,7 +132,7 @@ def _try_steps(user_namespace: UserNamespace) -> list[Trial]:
         elif step.directory and not machine.is_there(step.directory):
             failed = [step.directory]
         elif not failed:
-            refused = _told(steps.try_step(step, user_namespace), user_namespace)
+            refused = _by_way(steps.try_step(step, user_namespace), user_namespace)
         tried[step.name] = Trial(
             group=step.group,
             name=step.name,
@@ -154,7 +154,7 @@ def _try_test(name: str, spec: Spec) -> Trial:
     with contextlib.suppress(Refused, AttributeError):
         way, lacking = user_namespace_for(spec), missing_for(spec)
     if sys.platform == "linux":
-        refused = _told(steps.try_sandbox(spec), way, lacking)
+        refused = _by_way(steps.try_sandbox(spec), way, lacking)
     else:
         refused = Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
     is_plain = way is UserNamespace.NONE
@@ -166,13 +166,13 @@ def _try_test(name: str, spec: Spec) -> Trial:
     )
 
 
-def _told(
+def _by_way(
     refused: Refused | None,
     user_namespace: UserNamespace,
     lacking: tuple[str, ...] = (),
 ) -> Refused | None:
     """
-    Return *refused* with what only the process that tried it knew.
+    Return *refused* with the way on which it was refused.
     """
     if refused is not None:
         refused.user_namespace = user_namespace

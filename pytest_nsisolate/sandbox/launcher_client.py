@@ -52,8 +52,12 @@ def lacking(spec: Spec) -> tuple[str, ...]:
 
     There are none without CAP_SYS_ADMIN, which is then the only one that counts.
     """
-    names = _lacking(spec)
-    return names if names and _may_return() else ()
+    try:
+        names = _lacking(spec)
+        return names if names and _may_return() else ()
+    except Refused:
+        # It is only for the text of another refusal.
+        return ()
 
 
 def _lacking(spec: Spec) -> tuple[str, ...]:
@@ -178,6 +182,8 @@ class Launcher:
         Receive the requested sandbox, which is for *spec*.
         """
         self._asked = None
+        is_plain = self.user_namespace is UserNamespace.NONE
+        missing = () if is_plain else lacking(spec)
         refusal, fds = self._answer()
         while refusal is not None and refusal[0] == DIED:
             if refusal[1] == self._number:
@@ -186,8 +192,7 @@ class Launcher:
             refusal, fds = self._answer()
         if refusal is not None:
             refused = Refused(*refusal)
-            refused.user_namespace = self.user_namespace
-            refused.lacking = lacking(spec)
+            refused.user_namespace, refused.lacking = self.user_namespace, missing
             raise refused
         if len(fds) != DESCRIPTORS:
             for fd in fds:
@@ -195,10 +200,8 @@ class Launcher:
             raise Refused("recvmsg() of descriptors", errno.EMFILE)
         pidfd, root, asker = fds
         own = _namespaces_of(spec)
-        missing: tuple[str, ...] = ()
         if self.user_namespace is not UserNamespace.NONE:
             own += (namespaces.USER,)
-            missing = lacking(spec)
         return Sandbox(
             init=pidfd,
             root=root,

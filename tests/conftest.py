@@ -25,6 +25,13 @@ pytest_plugins = [
 ]
 
 
+def pytest_sessionstart() -> None:
+    """
+    Keep what other programs do on this machine out of the tests' sight, if possible.
+    """
+    machine.is_alone()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _sandboxes_can_be_had() -> None:
     """

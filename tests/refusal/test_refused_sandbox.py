@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from mounts import masked
 from seccomp import FILTER
-from ways import WAYS, cannot, is_capable
+from ways import KEEP, WAYS, cannot, is_capable
 
 RunPytest = Callable[..., pytest.RunResult]
 Refuse = Callable[..., pytest.RunResult]
@@ -164,10 +165,8 @@ def test_masked_proc(refuse: Refuse) -> None:
     """
     Where a container hides a part of ``/proc``, that part is named.
     """
-    mask = 'mount -t tmpfs none /proc/irq && exec "$@"'
-    space = ["unshare", "--user", "--map-root-user", "--mount"]
     refuse(
-        [*space, "sh", "-c", mask, "sh"],
+        masked(KEEP),
         "mount(proc, /proc) failed: EPERM",
         "parts of /proc are masked (*/proc/irq*), so the kernel refuses to mount a "
         "fresh one in a user namespace (mount_namespaces(7))",

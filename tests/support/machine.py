@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import secrets
 import subprocess
@@ -14,6 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
+from ways import is_capable
+
+from pytest_nsisolate.launcher import mounts as mounting
+from pytest_nsisolate.linux import namespaces, syscalls
 
 #: How long a dying process may take to be gone, in seconds.
 PATIENCE = 20.0
@@ -21,6 +26,9 @@ PATIENCE = 20.0
 #: The mark in the environment of all processes of a session. It finds them wherever
 #: they are, and whoever has adopted them.
 MARK = "NSISOLATE_MACHINE"
+
+#: Source: mount(2).
+_MS_PRIVATE, _MS_SHARED = 1 << 18, 1 << 20
 
 #: Namespaces as /proc names them. Source: namespaces(7).
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
@@ -51,6 +59,35 @@ def marked(token: str) -> list[psutil.Process]:
     return found
 
 
+@functools.cache
+def is_alone() -> bool:
+    """
+    Say whether this process has mounts and IPC objects of its own, with new ones.
+
+    The first call makes them, if it may. So what other programs do on this machine in
+    the meantime is not taken for something that a test has left.
+    """
+    if not is_capable():
+        return False
+    syscalls.unshare(namespaces.IPC.flag | namespaces.MNT.flag)
+    syscalls.mount("none", "/", None, syscalls.MS_REC | _MS_PRIVATE)
+    # As systemd mounts it, so a mount that a sandbox does not keep to itself is seen.
+    syscalls.mount("none", "/", None, syscalls.MS_REC | _MS_SHARED)
+    mounting.mount_shm()
+    mounting.mount_mqueue()
+    return True
+
+
+def mounts() -> list[str]:
+    """
+    Return the lines of the mounts that a test can have made.
+
+    None can be seen here that was made with less privilege. Source:
+    mount_namespaces(7), "Restrictions on mount namespaces".
+    """
+    return _lines("/proc/self/mountinfo") if is_alone() else []
+
+
 def snapshot(token: str, directory: Path) -> set[str]:
     """
     Return what a session may leave behind, one line each, including others' objects.
@@ -62,7 +99,7 @@ def snapshot(token: str, directory: Path) -> set[str]:
     return {
         *_processes(token),
         *(f"zombie {one.pid} of this process" for one in _zombies()),
-        *(f"mount {line}" for line in _lines("/proc/self/mountinfo")),
+        *(f"mount {line}" for line in mounts()),
         *_ipc(),
         *(f"file {path}" for path in _files("/dev/shm", "/dev/mqueue")),
         *(f"temporary {path}" for path in _files(str(directory))),
@@ -74,7 +111,7 @@ def nothing_left(before: set[str], token: str, directory: Path) -> None:
     """
     Wait until nothing is there that was not there *before*; else name what is left.
 
-    What another program holds for a while is not seen twice for long.
+    What another program uses, or has for a while, does not count.
     """
     left: set[str] | None = None
 
@@ -83,7 +120,7 @@ def nothing_left(before: set[str], token: str, directory: Path) -> None:
         Say whether everything is as before.
         """
         nonlocal left
-        new = snapshot(token, directory) - before
+        new = snapshot(token, directory) - before - set(_of_others())
         left = new if left is None else left & new
         return not left
 
@@ -135,9 +172,50 @@ def _ipc() -> Iterator[str]:
     Return the SysV objects.
     """
     for kind in ("msg", "sem", "shm"):
-        for line in _lines(f"/proc/sysvipc/{kind}")[1:]:
-            # Key and identifier. Source: proc_sysvipc(5).
-            yield f"SysV {kind} {' '.join(line.split()[:2])}"
+        for name, _ in _table(kind):
+            yield name
+
+
+def _table(kind: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """
+    Return the SysV objects of a kind, with what the kernel says of each.
+    """
+    heading, *lines = _lines(f"/proc/sysvipc/{kind}") or [""]
+    for line in lines:
+        # Source: proc_sysvipc(5).
+        facts = dict(zip(heading.split(), line.split(), strict=True))
+        yield f"SysV {kind} {facts['key']} {facts[f'{kind}id']}", facts
+
+
+def _of_others() -> Iterator[str]:
+    """
+    Return the objects that belong to another user, or that a process still uses.
+
+    A session that is over uses none.
+    """
+    if is_alone():
+        return
+    user = os.geteuid()
+    for kind in ("msg", "sem", "shm"):
+        for name, facts in _table(kind):
+            if facts["uid"] != str(user) or facts.get("nattch", "0") != "0":
+                yield name
+    files = list(_files("/dev/shm", "/dev/mqueue"))
+    used = [text for path in _files("/proc") for text in _used(path)] if files else []
+    for path in files:
+        with contextlib.suppress(OSError):
+            if path.lstat().st_uid != user or any(str(path) in text for text in used):
+                yield f"file {path}"
+
+
+def _used(process: Path) -> Iterator[str]:
+    """
+    Return texts with the names of the files that a process has mapped or open.
+    """
+    yield "\n".join(_lines(f"{process}/maps"))
+    for path in _files(f"{process}/fd"):
+        with contextlib.suppress(OSError):
+            yield str(path.readlink())
 
 
 def _lines(path: str) -> list[str]:

@@ -4,8 +4,10 @@ Runs of pytest in a mount namespace in which something has been changed.
 
 from __future__ import annotations
 
+import subprocess
+
 from killing import pytest_command
-from ways import KEEP, LOSE, PLAIN, WAYS
+from ways import KEEP, LOSE, PLAIN, WAYS, cannot
 
 #: A mount namespace for a script in which each command must succeed.
 PRIVATE = ("unshare", "--mount", "--propagation", "private", "sh", "-ec")
@@ -36,6 +38,15 @@ def changed(way: str, script: str, *options: str) -> list[str]:
 #: A user namespace with its own mounts.
 SPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 
+#: Masks a part of ``/proc`` as containers do, then runs a command. Other programs may
+#: have mounted a procfs elsewhere, and one without a mask is enough for the kernel to
+#: allow a fresh one. Source: mount_namespaces(7), "Restrictions on mount namespaces".
+_MASK = """
+findmnt --raw --noheadings --output TARGET --types proc | sort -u |
+    while read -r point; do mount -t tmpfs none "$point/irq"; done
+exec "$@"
+"""
+
 
 def masked(way: str) -> list[str]:
     """
@@ -44,8 +55,11 @@ def masked(way: str) -> list[str]:
     Args:
         way: The way in which pytest is then to enter its sandboxes.
     """
-    mask = 'mount -t tmpfs none /proc/irq && exec "$@"'
+    mask = [*SPACE, "sh", "-ec", _MASK, "sh"]
+    tried = subprocess.run([*mask, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        cannot(f"not every procfs can be masked: {tried.stderr}")
     # A mask counts only where it cannot be removed: in an inner user namespace.
     # Source: mount_namespaces(7), "Restrictions on mount namespaces".
     inner = [*SPACE, "--pid", "--fork", "--kill-child"] if way == PLAIN else []
-    return [*SPACE, "sh", "-c", mask, "sh", *inner]
+    return [*mask, *inner]

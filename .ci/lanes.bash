@@ -3,7 +3,9 @@
 # The seconds after which a lane is ended and counts as failed.
 LANE_LIMIT=1200
 
+# What Debian's login(1) gives to root, and to other users.
 SYSTEM_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+USER_PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games
 
 LANES=(build lint type docs
     newcomer-root tests-root newcomer-rootless tests-rootless
@@ -81,18 +83,22 @@ can_all_run() {
     "${as_rootless[@]}" "$1" -c "$DESCRIBE" "${1##*python}" >/dev/null 2>&1 && echo "$1"
 }
 
-# Run a command with its own IPC objects, so that lanes can run side by side, and record
-# in the file $1 which of them it leaves.
-WITH_OWN_IPC='
+# Run a command with its own mounts and IPC objects, so that neither other lanes nor
+# other programs disturb it, and record in the file $1 which of them it leaves.
+WITH_OWN_MACHINE='
 left=$1
 shift
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm || exit
 if [[ -d /dev/mqueue ]]; then mount -t mqueue mqueue /dev/mqueue || exit; fi
+# As on most machines, where a mount that a sandbox does not keep to itself is seen.
+mount --make-rshared / || exit
+mounts=$(</proc/self/mountinfo)
 "$@"
 code=$?
 {
     ipcs --queues --shmems --semaphores | grep ^0x
     find /dev/shm /dev/mqueue -mindepth 1 2>/dev/null
+    comm -13 <(sort <<<"$mounts") <(sort /proc/self/mountinfo)
 } >>"$left"
 exit "$code"'
 
@@ -113,7 +119,7 @@ lane() {
         export TMPDIR="$dir/tmp" NSISOLATE_MUST_WORK=1
         [[ $who == rootless ]] || as_rootless=()
         # Bash's background processes ignore SIGINT, and so would the tests.
-        exec unshare --ipc --mount bash -c "$WITH_OWN_IPC" "$name" "$work/left" \
+        exec unshare --ipc --mount bash -c "$WITH_OWN_MACHINE" "$name" "$work/left" \
             env --default-signal timeout --kill-after=20 "$LANE_LIMIT" \
             "${as_rootless[@]}" sh -c "$command"
     ) </dev/null >"$dir.log" 2>&1 &
@@ -153,14 +159,8 @@ print_failed_logs() {
     done
 }
 
-# Print everything that a lane could leave on this machine, one line each.
+# Print the files that a lane could leave on this machine, one line each.
 snapshot() {
-    local kind
-    for kind in queues shmems semaphores; do
-        ipcs "--$kind" | awk -v kind="$kind" '/^0x/ { print "SysV " kind, $1, $2 }'
-    done
-    awk '{ print "mount", $3, $4, $5 }' /proc/self/mountinfo
-    find /dev/shm /dev/mqueue -mindepth 1 2>/dev/null
     find /tmp /var/tmp -mindepth 1 -maxdepth 1 \( -name '*nsisolate*' -o \
         -name 'pytest-of-*' -o -name 'pymp-*' -o -user "$user" \) 2>/dev/null
     return 0

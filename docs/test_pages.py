@@ -193,6 +193,21 @@ def test_python_blocks_are_python() -> None:
                 compile(block.text, f"{page.name}:{block.line}", "exec")
 
 
+def test_outputs_are_those_of_a_user() -> None:
+    """
+    Each page shows what most readers see, who are not root.
+    """
+    roots = re.compile(r"\(no user namespace,|'mnt'\)|\buid 0\b")
+    shown = [
+        f"{page.name}:{block.line}"
+        for page in PAGES
+        for block in blocks_of(page)
+        if block.language == "console" and roots.search(block.text)
+    ]
+
+    assert shown == []
+
+
 def test_pages_are_found() -> None:
     """
     There are pages with blocks to run, so the tests above do not pass for lack of any.

@@ -45,6 +45,8 @@ _DIFFERS = [
     (r"\b\d+\.\d s\b", "0.0 s"),
     (r"\b\d+\.\d MiB\b", "0.0 MiB"),
     (r"\buid \d+\b", "uid 0"),
+    # Python 3.14 and later name the thread.
+    (r"(thread 0x0) \[.*\]", r"\1"),
     # Widths that depend on the above.
     (r"([=_-])\1{3,}", r"\1\1\1"),
     (r"[ \t]+", " "),

@@ -57,11 +57,14 @@ def test_popen_gets_signals(box: Box, *, own_session: bool) -> None:
     """
     A signal runs the handler inside, and the process leads its own group or session.
     """
+    # The signal may come before the wait for it begins, which a pipe remembers.
     program = (
-        "import os, signal, sys;"
+        "import os, select, signal, sys;"
+        "read, write = os.pipe2(os.O_NONBLOCK);"
+        "signal.set_wakeup_fd(write);"
         "signal.signal(signal.SIGUSR1, lambda *_: sys.exit(5));"
         "print(os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid(), flush=True);"
-        "signal.pause()"
+        "select.select([read], [], [])"
     )
     process = box.popen(
         [sys.executable, "-c", program],

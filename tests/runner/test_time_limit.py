@@ -329,8 +329,8 @@ def test_pdb_suspends(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_it=BREAKS)
     process = pytester.spawn_pytest("test_it.py", expect_timeout=30.0)
     process.expect_exact("(Pdb) ")
-    # Longer than the limit, and no output comes meanwhile.
-    assert process.expect([pexpect.TIMEOUT, r".+"], timeout=1.5) == 0
+    # Longer than the limit.
+    assert process.expect([pexpect.TIMEOUT, "timed out"], timeout=1.5) == 0
     process.sendline("print(6 * 7)")
     process.expect_exact("42")
     process.sendline("continue")

@@ -7,9 +7,10 @@ LANE_LIMIT=1200
 SYSTEM_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 USER_PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games
 
-LANES=(build lint type docs
+LANES=(build sid lint type docs
     newcomer-root tests-root newcomer-rootless tests-rootless
-    oldest-root oldest-rootless newest-root newest-rootless
+    oldest-root oldest-rootless py313-root py313-rootless
+    py314-root py314-rootless py315-root py315-rootless
     plugins-root plugins-rootless servers)
 
 stop() {
@@ -20,8 +21,8 @@ stop() {
 # Install missing packages; if one cannot be installed, the lane that needs it fails.
 install_packages() {
     local package missing=()
-    for package in gcc git hostname libc6-dev passwd patchelf python3 python3-dev \
-        python3-venv strace util-linux postgresql redis-server; do
+    for package in debootstrap gcc git hostname libc6-dev passwd patchelf python3 \
+        python3-dev python3-venv strace util-linux postgresql redis-server; do
         dpkg --status "$package" >/dev/null 2>&1 || missing+=("$package")
     done
     ((${#missing[@]})) || return 0
@@ -83,11 +84,30 @@ can_all_run() {
     "${as_rootless[@]}" "$1" -c "$DESCRIBE" "${1##*python}" >/dev/null 2>&1 && echo "$1"
 }
 
+# Print the mirror of Debian that this machine's packages come from.
+debian_mirror() {
+    apt-get indextargets --format '$(LABEL) $(SITE)' 'Identifier: Packages' |
+        awk '$1 == "Debian" { print $2; exit }'
+}
+
+# Print the command that makes a Debian sid in $1, which has the newest Pythons, and
+# installs tox for it in $1/tox.
+command_for_sid() {
+    local packages=hostname,python3.14-venv,python3.15-venv
+    local tox="python3.15 -m venv $1/tox && $1/tox/bin/pip install --quiet \"tox>=4.22\""
+    echo "debootstrap --variant=minbase --include=$packages sid $1 $(debian_mirror) &&
+        unshare --mount sh -c 'mount --bind $1/usr /usr && $tox'"
+}
+
 # Run a command with its own mounts and IPC objects, so that neither other lanes nor
-# other programs disturb it, and record in the file $1 which of them it leaves.
+# other programs disturb it, and record in the file $1 which of them it leaves. If $2 is
+# a path, it is mounted on /usr: all programs and libraries come from there, and all else
+# from this machine. A chroot would not do, since the kernel makes no user namespace there.
+# Source: unshare(2), "EPERM".
 WITH_OWN_MACHINE='
-left=$1
-shift
+left=$1 usr=$2
+shift 2
+[[ -z $usr ]] || mount --bind "$usr" /usr || exit
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm || exit
 if [[ -d /dev/mqueue ]]; then mount -t mqueue mqueue /dev/mqueue || exit; fi
 # As on most machines, where a mount that a sandbox does not keep to itself is seen.
@@ -104,8 +124,9 @@ exit "$code"'
 
 # Run a lane, given its name, root or rootless, and a command line for sh.
 lane() {
-    local name=$1 who=$2 command=$3 begun=$SECONDS code=0
+    local name=$1 who=$2 command=$3 begun=$SECONDS code=0 usr=
     local dir=$work/lane/$name
+    [[ $name != py31[45]-* ]] || usr=$work/sid/usr
     mkdir "$dir" "$dir/tmp"
     if [[ $name == newcomer-* ]]; then
         trusting_git clone --quiet --local "$checkout" "$dir/checkout"
@@ -119,7 +140,7 @@ lane() {
         export TMPDIR="$dir/tmp" NSISOLATE_MUST_WORK=1
         [[ $who == rootless ]] || as_rootless=()
         # Bash's background processes ignore SIGINT, and so would the tests.
-        exec unshare --ipc --mount bash -c "$WITH_OWN_MACHINE" "$name" "$work/left" \
+        exec unshare --ipc --mount bash -c "$WITH_OWN_MACHINE" "$name" "$work/left" "$usr" \
             env --default-signal timeout --kill-after=20 "$LANE_LIMIT" \
             "${as_rootless[@]}" sh -c "$command"
     ) </dev/null >"$dir.log" 2>&1 &

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.python
+
 EXAMPLES = Path(__file__).parent / "examples"
 
 

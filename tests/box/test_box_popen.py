@@ -16,6 +16,8 @@ from boxes import wait_until
 from pytest_nsisolate.box.box import Box
 from pytest_nsisolate.model.errors import BoxError
 
+pytestmark = pytest.mark.python
+
 
 def test_popen(box: Box) -> None:
     """

@@ -16,6 +16,8 @@ import pytest
 from pytest_nsisolate.box.box import Box
 from pytest_nsisolate.box.pickled import LARGEST, CannotCarry, RemoteTraceback
 
+pytestmark = pytest.mark.python
+
 
 class Picky(Exception):
     """

@@ -27,6 +27,8 @@ from pytest_nsisolate.box.explanations import DidNotFinish
 from pytest_nsisolate.model.ending import Exited, Killed, TimedOut
 from pytest_nsisolate.model.errors import BoxError
 
+pytestmark = pytest.mark.python
+
 
 def test_a_closure_runs_inside(box: Box) -> None:
     """

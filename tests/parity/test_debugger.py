@@ -12,6 +12,8 @@ import pexpect
 import pytest
 from terminals import ALL, TWO, Seen, Terminal, compare, terminals
 
+pytestmark = pytest.mark.python
+
 TESTS = """
 import pdb
 import pytest

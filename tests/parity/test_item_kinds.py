@@ -7,6 +7,8 @@ from __future__ import annotations
 import pytest
 from twins import Twins, run_once
 
+pytestmark = pytest.mark.python
+
 
 def test_unittest(pytester: pytest.Pytester, twins: Twins) -> None:
     """

@@ -10,6 +10,8 @@ import pytest
 from sources import ERRORS, EXPECTED_FAILURES, FEW, OUTCOMES, PHASES
 from twins import Twins, reports_of, run_once
 
+pytestmark = pytest.mark.python
+
 GROUPS = """
     def test_group():
         inner = ExceptionGroup("in", [KeyError(1)])

@@ -10,6 +10,8 @@ import pytest
 from sources import OUTPUT
 from twins import WITHOUT, Twins, run_once
 
+pytestmark = pytest.mark.python
+
 MANY = """
     import warnings
     import pytest

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from ways import RunPytest
 
+pytestmark = pytest.mark.python
+
 TELLS = """
 import json
 import pytest

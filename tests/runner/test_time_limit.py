@@ -11,6 +11,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+pytestmark = pytest.mark.python
+
 RunPytest = Callable[..., pytest.RunResult]
 
 HANGS = """

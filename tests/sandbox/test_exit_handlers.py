@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.python
+
 TESTS = """
 import atexit
 import tempfile

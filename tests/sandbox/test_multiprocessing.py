@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.python
+
 RunPytest = Callable[..., pytest.RunResult]
 
 MULTIPROCESSING = """

@@ -4,6 +4,7 @@ The wheel and the source distribution: complete, with nothing superfluous.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -104,6 +105,25 @@ def test_metadata_says_what_it_is(facts: Message) -> None:
     assert facts["License-Expression"] == "MIT"
     assert facts["Requires-Python"] == ">=3.10"
     assert "Framework :: Pytest" in facts.get_all("Classifier", [])
+
+
+def test_pythons_are_the_same_everywhere(facts: Message) -> None:
+    """
+    Classifiers, tox, the workflow and the pages name the same versions of Python.
+    """
+    every = "\n".join(facts.get_all("Classifier", []))
+    minors = re.findall(r":: Python :: 3\.(\d+)$", every, re.MULTILINE)
+    workflow = json.dumps([f"3.{minor}" for minor in minors])
+    said = {
+        "tox.ini": f"py{{{', '.join(f'3{minor}' for minor in minors)}}}-pytest",
+        ".github/workflows/ci.yml": f"python: {workflow}\n",
+        "README.md": f"CPython 3.{minors[0]} to 3.{minors[-1]} ",
+        "docs/reference/compatibility.md": f"3.{minors[0]} to 3.{minors[-1]},",
+    }
+
+    assert facts["Requires-Python"] == f">=3.{minors[0]}"
+    for path, text in said.items():
+        assert text in (ROOT / path).read_text(), path
 
 
 def test_runtime_dependencies_are_three(facts: Message) -> None:

@@ -23,7 +23,8 @@ done
 tree=$1 here=$PWD before=$2
 shift 2
 eval "$before"
-chroot "$tree" sh -c 'cd "$0" && exec "$@"' "$here" "$@"
+# Not chroot(8), since Debian's users do not have /usr/sbin in their PATH.
+unshare --root="$tree" sh -c 'cd "$0" && exec "$@"' "$here" "$@"
 exit $?
 """
 

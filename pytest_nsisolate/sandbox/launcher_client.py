@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import cast
 
 import pytest_nsisolate
 from pytest_nsisolate.launcher import main as launcher
@@ -22,6 +23,7 @@ from pytest_nsisolate.linux.descriptors import readable
 from pytest_nsisolate.linux.namespaces import Namespace
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
 from pytest_nsisolate.linux.stdlib import os
+from pytest_nsisolate.model.checks import Clocks
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 from pytest_nsisolate.model.user_namespace import UserNamespace
@@ -61,8 +63,17 @@ def lacking(spec: Spec) -> tuple[str, ...]:
 
 
 def _lacking(spec: Spec) -> tuple[str, ...]:
+    # A spec has made clocks of what was given.
+    clocks = cast("Clocks | None", spec.time)
+    is_shifted = any(offset for _, offset in clocks or ())
+    kinds = [
+        one
+        for one in _namespaces_of(spec)
+        # Only to shift its clocks takes a capability. Source: time_namespaces(7).
+        if one is not namespaces.TIME or is_shifted
+    ]
     try:
-        return capabilities.lacking(_namespaces_of(spec))
+        return capabilities.lacking(kinds)
     except OSError as error:
         raise Refused.from_os_error(error) from None
 

@@ -240,8 +240,8 @@ def test_seccomp(pytester: pytest.Pytester, way: str) -> None:
     result.stdout.fnmatch_lines(
         [
             f"cannot isolate test_net: {KINDS} failed: EPERM",
-            "why: a seccomp filter restricts this process (Seccomp is 2 in *",
-            "fix: *seccomp*nconfined*",
+            "why: a seccomp filter refuses unshare(): *(Seccomp is 2 in *",
+            "fix: * run *",
         ]
     )
 

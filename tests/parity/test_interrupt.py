@@ -16,8 +16,6 @@ from terminals import ALL, PATIENCE, PLAIN, Seen, Terminal, compare, terminals
 from ways import KEEP, WAYS
 from ways import PLAIN as PLAIN_WAY
 
-pytestmark = pytest.mark.python
-
 TESTS = """
 import functools
 import os

@@ -1,0 +1,144 @@
+"""
+Trial of the plugin on other kernels: Debian's, each booted in qemu.
+
+Usage: python3 tools/kernels [options] [release ...]
+
+For each release of Debian it fetches the newest kernel for virtual machines by its
+package name, and boots it from an image that debootstrap makes, with this project and
+its tests. In it runs, as root and as a user: the doctor; the examples; the tests about
+isolation, about networks and links with netem, and about POSIX queues with a real
+``/dev/mqueue``; and refusals, which are made real one by one.
+
+It needs root, apt with an archive of Debian among its sources, and the packages
+qemu-system-x86, debootstrap and busybox-static. It exits 1 if anything failed or could
+not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import archive
+import emulator
+from archive import Release
+from commands import CannotRun
+from guest import STEPS, USERS
+from image import Tree
+
+_FULL = ("doctor", "examples", "isolation", "network", "queues", "refusals")
+_BRIEF = ("examples", "brief")
+
+
+def main() -> int:
+    """
+    Boot and try as the module's docstring says, and return the exit code.
+    """
+    options = _options()
+    # On SIGTERM too, the directory below must be removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with tempfile.TemporaryDirectory(prefix="kernels-") as name:
+        folder = Path(options.folder or name).resolve()
+        folder.mkdir(exist_ok=True)
+        address = options.mirror or archive.mirror()
+        tree = Tree(folder, address)
+        tree.install(options.wheel)
+        kernels = []
+        for release in options.releases:
+            kernels.append(Release(release, address, folder).kernel())
+            tree.add(kernels[-1])
+        disk = folder / "disk"
+        tree.write(disk)
+        rows = []
+        for kernel in kernels:
+            since = time.monotonic()
+            start = tree.start(kernel, folder / f"start-{kernel.version}")
+            try:
+                results = emulator.boot(
+                    kernel, disk, start, options.steps, options.timeout
+                )
+            except CannotRun as why:
+                print(f"{kernel.version} could not be tried: {why}", flush=True)
+                results = []
+            print(f"{kernel.version}: {time.monotonic() - since:.0f} s", flush=True)
+            rows += [
+                _row(kernel.version, user, options.steps, results) for user in USERS
+            ]
+    _print_table(options.steps, rows)
+    good = all(cell.good for row in rows for cell in row[2:])
+    print("all good" if good else "NOT GOOD: see above")
+    return 0 if good else 1
+
+
+class _Cell(str):
+    good = True
+
+
+def _row(
+    version: str, user: str, steps: Sequence[str], results: Sequence[dict[str, Any]]
+) -> list[_Cell]:
+    row = [_Cell(version), _Cell(user)]
+    for step in steps:
+        for one in results:
+            if (one["step"], one.get("user")) == (step, user):
+                row.append(_cell(one))
+                if not row[-1].good:
+                    print(f"--- {version}, {user}, {step}:\n{one['output']}")
+                break
+        else:
+            row.append(_Cell("not reached"))
+            row[-1].good = False
+    return row
+
+
+def _cell(result: dict[str, Any]) -> _Cell:
+    """
+    Return what the table says of *result*.
+    """
+    counts = re.findall(r"(\d+) (passed|failed|errors?|skipped)", result["output"])
+    text = ", ".join(f"{number} {word}" for number, word in counts[-4:])
+    if result["code"] is None:
+        text = "took too long"
+    elif not text:
+        text = "ok" if result["code"] == 0 else f"exit code {result['code']}"
+    cell = _Cell(f"{text} ({result['seconds']:.0f} s)")
+    cell.good = result["code"] == 0
+    return cell
+
+
+def _print_table(steps: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    heads = ["kernel", "user", *steps]
+    for row in [heads, ["---"] * len(heads), *rows]:
+        print(f"| {' | '.join(row)} |")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="kernels", allow_abbrev=False)
+    add = parser.add_argument
+    add("releases", nargs="*", default=archive.RELEASES, help="Releases of Debian")
+    add("--brief", action="store_true", help="Only the examples and a few tests")
+    add("--steps", type=lambda text: text.split(","), help="Only these, with commas")
+    add("--wheel", type=Path, help="This project, already built")
+    add("--mirror", help="The archive, if apt does not know it")
+    add("--folder", help="Where to keep what is fetched and made")
+    add("--timeout", type=float, default=7200.0, help="Seconds for each kernel")
+    options = parser.parse_args()
+    options.steps = options.steps or (_BRIEF if options.brief else _FULL)
+    for step in options.steps:
+        if step not in STEPS:
+            parser.error(f"{step} is not one of {', '.join(STEPS)}")
+    return options
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except CannotRun as why:
+        sys.exit(f"kernels: {why}")

@@ -1,0 +1,62 @@
+"""
+A kernel, booted in qemu.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from archive import Kernel
+from commands import CannotRun, run
+
+#: For the kernel. A panic ends qemu: it reboots at once, and qemu must not.
+_WORDS = "console=ttyS0 panic=-1 quiet mitigations=off tsc=reliable nmi_watchdog=0"
+
+
+def boot(
+    kernel: Kernel, disk: Path, start: Path, steps: Sequence[str], timeout: float
+) -> list[dict[str, Any]]:
+    """
+    Boot *kernel* and return the results of *steps*; those that it did not reach lack.
+
+    Args:
+        kernel: The kernel.
+        disk: The image, which is not changed.
+        start: The archive that the kernel starts with.
+        steps: Names of `guest.STEPS`.
+        timeout: The time limit in seconds.
+
+    Raises:
+        CannotRun: No step came to an end.
+    """
+    console, port = (Path(f"{start}.{one}") for one in ("console", "results"))
+    port.unlink(missing_ok=True)
+    # Not KVM: on some virtual machines it is there, but what it runs never starts.
+    machine = ["-machine", "q35", "-accel", "tcg,thread=multi"]
+    size = ["-cpu", "max,la57=off", "-smp", "2", "-m", "3G"]
+    screen = ["-nodefaults", "-display", "none", "-no-reboot"]
+    serial = ["-serial", f"file:{console}", "-serial", f"file:{port}"]
+    drive = ["-drive", f"file={disk},format=raw,if=virtio,snapshot=on"]
+    words = f"{_WORDS} trials={','.join(steps)}"
+    what = ["-kernel", kernel.image, "-initrd", start, "-append", words]
+    program = ["qemu-system-x86_64", *machine, *size, *screen, *serial, *drive, *what]
+    ended = "it ended"
+    try:
+        run(program, timeout)
+    except CannotRun as error:
+        ended = str(error)
+    said = port.read_text(errors="replace").splitlines() if port.exists() else []
+    results = []
+    for line in said:
+        try:
+            results.append(json.loads(line))
+        except ValueError:
+            # It was cut short.
+            break
+    if not results:
+        text = console.read_text(errors="replace")[-3000:] if console.exists() else ""
+        raise CannotRun(f"{ended}\n{text}")
+    return results

@@ -1,0 +1,150 @@
+"""
+The first process of a guest: makes the machine, tries everything, and ends it.
+
+It runs inside, where only the standard library and pytest are. Each line that it writes
+to the second serial port is a result in JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pwd
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+_MOUNTS = (
+    ("proc", "/proc", "nosuid,nodev,noexec"),
+    ("sysfs", "/sys", "nosuid,nodev,noexec"),
+    ("devpts", "/dev/pts", "gid=5,mode=620,ptmxmode=666"),
+    ("tmpfs", "/dev/shm", "nosuid,nodev,mode=1777"),
+    ("mqueue", "/dev/mqueue", "nosuid,nodev,noexec"),
+    ("tmpfs", "/run", "nosuid,nodev,mode=755"),
+    ("tmpfs", "/tmp", "nosuid,nodev,mode=1777"),
+    ("securityfs", "/sys/kernel/security", "nosuid,nodev,noexec"),
+    ("cgroup2", "/sys/fs/cgroup", "nosuid,nodev,noexec"),
+)
+
+_PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--color=no")
+_ISOLATION = ("tests/sandbox", "tests/box", "--deselect=tests/box/test_link.py")
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """
+    A program to run, once as root and once as a user.
+    """
+
+    command: Sequence[str]
+    """Program and arguments."""
+    timeout: float
+    """The time limit in seconds."""
+    is_root: bool = False
+    """Whether it is always root who runs it, with the user as its argument."""
+
+
+STEPS = {
+    "doctor": Step((sys.executable, "-m", "pytest_nsisolate"), 120),
+    "examples": Step((*_PYTEST, "docs/examples"), 120),
+    "brief": Step((*_PYTEST, "tests/sandbox/test_uts_pid.py"), 300),
+    "isolation": Step((*_PYTEST, *_ISOLATION), 1800),
+    "network": Step(
+        (*_PYTEST, "tests/sandbox/test_net.py", "tests/box/test_link.py"), 600
+    ),
+    "queues": Step((*_PYTEST, "tests/sandbox", "-k", "queues or posix"), 300),
+    "refusals": Step((sys.executable, "-B", "/trials/refusals.py"), 1800, is_root=True),
+}
+
+USERS = ("root", "tester")
+
+
+def main() -> None:
+    """
+    Run the steps that the command line of the kernel names, and end the machine.
+    """
+    os.umask(0o022)
+    os.environ.update(
+        PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        LANG="C.UTF-8",
+        NSISOLATE_MUST_WORK="1",
+    )
+    for kind, place, options in _MOUNTS:
+        os.makedirs(place, exist_ok=True)
+        _run("mount", "-t", kind, "-o", options, kind, place)
+    os.chmod("/dev/mqueue", 0o1777)
+    # As systemd has it.
+    _run("mount", "--make-rshared", "/")
+    _run("hostname", "guest")
+    _run("ip", "link", "set", "lo", "up")
+    _run("stty", "-F", "/dev/ttyS1", "raw")
+    child = os.fork()
+    if child == 0:
+        # Not the first process: an error must not end the machine before its time.
+        try:
+            _try_all()
+        finally:
+            os._exit(0)
+    # Reap the orphans of others too.
+    while os.wait()[0] != child:
+        pass
+    os.sync()
+    with open("/proc/sysrq-trigger", "w") as file:
+        file.write("b")
+
+
+def _try_all() -> None:
+    with open("/proc/cmdline") as file:
+        words = dict(word.partition("=")[::2] for word in file.read().split())
+    with open("/dev/ttyS1", "w") as port:
+        for name in words["trials"].split(","):
+            for user in USERS:
+                print(json.dumps(_try(name, user)), file=port, flush=True)
+        print(json.dumps({"step": "end"}), file=port, flush=True)
+
+
+def _try(name: str, user: str) -> dict[str, object]:
+    """
+    Run step *name* as *user*, and return what came of it.
+    """
+    step, account = STEPS[name], pwd.getpwnam(user)
+    command = step.command
+    if step.is_root:
+        command, account = (*command, user), pwd.getpwnam("root")
+    begun = time.monotonic()
+    code: int | None
+    try:
+        done = subprocess.run(
+            command,
+            cwd="/trials/project",
+            env={**os.environ, "HOME": account.pw_dir, "USER": account.pw_name},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            user=account.pw_uid,
+            group=account.pw_gid,
+            extra_groups=[],
+            timeout=step.timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        code, output = None, late.stdout or b""
+    else:
+        code, output = done.returncode, done.stdout
+    return {
+        "step": name,
+        "user": user,
+        "code": code,
+        "seconds": round(time.monotonic() - begun, 1),
+        "output": output.decode(errors="replace"),
+    }
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=False)
+
+
+if __name__ == "__main__":
+    main()

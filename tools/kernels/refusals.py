@@ -1,0 +1,394 @@
+"""
+Refusals in a guest: each cause is made real, and what the error tells is judged.
+
+It runs inside, as root, with the name of the user to try. For each cause it changes the
+machine or the process, runs an isolated test, and looks for three things: the test was
+refused, with the ``why:`` and ``fix:`` of this cause; what the fix says, typed as it
+stands, makes the test pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pwd
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+#: Causes that no Debian kernel can be made to have, and why.
+NOT_REAL = {
+    "not-linux": "needs another system",
+    "gvisor": "needs another kernel",
+    "wsl1": "needs another kernel",
+    "no-such-namespaces": "needs a kernel built without them",
+    "old-kernel": "needs Linux 5.7 or older",
+    "unknown": "is what remains when no cause is found",
+}
+
+_LOSE = "setpriv --bounding-set=-{0} --inh-caps=-{0}"
+
+_JAIL = """
+mkdir /run/jail && cd /run/jail
+for path in /*; do
+    if [ -L "$path" ]; then cp -P "$path" .
+    elif [ "$path" != /run ]; then mkdir ".$path"; mount --rbind "$path" ".$path"
+    fi
+done
+mkdir -p run/trial
+mount --bind /run/trial run/trial
+"""
+
+_PROFILE = """
+profile trial flags=(attach_disconnected) {
+  file, capability, network, signal, ptrace, unix,
+  deny mount,
+}
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """
+    A cause made real.
+    """
+
+    cause: str
+    """Its name in the table of causes."""
+    marker: str = ""
+    """The arguments of the marker."""
+    users: Sequence[str] = ("root", "tester")
+    """Whom it is for."""
+    make: str = ""
+    """What root types to make it real."""
+    undo: str = ""
+    """What root types to end that."""
+    inside: str = "{0}"
+    """The command that runs pytest, which stands for ``{0}``; as the user."""
+    outside: str = "{0}"
+    """The same, as root, around what becomes the user."""
+    fix: str | None = None
+    """
+    What is typed to mend it: ``root`` and ``shell`` take the command from the fix, for
+    root or the shell that runs pytest. Anything else is the new `inside`, for a fix in
+    words.
+    """
+    mended: str | None = None
+    """The arguments of the marker that the fix proposes, if it does."""
+    needs: str = "/"
+    """The file without which this kernel cannot have it."""
+
+
+def _limits() -> Iterator[Case]:
+    for kind, marker, users in (
+        ("user", "", ("tester",)),
+        *((kind, "", ("root", "tester")) for kind in ("pid", "ipc", "uts", "mnt")),
+        ("net", "net=True", ("root", "tester")),
+        ("cgroup", "cgroup=True", ("root", "tester")),
+        ("time", "time={'monotonic': 60}", ("root", "tester")),
+    ):
+        name = f"user.max_{kind}_namespaces"
+        yield Case(
+            cause="limit-zero",
+            marker=marker,
+            users=users,
+            make=f"sysctl -w {name}=0",
+            fix="root",
+            needs=f"/proc/sys/{name.replace('.', '/')}",
+        )
+
+
+CASES = (
+    *_limits(),
+    Case(
+        cause="limit-reached",
+        users=("tester",),
+        make="sysctl -w user.max_user_namespaces=1\n"
+        "setpriv --reuid=tester --regid=tester --clear-groups "
+        "unshare --user sleep 600 & echo $! >/run/holder",
+        undo="kill $(cat /run/holder)",
+        fix="root",
+    ),
+    Case(
+        cause="nested",
+        users=("tester",),
+        inside="bwrap --dev-bind / / --unshare-user --disable-userns {0}",
+        fix="{0}",
+    ),
+    Case(
+        cause="userns-clone",
+        users=("tester",),
+        make="sysctl -w kernel.unprivileged_userns_clone=0",
+        undo="sysctl -w kernel.unprivileged_userns_clone=1",
+        fix="root",
+        needs="/proc/sys/kernel/unprivileged_userns_clone",
+    ),
+    Case(
+        cause="apparmor-userns",
+        users=("tester",),
+        make="sysctl -w kernel.apparmor_restrict_unprivileged_userns=1",
+        undo="sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        fix="root",
+        needs="/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+    ),
+    Case(
+        cause="apparmor-profile",
+        make=f"apparmor_parser --replace <<'END'\n{_PROFILE}END",
+        undo=f"apparmor_parser --remove <<'END'\n{_PROFILE}END",
+        inside="aa-exec --profile=trial -- {0}",
+        fix="{0}",
+        needs="/sys/kernel/security/apparmor",
+    ),
+    Case(
+        cause="mount-limit",
+        make="sysctl -w fs.mount-max=1",
+        undo="sysctl -w fs.mount-max=100000",
+        fix="root",
+    ),
+    Case(
+        cause="no-directory",
+        marker="tmpfs=['/srv/db']",
+        undo="rmdir /srv/db",
+        fix="root",
+    ),
+    Case(
+        cause="lost-directory",
+        make="mkdir -m 1777 /dev/shm/here",
+        undo="rm -r /dev/shm/here",
+        inside="cd /dev/shm/here && cp /run/trial/* . && {0}",
+        fix="{0}",
+    ),
+    Case(
+        cause="process-limit",
+        users=("tester",),
+        inside="ulimit -S -u 2 && {0}",
+        fix="shell",
+    ),
+    Case(
+        cause="descriptor-limit",
+        inside="ulimit -S -n 14 && {0}",
+        fix="shell",
+    ),
+    Case(
+        cause="clock-range",
+        marker="time={'monotonic': -10**9}",
+        mended=r"time={{'monotonic': {0}}}",
+        fix="{0}",
+    ),
+    Case(
+        cause="no-clock-capability",
+        marker="time={'monotonic': 60}",
+        users=("root",),
+        inside=_LOSE.format("sys_time") + " {0}",
+        fix="setpriv --reuid=tester --regid=tester --clear-groups {0}",
+    ),
+    Case(
+        cause="unmappable-root",
+        users=("root",),
+        inside=_LOSE.format("sys_admin,-setfcap") + " {0}",
+        fix="setpriv --reuid=tester --regid=tester --clear-groups {0}",
+    ),
+    Case(
+        cause="chroot",
+        users=("tester",),
+        make=_JAIL,
+        undo="umount -R /run/jail/run/trial /run/jail/*; rm -r --one-file-system /run/jail",
+        outside="chroot /run/jail {0}",
+        fix="{0}",
+    ),
+    Case(
+        cause="masked-proc",
+        users=("tester",),
+        outside="unshare --mount sh -c 'mount -t tmpfs none /proc/irq && exec \"$@\"' "
+        "sh {0}",
+        mended="proc=False",
+    ),
+    Case(
+        cause="hidepid",
+        users=("tester",),
+        make="mount -o remount,hidepid=2 /proc",
+        undo="mount -o remount,hidepid=0 /proc",
+        fix="root",
+    ),
+    Case(
+        cause="podman-hostname",
+        marker="hostname='t1'",
+        make="touch /run/.containerenv",
+        undo="rm /run/.containerenv",
+        inside="python3 /run/trial/filter sethostname 1 {0}",
+        mended="",
+    ),
+    Case(
+        cause="seccomp",
+        inside="python3 /run/trial/filter unshare 1 {0}",
+        fix="{0}",
+    ),
+)
+
+_TEST = """
+import pytest
+
+@pytest.mark.isolated({marker})
+def test_it(): pass
+"""
+
+_BECOME = "setpriv --reuid={0} --regid={0} --init-groups env HOME={1}"
+
+
+def main() -> int:
+    """
+    Try all causes as the given user, and return the exit code.
+    """
+    user = sys.argv[1]
+    bad = 0
+    place = Path("/run/trial")
+    place.mkdir(exist_ok=True)
+    sys.path.insert(0, "/trials/project/tests/support")
+    from seccomp import FILTER  # noqa: PLC0415 - here only are the tests
+
+    (place / "filter").write_text(FILTER)
+    cases = [case for case in CASES if user in case.users]
+    known = _patterns().keys()
+    for name in sorted(known - NOT_REAL.keys() - {case.cause for case in CASES}):
+        if name != "no-capability":
+            print(f"FAILED {name}: no case makes it real")
+            bad += 1
+    failed = _doctor(user)
+    print(f"{'FAILED' if failed else 'passed'} no-capability {failed}".rstrip())
+    results = ["failed" if failed else "passed"]
+    for case in cases:
+        if not os.path.exists(case.needs):
+            print(f"skipped {case.cause}: this kernel has no {case.needs}")
+            results.append("skipped")
+            continue
+        failed = _try(case, user, place)
+        print(f"{'FAILED' if failed else 'passed'} {case.cause} {case.marker}".rstrip())
+        if failed:
+            print(f"    {failed}".replace("\n", "\n    "))
+        results.append("failed" if failed else "passed")
+        sys.stdout.flush()
+    counts = [f"{results.count(one)} {one}" for one in sorted(set(results))]
+    print(", ".join(counts))
+    return 1 if bad or "failed" in results else 0
+
+
+def _patterns() -> dict[str, tuple[str, str]]:
+    """
+    Return the why and the fix of each cause as patterns.
+    """
+    from pytest_nsisolate.diagnosis.causes import CAUSES  # noqa: PLC0415
+
+    def pattern(text: str) -> str:
+        parts = re.split(r"(\{\w+\})", text)
+        words = [
+            ".*?" if re.fullmatch(r"\{\w+\}", one) else re.escape(one) for one in parts
+        ]
+        return "".join(words).replace(r"\{\{", r"\{").replace(r"\}\}", r"\}")
+
+    return {one.name: (pattern(one.why), pattern(one.fix)) for one in CAUSES}
+
+
+def _doctor(user: str) -> str:
+    """
+    Return what is wrong with the doctor's reason for a user without privilege.
+    """
+    if user == "root":
+        inside = _LOSE.format("sys_admin") + " {0}"
+    else:
+        inside = "{0}"
+    doctor = "python3 -m pytest_nsisolate"
+    said = _shell(_as(user, inside.format(doctor)))
+    why, _ = _patterns()["no-capability"]
+    found = re.search(f"^why: {why}$", said, re.MULTILINE)
+    return "" if found else said
+
+
+def _try(case: Case, user: str, place: Path) -> str:
+    """
+    Return what is wrong with *case* for *user*; nothing if all is well.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as saved:
+        # Whatever it sets to make it real must have its value again.
+        for name in re.findall(r"sysctl -w (\S+)=", case.make):
+            value = Path("/proc/sys", *name.split(".")).read_text().strip()
+            saved.write(f"{name}={value}\n")
+        saved.flush()
+        made = _shell(case.make)
+        try:
+            return _judge(case, user, place) or ""
+        except AssertionError as wrong:
+            return f"{wrong}\n{made}".strip()
+        finally:
+            _shell(f"{case.undo}\nsysctl -p {saved.name}")
+
+
+def _judge(case: Case, user: str, place: Path) -> None:
+    _write(place, case.marker)
+    said = _run(case, user, case.inside)
+    lines = dict(
+        re.findall(r"^(cannot isolate|why:|fix:) *(.*)$", said, re.MULTILINE)[:3]
+    )
+    assert "1 passed" not in said, f"it was not refused\n{said}"
+    assert lines.keys() == {"cannot isolate", "why:", "fix:"}, said
+    why, fix = _patterns()[case.cause]
+    told = "\n".join(f"{name} {text}" for name, text in lines.items())
+    assert re.fullmatch(why, lines["why:"]), f"another reason\n{told}"
+    assert re.fullmatch(fix, lines["fix:"]), f"another fix\n{told}"
+    inside = case.inside
+    if case.mended is not None:
+        offset = re.search(r"from (-\d+)", lines["fix:"])
+        _write(place, case.mended.format(offset and offset[1]))
+    typed = re.split(r", | \(", lines["fix:"])[0].removeprefix("sudo ")
+    if case.fix == "root":
+        told += f"\n$ {typed}\n{_shell(typed)}"
+    elif case.fix == "shell":
+        inside = case.inside.replace("{0}", f"{typed} && {{0}}")
+    elif case.fix is not None:
+        inside = case.fix
+    outside = case.outside if case.fix != "{0}" else "{0}"
+    case = dataclasses.replace(case, outside=outside)
+    said = _run(case, user, inside)
+    assert "1 passed" in said, f"the fix does not help\n{told}\n{said}"
+
+
+def _write(place: Path, marker: str) -> None:
+    (place / "test_it.py").write_text(_TEST.format(marker=marker))
+
+
+def _run(case: Case, user: str, inside: str) -> str:
+    pytest = "python3 -B -m pytest -p no:cacheprovider --color=no -q test_it.py"
+    return _shell(case.outside.format(_as(user, inside.format(pytest))))
+
+
+def _as(user: str, script: str) -> str:
+    become = _BECOME.format(user, pwd.getpwnam(user).pw_dir)
+    return f"{become} bash -c {shlex.quote(f'cd /run/trial && {script}')}"
+
+
+def _shell(script: str) -> str:
+    """
+    Run *script* as root and return its output.
+    """
+    try:
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            ["bash", "-c", script],
+            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+            | {"PYTEST_PLUGINS": "pytest_nsisolate.plugin"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=120,
+            text=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        return f"took too long\n{late.output!r}"
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

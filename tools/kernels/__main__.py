@@ -24,13 +24,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import archive
 import emulator
 from archive import Release
 from commands import CannotRun
-from guest import STEPS, USERS
+from guest import STEPS, USERS, Result
 from image import Tree
 
 _FULL = ("doctor", "examples", "isolation", "network", "queues", "refusals")
@@ -41,7 +40,7 @@ def main() -> int:
     """
     Boot and try as the module's docstring says, and return the exit code.
     """
-    options = _options()
+    options, good = _options(), True
     # On SIGTERM too, the directory below must be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="kernels-") as name:
@@ -56,7 +55,7 @@ def main() -> int:
             tree.add(kernels[-1])
         disk = folder / "disk"
         tree.write(disk)
-        rows = []
+        rows: list[list[str]] = []
         for kernel in kernels:
             since = time.monotonic()
             start = tree.start(kernel, folder / f"start-{kernel.version}")
@@ -68,54 +67,41 @@ def main() -> int:
                 print(f"{kernel.version} could not be tried: {why}", flush=True)
                 results = []
             print(f"{kernel.version}: {time.monotonic() - since:.0f} s", flush=True)
-            rows += [
-                _row(kernel.version, user, options.steps, results) for user in USERS
-            ]
+            for user in USERS:
+                found = {one.step: one for one in results if one.user == user}
+                good &= all(
+                    step in found and found[step].is_good for step in options.steps
+                )
+                cells = [_cell(found.get(step)) for step in options.steps]
+                rows.append([kernel.version, user, *cells])
+                for one in found.values():
+                    if not one.is_good:
+                        print(f"--- {one.user}, {one.step}:\n{one.output}", flush=True)
     _print_table(options.steps, rows)
-    good = all(cell.good for row in rows for cell in row[2:])
     print("all good" if good else "NOT GOOD: see above")
     return 0 if good else 1
 
 
-class _Cell(str):
-    good = True
-
-
-def _row(
-    version: str, user: str, steps: Sequence[str], results: Sequence[dict[str, Any]]
-) -> list[_Cell]:
-    row = [_Cell(version), _Cell(user)]
-    for step in steps:
-        for one in results:
-            if (one["step"], one.get("user")) == (step, user):
-                row.append(_cell(one))
-                if not row[-1].good:
-                    print(f"--- {version}, {user}, {step}:\n{one['output']}")
-                break
-        else:
-            row.append(_Cell("not reached"))
-            row[-1].good = False
-    return row
-
-
-def _cell(result: dict[str, Any]) -> _Cell:
+def _cell(result: Result | None) -> str:
     """
     Return what the table says of *result*.
     """
-    counts = re.findall(r"(\d+) (passed|failed|errors?|skipped)", result["output"])
-    text = ", ".join(f"{number} {word}" for number, word in counts[-4:])
-    if result["code"] is None:
-        text = "took too long"
-    elif not text:
-        text = "ok" if result["code"] == 0 else f"exit code {result['code']}"
-    cell = _Cell(f"{text} ({result['seconds']:.0f} s)")
-    cell.good = result["code"] == 0
-    return cell
+    if result is None:
+        return "not reached"
+    last = result.output.strip().rpartition("\n")[2]
+    counts = re.findall(r"\d+ (?:passed|failed|errors?|skipped)\b", last)
+    if result.code is None:
+        said = "took too long"
+    elif counts:
+        said = ", ".join(counts)
+    else:
+        said = "ok" if result.is_good else f"exit code {result.code}"
+    return f"{said} ({result.seconds:.0f} s)"
 
 
 def _print_table(steps: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     heads = ["kernel", "user", *steps]
-    for row in [heads, ["---"] * len(heads), *rows]:
+    for row in (heads, ["---"] * len(heads), *rows):
         print(f"| {' | '.join(row)} |")
 
 

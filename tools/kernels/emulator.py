@@ -7,10 +7,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from archive import Kernel
 from commands import CannotRun, run
+from guest import Result
 
 #: For the kernel. A panic ends qemu: it reboots at once, and qemu must not.
 _WORDS = "console=ttyS0 panic=-1 quiet mitigations=off tsc=reliable nmi_watchdog=0"
@@ -18,7 +18,7 @@ _WORDS = "console=ttyS0 panic=-1 quiet mitigations=off tsc=reliable nmi_watchdog
 
 def boot(
     kernel: Kernel, disk: Path, start: Path, steps: Sequence[str], timeout: float
-) -> list[dict[str, Any]]:
+) -> list[Result]:
     """
     Boot *kernel* and return the results of *steps*; those that it did not reach lack.
 
@@ -48,14 +48,10 @@ def boot(
         run(program, timeout)
     except CannotRun as error:
         ended = str(error)
-    said = port.read_text(errors="replace").splitlines() if port.exists() else []
-    results = []
-    for line in said:
-        try:
-            results.append(json.loads(line))
-        except ValueError:
-            # It was cut short.
-            break
+    said = port.read_text(errors="replace") if port.exists() else ""
+    # The last line may have been cut short.
+    lines = said.rpartition("\n")[0].splitlines()
+    results = [Result(**json.loads(line)) for line in lines]
     if not results:
         text = console.read_text(errors="replace")[-3000:] if console.exists() else ""
         raise CannotRun(f"{ended}\n{text}")

@@ -46,6 +46,31 @@ class Step:
     """Whether it is always root who runs it, with the user as its argument."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """
+    What came of a step.
+    """
+
+    step: str
+    """Its name."""
+    user: str
+    """Whom it was run as."""
+    code: int | None
+    """The exit code, None if it took too long."""
+    seconds: float
+    """How long it took."""
+    output: str
+    """What it printed."""
+
+    @property
+    def is_good(self) -> bool:
+        """
+        Whether all was well.
+        """
+        return self.code == 0
+
+
 STEPS = {
     "doctor": Step((sys.executable, "-m", "pytest_nsisolate"), 120),
     "examples": Step((*_PYTEST, "docs/examples"), 120),
@@ -74,7 +99,7 @@ def main() -> None:
     for kind, place, options in _MOUNTS:
         os.makedirs(place, exist_ok=True)
         _run("mount", "-t", kind, "-o", options, kind, place)
-    os.chmod("/dev/mqueue", 0o1777)
+    _run("chmod", "1777", "/dev/mqueue")
     # As systemd has it.
     _run("mount", "--make-rshared", "/")
     _run("hostname", "guest")
@@ -101,11 +126,11 @@ def _try_all() -> None:
     with open("/dev/ttyS1", "w") as port:
         for name in words["trials"].split(","):
             for user in USERS:
-                print(json.dumps(_try(name, user)), file=port, flush=True)
-        print(json.dumps({"step": "end"}), file=port, flush=True)
+                result = dataclasses.asdict(_try(name, user))
+                print(json.dumps(result), file=port, flush=True)
 
 
-def _try(name: str, user: str) -> dict[str, object]:
+def _try(name: str, user: str) -> Result:
     """
     Run step *name* as *user*, and return what came of it.
     """
@@ -133,13 +158,13 @@ def _try(name: str, user: str) -> dict[str, object]:
         code, output = None, late.stdout or b""
     else:
         code, output = done.returncode, done.stdout
-    return {
-        "step": name,
-        "user": user,
-        "code": code,
-        "seconds": round(time.monotonic() - begun, 1),
-        "output": output.decode(errors="replace"),
-    }
+    return Result(
+        name,
+        user,
+        code,
+        seconds=round(time.monotonic() - begun, 1),
+        output=output.decode(errors="replace"),
+    )
 
 
 def _run(*command: str) -> None:

@@ -89,6 +89,7 @@ class Tree:
         trials.mkdir()
         for file in Path(__file__).parent.glob("*.py"):
             shutil.copy(file, trials)
+        shutil.copy(CHECKOUT / "tests/support/seccomp.py", trials)
         project = trials / "project"
         project.mkdir()
         shutil.copy(CHECKOUT / "pyproject.toml", project)

@@ -20,6 +20,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from seccomp import FILTER
+
+from pytest_nsisolate.diagnosis.causes import CAUSES
+
 #: Causes that no Debian kernel can be made to have, and why.
 NOT_REAL = {
     "not-linux": "needs another system",
@@ -196,7 +200,8 @@ CASES = (
         cause="chroot",
         users=("tester",),
         make=_JAIL,
-        undo="umount -R /run/jail/run/trial /run/jail/*; rm -r --one-file-system /run/jail",
+        undo="umount -R /run/jail/run/trial /run/jail/*\n"
+        "rm -r --one-file-system /run/jail",
         outside="chroot /run/jail {0}",
         fix="{0}",
     ),
@@ -247,9 +252,6 @@ def main() -> int:
     bad = 0
     place = Path("/run/trial")
     place.mkdir(exist_ok=True)
-    sys.path.insert(0, "/trials/project/tests/support")
-    from seccomp import FILTER  # noqa: PLC0415 - here only are the tests
-
     (place / "filter").write_text(FILTER)
     cases = [case for case in CASES if user in case.users]
     known = _patterns().keys()
@@ -280,7 +282,6 @@ def _patterns() -> dict[str, tuple[str, str]]:
     """
     Return the why and the fix of each cause as patterns.
     """
-    from pytest_nsisolate.diagnosis.causes import CAUSES  # noqa: PLC0415
 
     def pattern(text: str) -> str:
         parts = re.split(r"(\{\w+\})", text)
@@ -296,10 +297,8 @@ def _doctor(user: str) -> str:
     """
     Return what is wrong with the doctor's reason for a user without privilege.
     """
-    if user == "root":
-        inside = _LOSE.format("sys_admin") + " {0}"
-    else:
-        inside = "{0}"
+    lose = _LOSE.format("sys_admin")
+    inside = f"{lose} {{0}}" if user == "root" else "{0}"
     doctor = "python3 -m pytest_nsisolate"
     said = _shell(_as(user, inside.format(doctor)))
     why, _ = _patterns()["no-capability"]
@@ -319,9 +318,11 @@ def _try(case: Case, user: str, place: Path) -> str:
         saved.flush()
         made = _shell(case.make)
         try:
-            return _judge(case, user, place) or ""
+            _judge(case, user, place)
         except AssertionError as wrong:
             return f"{wrong}\n{made}".strip()
+        else:
+            return ""
         finally:
             _shell(f"{case.undo}\nsysctl -p {saved.name}")
 

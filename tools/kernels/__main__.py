@@ -33,7 +33,7 @@ from guest import STEPS, USERS, Result
 from image import Tree
 
 _FULL = ("doctor", "examples", "isolation", "network", "queues", "refusals")
-_BRIEF = ("examples", "brief")
+_BRIEF = ("brief",)
 
 
 def main() -> int:

@@ -27,6 +27,17 @@ _PACKAGES = (
     "python3",
 )
 
+#: What the guests need of this project besides the wheel.
+_PROJECT = (
+    "docs/examples",
+    "pyproject.toml",
+    "tests/box",
+    "tests/conftest.py",
+    "tests/sandbox",
+    "tests/support",
+    "tools/kernels",
+)
+
 #: The user without privilege.
 USER = 1000
 
@@ -37,7 +48,7 @@ _INIT = """\
 for one in /modules/*; do /bin/busybox insmod "$one"; done
 /bin/busybox mount -t ext4 /dev/vda /root
 /bin/busybox mount -o move /dev /root/dev
-exec /bin/busybox switch_root /root /usr/bin/python3 -B /trials/guest.py
+exec /bin/busybox switch_root /root /usr/bin/python3 /trials/tools/kernels/guest.py
 """
 
 
@@ -86,15 +97,18 @@ class Tree:
         run([*pip, "install", *options, "--target", site, f"{wheel}[test]"])
         trials = self.root / "trials"
         shutil.rmtree(trials, ignore_errors=True)
-        trials.mkdir()
-        for file in Path(__file__).parent.glob("*.py"):
-            shutil.copy(file, trials)
-        shutil.copy(CHECKOUT / "tests/support/seccomp.py", trials)
-        project = trials / "project"
-        project.mkdir()
-        shutil.copy(CHECKOUT / "pyproject.toml", project)
-        for name in ("docs", "tests"):
-            shutil.copytree(CHECKOUT / name, project / name)
+        for name in _PROJECT:
+            copy = trials / name
+            if (CHECKOUT / name).is_dir():
+                shutil.copytree(CHECKOUT / name, copy)
+            else:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(CHECKOUT / name, copy)
+        shutil.copy(CHECKOUT / "tests/support/seccomp.py", trials / "tools/kernels")
+        # Compile all only once: an emulated processor takes long for that, and each
+        # guest begins with what is in the image.
+        collect = "cd /trials && python3 -m pytest --collect-only -qq . tools/kernels"
+        run(["chroot", self.root, "sh", "-c", collect])
 
     def add(self, kernel: Kernel) -> None:
         """

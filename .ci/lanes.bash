@@ -11,7 +11,7 @@ LANES=(build sid lint type docs
     newcomer-root tests-root newcomer-rootless tests-rootless
     oldest-root oldest-rootless py313-root py313-rootless
     py314-root py314-rootless py315-root py315-rootless
-    plugins-root plugins-rootless servers)
+    plugins-root plugins-rootless servers kernels)
 
 stop() {
     printf 'ci: %s\n0 passed, 1 failed\n' "$1"
@@ -21,8 +21,9 @@ stop() {
 # Install missing packages; if one cannot be installed, the lane that needs it fails.
 install_packages() {
     local package missing=()
-    for package in debootstrap gcc git hostname libc6-dev passwd patchelf python3 \
-        python3-dev python3-venv strace util-linux postgresql redis-server; do
+    for package in busybox-static debootstrap gcc git hostname libc6-dev passwd \
+        patchelf python3 python3-dev python3-venv qemu-system-x86 strace util-linux \
+        postgresql redis-server; do
         dpkg --status "$package" >/dev/null 2>&1 || missing+=("$package")
     done
     ((${#missing[@]})) || return 0

@@ -38,7 +38,11 @@ _ISOLATION = (
     "tools/kernels/test_isolation.py",
     *(f"tests/sandbox/test_{one}.py" for one in ("ipc", "uts_pid", "guest_identity")),
 )
-_NETWORK = ("tests/sandbox/test_net.py", "tests/box/test_link.py")
+_NETWORK = (
+    "tests/sandbox/test_net.py::test_inside",
+    "tests/box/test_link.py",
+    "tools/kernels/test_netem.py",
+)
 _QUEUES = (
     "tests/sandbox/test_ipc.py::test_message_queues_are_listed",
     "tests/sandbox/test_leak_audit.py::test_posix_queues",
@@ -92,7 +96,9 @@ STEPS = {
     "isolation": Step((*_PYTEST, *_ISOLATION), 1200),
     "network": Step((*_PYTEST, *_NETWORK), 900),
     "queues": Step((*_PYTEST, *_QUEUES), 300),
-    "refusals": Step((sys.executable, "tools/kernels/refusals.py"), 1800, is_root=True),
+    "refusals": Step(
+        (sys.executable, "tools/kernels/made_real.py"), 1800, is_root=True
+    ),
 }
 
 USERS = ("root", "tester")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-_KEY, _SIZE = 0x2A, 4096
+_KEY, _SIZE, _DAY = 0x2A, 4096, 86400
 _CREATE = 0o1000 | 0o2000 | 0o600  # IPC_CREAT and IPC_EXCL; source: sys/ipc.h
 _KINDS = ("ipc", "uts", "pid", "mnt")
 
@@ -151,9 +151,9 @@ def test_root() -> None:
     Path("/mnt/file").touch()
 
 
-@pytest.mark.isolated(time={"monotonic": 86400})
+@pytest.mark.isolated(time={"monotonic": _DAY})
 def test_clock() -> None:
     """
     A test can have another monotonic clock.
     """
-    assert time.monotonic() > 86400
+    assert time.monotonic() > _DAY

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from pytest_nsisolate.settings.marker import NAMES, isolated
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
+TOOLS = DOCS.parent / "tools"
 PACKAGE = Path(pytest_nsisolate.__file__).parent
 
 #: The modules that make texts for people.
@@ -260,6 +262,24 @@ def test_refusals_page_is_made_from_the_table() -> None:
     for engine in engines.ENGINES.values():
         for needs in (refusals.ROOT, refusals.USER):
             assert f"{engine.title}: {engine.write(needs)}\n" in page
+
+
+def test_every_cause_is_made_real_or_listed() -> None:
+    """
+    The page on compatibility lists the causes that no kernel can be made to have.
+    """
+    tried = runpy.run_path(str(TOOLS / "kernels/made_real.py"))
+    unreal = tried["NOT_REAL"]
+    made = {case.cause for case in tried["CASES"] if case.texts is None}
+    assert made | unreal.keys() == {cause.name for cause in causes.CAUSES}
+    assert not made & unreal.keys()
+    page = (REFERENCE / "compatibility.md").read_text()
+    rows = [
+        f"| {cause.title} | {unreal[cause.name]} |"
+        for cause in causes.CAUSES
+        if cause.name in unreal
+    ]
+    assert "\n".join(rows) in page
 
 
 def test_header_is_in_the_reference() -> None:

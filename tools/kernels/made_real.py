@@ -24,14 +24,14 @@ from seccomp import FILTER
 
 from pytest_nsisolate.diagnosis.causes import CAUSES
 
-#: Causes that no Debian kernel can be made to have, and why.
+#: Causes that no kernel of Debian can be made to have, and what each takes.
 NOT_REAL = {
-    "not-linux": "needs another system",
-    "gvisor": "needs another kernel",
-    "wsl1": "needs another kernel",
-    "no-such-namespaces": "needs a kernel built without them",
-    "old-kernel": "needs Linux 5.7 or older",
-    "unknown": "is what remains when no cause is found",
+    "not-linux": "another system",
+    "gvisor": "another kernel",
+    "wsl1": "another kernel",
+    "no-such-namespaces": "a kernel built without them",
+    "old-kernel": "Linux 5.7 or older, which Debian has no more",
+    "unknown": "nothing: it is what remains when no cause is found",
 }
 
 _LOSE = "setpriv --bounding-set=-{0} --inh-caps=-{0}"

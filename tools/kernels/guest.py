@@ -34,14 +34,10 @@ _PYTEST = (
     *("-p", "no:hypothesispytest", "-m", "not emulated"),
 )
 _BRIEF = ("docs/examples", "tools/kernels/test_isolation.py")
-_ISOLATION = (
-    "tools/kernels/test_isolation.py",
-    *(f"tests/sandbox/test_{one}.py" for one in ("ipc", "uts_pid", "guest_identity")),
-)
 _NETWORK = (
-    "tests/sandbox/test_net.py::test_inside",
-    "tests/box/test_link.py",
+    *("tests/sandbox/test_net.py", "tests/box/test_link.py"),
     "tools/kernels/test_netem.py",
+    *("-k", "inside or both_ways or cut or shape or three_hosts or netem"),
 )
 _QUEUES = (
     "tests/sandbox/test_ipc.py::test_message_queues_are_listed",
@@ -93,7 +89,7 @@ STEPS = {
     "doctor": Step((sys.executable, "-m", "pytest_nsisolate"), 120),
     "examples": Step((*_PYTEST, "docs/examples"), 120),
     "brief": Step((*_PYTEST, *_BRIEF), 300),
-    "isolation": Step((*_PYTEST, *_ISOLATION), 1200),
+    "isolation": Step((*_PYTEST, "tools/kernels/test_isolation.py"), 300),
     "network": Step((*_PYTEST, *_NETWORK), 900),
     "queues": Step((*_PYTEST, *_QUEUES), 300),
     "refusals": Step(

@@ -186,7 +186,7 @@ CAUSES = (
         evidence="the call fails with EAGAIN; the limit is read from "
         "`/proc/self/limits`",
         why="no more processes can be started (RLIMIT_NPROC is {limit})",
-        fix="ulimit -u unlimited, or end processes of this user",
+        fix="sudo prlimit --nproc=unlimited --pid $$, or end processes of this user",
         environments="shared machines; the limit counts all processes of the user",
         source="fork(2), getrlimit(2)",
         example={"limit": "63432"},
@@ -196,10 +196,10 @@ CAUSES = (
         title="Too many open files",
         evidence="the call fails with EMFILE; the limit is `sysconf(SC_OPEN_MAX)`",
         why="no more descriptors can be opened (RLIMIT_NOFILE is {limit})",
-        fix="ulimit -n {more}",
+        fix="{remedy}",
         environments="suites that keep many files open",
         source="getrlimit(2)",
-        example={"limit": "1024", "more": "2048"},
+        example={"limit": "1024", "remedy": "ulimit -S -n 2048"},
     ),
     Cause(
         name="clock-range",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import resource
 import stat
 import sys
 import time
@@ -234,10 +235,15 @@ def _process_limit(refused: Refused) -> _Finding:
 def _descriptor_limit(refused: Refused) -> _Finding:
     if refused.number != errno.EMFILE:
         return None
-    # This is RLIMIT_NOFILE. Reading it from a file would take a descriptor. Source:
-    # sysconf(3).
-    soft = os.sysconf("SC_OPEN_MAX")
-    return {"limit": str(soft), "more": str(max(2 * soft, 1024))}
+    # Reading it from a file would take a descriptor.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    more = max(2 * soft, 1024)
+    # Only root may raise the hard limit. Source: getrlimit(2).
+    has_room = hard == resource.RLIM_INFINITY or more <= hard
+    remedy = f"ulimit -S -n {more}"
+    if not has_room:
+        remedy = f"sudo prlimit --nofile={more} --pid $$"
+    return {"limit": str(soft), "remedy": remedy}
 
 
 def _clock_range(refused: Refused) -> _Finding:

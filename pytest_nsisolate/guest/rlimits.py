@@ -324,7 +324,7 @@ def _prepare_nproc(limit: Limit) -> int:
             f"{limit} cannot be set",
             "the guest cannot start a thread even without this limit (RLIMIT_NPROC is "
             f"{soft})",
-            "ulimit -u unlimited, or end processes of this user",
+            "sudo prlimit --nproc=unlimited --pid $$, or end processes of this user",
         )
     others = -1
     started = False

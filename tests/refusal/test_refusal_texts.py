@@ -8,6 +8,7 @@ import errno
 import os
 import platform
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -156,19 +157,34 @@ def test_process_limit() -> None:
     assert _lines("fork()", errno.EAGAIN) == [
         "cannot isolate test_a: fork() failed: EAGAIN",
         f"why: no more processes can be started (RLIMIT_NPROC is {shown})",
-        "fix: ulimit -u unlimited, or end processes of this user",
+        "fix: sudo prlimit --nproc=unlimited --pid $$, or end processes of this user",
     ]
 
 
-def test_descriptor_limit() -> None:
+@pytest.mark.parametrize(
+    ("soft", "hard", "fix"),
+    [
+        (300, 2000, "ulimit -S -n 1024"),
+        (1500, 3000, "ulimit -S -n 3000"),
+        (300, 1000, "sudo prlimit --nofile=1024 --pid $$"),
+    ],
+)
+def test_descriptor_limit(soft: int, hard: int, fix: str) -> None:
     """
-    The limit on descriptors is named with its value.
+    The limit on descriptors is named with its value, and who can raise it.
     """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert _lines("pipe()", errno.EMFILE) == [
+    lines = (
+        "import errno\n"
+        "from pytest_nsisolate.diagnosis.explain import explain\n"
+        "from pytest_nsisolate.model.errors import Refused\n"
+        "print(explain('isolate test_a', Refused('pipe()', errno.EMFILE)))"
+    )
+    limited = ["prlimit", f"--nofile={soft}:{hard}", sys.executable, "-c", lines]
+    shown = subprocess.run(limited, stdout=subprocess.PIPE, text=True, check=True)
+    assert shown.stdout.splitlines() == [
         "cannot isolate test_a: pipe() failed: EMFILE",
         f"why: no more descriptors can be opened (RLIMIT_NOFILE is {soft})",
-        f"fix: ulimit -n {max(2 * soft, 1024)}",
+        f"fix: {fix}",
     ]
 
 

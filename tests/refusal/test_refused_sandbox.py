@@ -200,7 +200,7 @@ def test_limit_of_processes(refuse: Refuse) -> None:
         ["prlimit", "--nproc=1"],
         "* failed: EAGAIN",
         "no more processes can be started (RLIMIT_NPROC is 1)",
-        "ulimit -u unlimited, or end processes of this user",
+        "sudo prlimit --nproc=unlimited --pid $$, or end processes of this user",
     )
 
 
@@ -244,7 +244,7 @@ def test_limit_of_descriptors(
             [
                 "cannot isolate test_it: * failed: EMFILE",
                 "why: no more descriptors can be opened (RLIMIT_NOFILE is *)",
-                "fix: ulimit -n 1024",
+                "fix: ulimit -S -n 1024",
             ]
         )
 

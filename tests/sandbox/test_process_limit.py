@@ -130,5 +130,5 @@ def test_no_thread_at_all(pytester: pytest.Pytester, who: list[str]) -> None:
     assert result.outlines == [
         "nproc=5 of the marker cannot be set",
         "the guest cannot start a thread even without this limit (RLIMIT_NPROC is 1)",
-        "ulimit -u unlimited, or end processes of this user",
+        "sudo prlimit --nproc=unlimited --pid $$, or end processes of this user",
     ]

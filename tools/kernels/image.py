@@ -5,7 +5,6 @@ The file system that kernels boot, and the archive that finds it.
 from __future__ import annotations
 
 import lzma
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ _PACKAGES = (
     "kmod",
     "procps",
     "python3",
+    "sudo",
 )
 
 #: What the guests need of this project besides the wheel.
@@ -72,13 +72,11 @@ class Tree:
         options = ["--variant=minbase", f"--include={packages}"]
         run(["debootstrap", *options, BASE, fresh, address], 1200.0)
         shutil.rmtree(fresh / "var/cache/apt")
-        with open(fresh / "etc/passwd", "a") as file:
-            file.write(f"tester:x:{USER}:{USER}::/home/tester:/bin/sh\n")
-        with open(fresh / "etc/group", "a") as file:
-            file.write(f"tester:x:{USER}:\n")
-        home = fresh / "home/tester"
-        home.mkdir()
-        os.chown(home, USER, USER)
+        # Not locked, since sudo refuses such users.
+        user = ["useradd", "--create-home", f"--uid={USER}", "--password=*", "tester"]
+        run(["chroot", fresh, *user])
+        sudoers = fresh / "etc/sudoers.d/tester"
+        sudoers.write_text("tester ALL=(ALL:ALL) NOPASSWD: ALL\n")
         fresh.rename(self.root)
 
     def install(self, wheel: Path | None) -> None:

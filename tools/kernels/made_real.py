@@ -368,8 +368,9 @@ def _judge(case: Case, user: str, place: Path) -> None:
     if case.mended is not None:
         offset = re.search(r"from (-\d+)", told[3])
         _write(place, case, case.mended.format(offset and offset[1]))
-    typed = re.split(r", | \(", told[3])[0].removeprefix("sudo ")
+    typed = re.split(r", | \(", told[3])[0]
     if case.fix == "root":
+        typed = typed.removeprefix("sudo ")
         lines += f"\n$ {typed}\n{_shell(typed)}"
     elif case.fix == "shell":
         inside = case.inside.replace("{0}", f"{typed} && {{0}}")

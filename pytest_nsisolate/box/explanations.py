@@ -340,6 +340,17 @@ def no_netem(action: str, refused: Refused) -> Explanation:
     )
 
 
+def no_veth(action: str, refused: Refused) -> Explanation:
+    """
+    Explain that the kernel has no pairs of interfaces. Source: veth(4).
+    """
+    return Explanation(
+        what=f"cannot {action}: {refused}",
+        why=f"kernel {os.uname().release} has no interfaces of the kind veth",
+        fix="sudo modprobe veth, or boot a kernel with CONFIG_VETH",
+    )
+
+
 def no_shape(action: str, delay: float, loss: float, longest: int) -> Explanation:
     """
     Explain that a wire cannot have this *delay* or *loss*.

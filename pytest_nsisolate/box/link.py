@@ -198,6 +198,8 @@ class Link:
             raise BoxError(explanations.other_owner(name, refused))
         if "netem" in refused.call and refused.number == errno.ENOENT:
             raise BoxError(explanations.no_netem(name, refused))
+        if "veth" in refused.call and refused.number == errno.EOPNOTSUPP:
+            raise BoxError(explanations.no_veth(name, refused))
         raise BoxError(explain.explain(name, refused))
 
 

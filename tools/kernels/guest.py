@@ -97,7 +97,7 @@ STEPS = {
     ),
 }
 
-USERS = ("root", "tester")
+USERS = ("tester", "root")
 
 
 def main() -> None:

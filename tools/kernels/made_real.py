@@ -62,10 +62,10 @@ import pytest
 def test_it(): pass
 """
 
-_SLOW_WIRE = """
+_WIRE = """
 def test_it(sandbox_factory):
     boxes = [sandbox_factory(net=True) for _ in range(2)]
-    sandbox_factory.link(*boxes).shape(delay=0.01)
+    sandbox_factory.link(*boxes){}
 """
 
 
@@ -149,10 +149,21 @@ CASES = (
         is_doctors=True,
     ),
     Case(
-        cause="no-netem",
-        make="modprobe -r sch_netem; sysctl -w kernel.modprobe=/bin/false",
+        cause="no-veth",
+        make="modprobe -r veth; sysctl -w kernel.modprobe=/bin/false",
         fix="root",
-        test=_SLOW_WIRE,
+        test=_WIRE.format(""),
+        texts=(
+            r"kernel \S+ has no interfaces of the kind veth",
+            "sudo modprobe veth, or boot a kernel with CONFIG_VETH",
+        ),
+    ),
+    Case(
+        cause="no-netem",
+        make="modprobe veth; modprobe -r sch_netem; "
+        "sysctl -w kernel.modprobe=/bin/false",
+        fix="root",
+        test=_WIRE.format(".shape(delay=0.01)"),
         texts=(
             r"kernel \S+ has no queueing discipline netem",
             "sudo modprobe sch_netem, or boot a kernel with CONFIG_NET_SCH_NETEM",

@@ -347,18 +347,6 @@ CAUSES = (
         source="user_namespaces(7)",
     ),
     Cause(
-        name="hidepid",
-        title="Hidden process directories",
-        evidence="a write below `/proc` fails with EPERM, EACCES or ENOENT; `/proc` is "
-        "mounted with `hidepid`",
-        why="/proc hides the directories of processes (it is mounted with hidepid="
-        "{hidepid}), and the id maps must be written there",
-        fix="sudo mount -o remount,hidepid=0 /proc",
-        environments="shared and hardened machines",
-        source="proc(5), mount options; bubblewrap issue 198",
-        example={"hidepid": "invisible"},
-    ),
-    Cause(
         name="perhaps-seccomp",
         title="Perhaps a seccomp filter",
         evidence="the call fails with EPERM or ENOSYS, Seccomp is 2 in "

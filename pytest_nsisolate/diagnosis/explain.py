@@ -361,14 +361,6 @@ def _unmappable_root(refused: Refused) -> _Finding:
     return {} if os.geteuid() == 0 and lacks else None
 
 
-def _hidepid(refused: Refused) -> _Finding:
-    denied = refused.number in {*_DENIED, errno.ENOENT}
-    if not denied or not refused.call.startswith("write(/proc/"):
-        return None
-    hidden = machine.hidepid()
-    return None if hidden is None else {"hidepid": hidden}
-
-
 def _unknown(refused: Refused) -> _Finding:
     checked = {
         "uid": str(os.geteuid()),
@@ -415,7 +407,6 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "apparmor-profile": _apparmor_profile,
     "masked-proc": _masked_proc,
     "unmappable-root": _unmappable_root,
-    "hidepid": _hidepid,
     "perhaps-seccomp": _perhaps_seccomp,
     "perhaps-chroot": _perhaps_chroot,
     "unknown": _unknown,

@@ -9,7 +9,7 @@ import os
 import platform
 
 import pytest
-from reasons import HIDDEN, RESTRICTED, Files, lines
+from reasons import RESTRICTED, Files, lines
 
 from pytest_nsisolate.diagnosis import explain
 from pytest_nsisolate.diagnosis.causes import CAUSES
@@ -119,20 +119,6 @@ def test_wsl1(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.setattr(platform, "release", lambda: "5.15.0-microsoft-standard-WSL2")
     assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL)[0].startswith("unknown")
-
-
-def test_hidepid(files: Files) -> None:
-    """
-    Where maps cannot be written, the ``/proc`` option that hides them is named.
-    """
-    files.update(HIDDEN)
-    assert lines("write(/proc/self/uid_map)", errno.EACCES) == [
-        (
-            "/proc hides the directories of processes (it is mounted with "
-            "hidepid=2), and the id maps must be written there"
-        ),
-        "sudo mount -o remount,hidepid=0 /proc",
-    ]
 
 
 def test_nothing_can_be_read(files: Files) -> None:

@@ -15,7 +15,6 @@ DOCKER = {"/.dockerenv": ""}
 KUBERNETES = {"/var/run/secrets/kubernetes.io": ""}
 PROFILE = {"/proc/self/attr/apparmor/current": "docker-default (enforce)"}
 RESTRICTED = {"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1"}
-HIDDEN = {"/proc/self/mountinfo": "1 0 0:1 / /proc rw - proc proc rw,hidepid=2"}
 SPEAKS_FOR_ITSELF = "@pytest.mark.isolated(proc=False)"
 
 Files = dict[str, str]

@@ -76,7 +76,7 @@ class Case:
     """
 
     cause: str
-    """Its name in the table of causes."""
+    """Its name in the table of causes; empty if nothing must be refused."""
     marker: str = ""
     """The arguments of the marker."""
     users: Sequence[str] = ("root", "tester")
@@ -258,11 +258,10 @@ CASES = (
         mended="proc=False",
     ),
     Case(
-        cause="hidepid",
+        cause="",
         users=("tester",),
         make="mount -o remount,hidepid=2 /proc",
         undo="mount -o remount,hidepid=0 /proc",
-        fix="root",
     ),
     Case(
         cause="unmapped",
@@ -310,7 +309,8 @@ def main() -> int:
             results.append("skipped")
             continue
         failed = _try(case, user, place)
-        print(f"{'FAILED' if failed else 'passed'} {case.cause} {case.marker}".rstrip())
+        name = f"{case.cause or case.make} {case.marker}"
+        print(f"{'FAILED' if failed else 'passed'} {name}".rstrip())
         if failed:
             print(f"    {failed}".replace("\n", "\n    "))
         results.append("failed" if failed else "passed")
@@ -357,9 +357,12 @@ def _try(case: Case, user: str, place: Path) -> str:
 
 
 def _judge(case: Case, user: str, place: Path) -> None:
-    why, fix = case.texts or _patterns()[case.cause]
     _write(place, case, case.marker)
     said = _run(case, user, case.inside)
+    if not case.cause:
+        assert "1 passed" in said, said
+        return
+    why, fix = case.texts or _patterns()[case.cause]
     if case.is_doctors:
         assert re.search(f"^why: {why}\nfix: {fix}$", said, re.MULTILINE), said
         return

@@ -17,6 +17,7 @@ not be run.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import sys
@@ -43,6 +44,8 @@ def main() -> int:
     options, good = _options(), True
     # On SIGTERM too, the directory below must be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Users of the guests must be able to read what is made for them.
+    os.umask(0o022)
     with tempfile.TemporaryDirectory(prefix="kernels-") as name:
         folder = Path(options.folder or name).resolve()
         folder.mkdir(exist_ok=True)
@@ -75,8 +78,9 @@ def main() -> int:
                 cells = [_cell(found.get(step)) for step in options.steps]
                 rows.append([kernel.version, user, *cells])
                 for one in found.values():
+                    print(f"{one.user}, {one.step}: {one.seconds:.0f} s")
                     if not one.is_good:
-                        print(f"--- {one.user}, {one.step}:\n{one.output}", flush=True)
+                        print(one.output, flush=True)
     _print_table(options.steps, rows)
     print("all good" if good else "NOT GOOD: see above")
     return 0 if good else 1
@@ -91,12 +95,10 @@ def _cell(result: Result | None) -> str:
     last = result.output.strip().rpartition("\n")[2]
     counts = re.findall(r"\d+ (?:passed|failed|errors?|skipped)\b", last)
     if result.code is None:
-        said = "took too long"
-    elif counts:
-        said = ", ".join(counts)
-    else:
-        said = "ok" if result.is_good else f"exit code {result.code}"
-    return f"{said} ({result.seconds:.0f} s)"
+        return "took too long"
+    if counts:
+        return ", ".join(counts)
+    return "ok" if result.is_good else f"exit code {result.code}"
 
 
 def _print_table(steps: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -7,6 +7,7 @@ Nothing here changes what the machine has installed, or the lists of its own apt
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from commands import CannotRun, run
@@ -80,8 +81,12 @@ class Release:
         others = [one for one in self._dependencies(package) if one.endswith(version)]
         tree = self._folder / version
         if not tree.is_dir():
+            # It is complete only when it has its name.
+            fresh = self._folder / "kernel.part"
+            shutil.rmtree(fresh, ignore_errors=True)
             for name in (package, *others):
-                self._unpack(name, tree)
+                self._unpack(name, fresh)
+            fresh.rename(tree)
         return Kernel(version, tree)
 
     def _dependencies(self, package: str) -> list[str]:

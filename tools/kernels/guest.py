@@ -7,12 +7,14 @@ to the second serial port is a result in JSON.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import pwd
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -153,32 +155,26 @@ def _try(name: str, user: str) -> Result:
     if step.is_root:
         command, account = (*command, user), pwd.getpwnam("root")
     begun = time.monotonic()
-    code: int | None
-    try:
-        done = subprocess.run(
-            command,
-            cwd="/trials",
-            env={**os.environ, "HOME": account.pw_dir, "USER": account.pw_name},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            user=account.pw_uid,
-            group=account.pw_gid,
-            extra_groups=[],
-            timeout=step.timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as late:
-        code, output = None, late.stdout or b""
-    else:
-        code, output = done.returncode, done.stdout
-    return Result(
-        name,
-        user,
-        code,
-        seconds=round(time.monotonic() - begun, 1),
-        output=output.decode(errors="replace"),
-    )
+    # Not a pipe, which what is left of a step that took too long would keep open.
+    with tempfile.TemporaryFile() as output:
+        code: int | None = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = subprocess.run(
+                command,
+                cwd="/trials",
+                env={**os.environ, "HOME": account.pw_dir, "USER": account.pw_name},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                user=account.pw_uid,
+                group=account.pw_gid,
+                extra_groups=[],
+                timeout=step.timeout,
+                check=False,
+            ).returncode
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    return Result(name, user, code, round(time.monotonic() - begun, 1), text)
 
 
 def _run(*command: str) -> None:

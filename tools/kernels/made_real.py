@@ -30,7 +30,7 @@ NOT_REAL = {
     "gvisor": "another kernel",
     "wsl1": "another kernel",
     "no-such-namespaces": "a kernel built without them",
-    "old-kernel": "Linux 5.7 or older, which Debian has no more",
+    "old-kernel": "Linux 5.7 or older, which Debian no longer has",
     "unknown": "nothing: it is what remains when no cause is found",
 }
 

@@ -48,4 +48,4 @@ def test_audit(pytester: pytest.Pytester) -> None:
         os.unlink(queue)
     result.assert_outcomes(passed=2, errors=1)
     (left,) = re.findall(r"^test_left left (.*)", result.stdout.str(), re.MULTILINE)
-    assert left == "2 POSIX message queues (/bills, /orders)"
+    assert left == "2 POSIX message queues (/bills; /orders)"

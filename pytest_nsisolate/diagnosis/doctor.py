@@ -4,7 +4,6 @@ The doctor: tries each step towards a sandbox and explains those that are refuse
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import errno
@@ -12,7 +11,6 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
 
 from pytest_nsisolate import __version__
 from pytest_nsisolate.diagnosis import machine, steps
@@ -307,21 +305,3 @@ def run(form: str) -> int:
         sys.stdout.write({"table": as_table, "json": as_json}[form](findings))
         sys.stdout.flush()
     return 0 if findings.available else 1
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """
-    Run the doctor from the command line, without pytest.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m pytest_nsisolate",
-        description="Say whether tests can be isolated here, and if not, why.",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_const",
-        const="json",
-        default="table",
-        help="Print the findings as JSON, for programs",
-    )
-    return run(parser.parse_args(arguments).json)

@@ -70,7 +70,9 @@ def test_needs_no_pytest(pytester: pytest.Pytester) -> None:
     """
     Run on its own, the doctor does not import pytest.
     """
-    code = "import sys; from pytest_nsisolate.diagnosis import doctor; doctor.main([])"
+    code = (
+        "import sys; from pytest_nsisolate.diagnosis import doctor; doctor.run('table')"
+    )
     tail = "; sys.exit(3 if {'pytest', '_pytest'} & set(sys.modules) else 0)"
 
     assert pytester.run(sys.executable, "-c", code + tail, timeout=120).ret == 0

@@ -65,15 +65,18 @@ def facts(wheel: dict[str, str]) -> Message:
 
 def test_wheel_holds_the_package_alone(wheel: dict[str, str]) -> None:
     """
-    The wheel has every module, the type marker and the licence, and nothing else.
+    The wheel has every file of the package and the licences, and nothing else.
     """
     info = f"pytest_nsisolate-{VERSION}.dist-info"
     files = {str(path.relative_to(ROOT)) for path in package_files()}
-    for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"):
+    for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt"):
         files.add(f"{info}/{name}")
+    for name in ("LICENSE", "LICENSES/Apache-2.0.txt", "NOTICE"):
+        files.add(f"{info}/licenses/{name}")
 
     assert set(wheel) == files
     assert "pytest_nsisolate/py.typed" in files
+    assert "pytest_nsisolate/seccomp/docker-default.json" in files
 
 
 def package_files() -> list[Path]:
@@ -102,7 +105,7 @@ def test_metadata_says_what_it_is(facts: Message) -> None:
     """
     assert facts["Name"] == "pytest-nsisolate"
     assert facts["Version"] == VERSION
-    assert facts["License-Expression"] == "MIT"
+    assert facts["License-Expression"] == "MIT AND Apache-2.0"
     assert facts["Requires-Python"] == ">=3.10"
     assert "Framework :: Pytest" in facts.get_all("Classifier", [])
 

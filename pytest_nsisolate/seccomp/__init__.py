@@ -1,0 +1,3 @@
+"""
+The seccomp profile for container engines.
+"""

@@ -9,7 +9,7 @@ import dataclasses
 ROOT, USER = "root", "user"
 
 #: The file with the seccomp profile of this project, as it is typed.
-PROFILE = "FILE"
+PROFILE = "nsisolate.json"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,7 +52,9 @@ _NEEDED = {
     "systemd-nspawn": "systemd-container",
 }
 
+#: The user who starts rootless containers, with a number that nobody else has.
 _ACCOUNT = "nsisolate-trial"
+_NUMBER = 59999
 
 
 def main() -> int:
@@ -113,7 +115,8 @@ def _settle(work: Path) -> None:
     layers = f"lowerdir=/etc,upperdir={etc}/upper,workdir={etc}/work"
     run(["mount", "-t", "overlay", "-o", layers, "none", "/etc"], 60)
     home = work / "home"
-    run(["useradd", "--create-home", "--home-dir", home, _ACCOUNT], 60)
+    known = ["--uid", _NUMBER, "--create-home", "--home-dir", home]
+    run(["useradd", *known, _ACCOUNT], 60)
     account = pwd.getpwnam(_ACCOUNT)
     (home / "run").mkdir(mode=0o700)
     os.chown(home / "run", account.pw_uid, account.pw_gid)

@@ -54,7 +54,6 @@ def _rows(engine: str, unmask: str) -> list[Row]:
         read_only,
         f"{read_only} {_PROFILE} {unmask}",
         f"{read_only} {_NETWORK}",
-        "--privileged",
     ]
     return [Row(engine, options) for options in every]
 

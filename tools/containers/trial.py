@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -117,18 +118,20 @@ def main() -> None:
 
     So each says why it is refused, even if it is for the same reason as another.
     """
-    pytest_alone = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     results = {}
     for name in [name for name in globals() if name.startswith("test_")]:
-        done = subprocess.run(
-            [*pytest_alone, f"{__file__}::{name}"],
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-        )
-        results[name] = [done.returncode, done.stdout]
+        with tempfile.TemporaryFile("w+") as output:
+            # A fork, since it takes long to import pytest.
+            pid = os.fork()
+            if pid == 0:
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+                ended = pytest.main([f"{__file__}::{name}", "-p", "no:cacheprovider"])
+                sys.stdout.flush()
+                os._exit(ended)
+            _, status = os.waitpid(pid, 0)
+            output.seek(0)
+            results[name] = [os.waitstatus_to_exitcode(status), output.read()]
     print(json.dumps(results))
 
 

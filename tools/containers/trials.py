@@ -4,6 +4,8 @@ The trial of every row as every user, with the fixes of what is refused.
 
 from __future__ import annotations
 
+import sys
+
 import image
 from engines import Engine
 from fixes import typed
@@ -41,7 +43,10 @@ class Trials:
             result = self._try(row, user)
         except CannotRun as why:
             self.good = False
-            return f"could not be run: {why}"
+            print(
+                f"{self.typed(row)} as {user} could not be run: {why}", file=sys.stderr
+            )
+            return "could not be run"
         for refusal in result.refused:
             self.numbers.setdefault(refusal, len(self.numbers) + 1)
             self._fix(refusal, result.refused[refusal], row, user)

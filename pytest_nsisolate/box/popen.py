@@ -138,15 +138,24 @@ class _Way:
             syscalls.setns(self.sandbox.init, kinds)
             pid = syscalls.named("fork()", os.fork)
             if pid:
+                self._leave_group(0)
                 _stand_between(pid)
         enter(self.sandbox, credentials)
-        # Without its own group, kill(0, SIGTERM) inside would hit processes outside.
+        self._leave_group(self.group)
+        if credentials is not None:
+            syscalls.set_parent_death_signal(signal.SIGKILL)
+
+    def _leave_group(self, group: int) -> None:
+        """
+        Leave the process group of the caller, whose signals are not for the box.
+
+        Nor are those from inside, as of kill(0, SIGTERM), for the caller.
+        """
         if self.new_session:
             syscalls.named("setsid()", os.setsid)
         else:
-            syscalls.named("setpgid()", os.setpgid, 0, self.group)
-        if credentials is not None:
-            syscalls.set_parent_death_signal(signal.SIGKILL)
+            syscalls.named("setpgid()", os.setpgid, 0, group)
+        self.signals.discard()
 
 
 def _stand_between(pid: int) -> NoReturn:

@@ -12,6 +12,8 @@ import sys
 
 import pytest
 from boxes import wait_until
+from terminals import terminals
+from ways import WAYS
 
 from pytest_nsisolate.box.box import Box
 from pytest_nsisolate.model.errors import BoxError
@@ -81,6 +83,39 @@ def test_popen_gets_signals(box: Box, *, own_session: bool) -> None:
         process.send_signal(signal.SIGUSR1)
 
         assert process.wait(10) == 5
+
+
+PROGRAM = """
+import os
+import time
+import pytest
+
+@pytest.fixture(scope="session")
+def program(session_sandbox_factory):
+    process = session_sandbox_factory().popen(["sleep", "90"])
+    yield
+    process.terminate()
+    with open("log", "w") as file:
+        print("ended by", -process.wait(30), file=file)
+
+def test_it(program):
+    os.mkdir("here 1")
+    [time.sleep(0.1) for _ in range(900)]
+"""
+
+
+def test_ctrl_c_does_not_reach_a_box(pytester: pytest.Pytester) -> None:
+    """
+    Ctrl-C is for pytest and its test, not for what a borrowed box has started.
+    """
+    files = {"test_it.py": PROGRAM}
+    with terminals(pytester.path, files, [], ways=WAYS) as found:
+        for one in found.values():
+            one.await_path("here 1")
+            one.spawn.sendintr()
+            seen = one.finish()
+            assert seen.status == 2, seen.lines
+            assert seen.log == [f"ended by {signal.SIGTERM.value}"]
 
 
 def test_popen_of_no_command(box: Box) -> None:

@@ -280,7 +280,7 @@ def test_skipped(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
 
 def test_limit_of_time_namespaces(pytester: pytest.Pytester) -> None:
     """
-    Where there may be no time namespaces, only a test that asks for one is refused.
+    Where there may be no time namespaces, only tests that ask for one are refused.
     """
     pytester.makepyfile(test_refused=REFUSED)
     zero = 'echo 0 > /proc/sys/user/max_time_namespaces; exec "$@"'
@@ -291,9 +291,10 @@ def test_limit_of_time_namespaces(pytester: pytest.Pytester) -> None:
     kinds = "CLONE_NEWIPC|CLONE_NEWUTS|CLONE_NEWNS|CLONE_NEWTIME"
     result.stdout.fnmatch_lines(
         [
-            f"cannot isolate test_ahead: unshare({kinds}) failed: ENOSPC",
+            f"cannot isolate test_back: unshare({kinds}) failed: ENOSPC",
             "why: * one kind of namespace (user.max_time_namespaces is 0)",
             "fix: sudo sysctl -w user.max_time_namespaces=10000",
+            f"cannot isolate test_ahead: unshare({kinds}) failed: ENOSPC; why and *",
         ]
     )
 
@@ -460,7 +461,11 @@ def test_offsets_that_cannot_be(value: object, why: str) -> None:
     with pytest.raises(SpecError) as caught:
         Spec(time=value)  # type: ignore[arg-type]
     assert caught.value.why == why
-    assert caught.value.fix == 'write time={"monotonic": 86400}, or leave time= out'
+    # A number is taken for one of seconds.
+    seconds = value if isinstance(value, int) else 86400
+    assert caught.value.fix == (
+        f'write time={{"monotonic": {seconds}}}, or leave time= out'
+    )
 
 
 @pytest.mark.parametrize("kind", ["time", "ipc"])

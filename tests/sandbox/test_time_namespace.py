@@ -194,7 +194,7 @@ import subprocess
 import time
 import pytest
 
-@pytest.mark.isolated(time={"monotonic": SHIFT, "boottime": SHIFT}, timeout=1)
+@pytest.mark.isolated(time={"monotonic": SHIFT, "boottime": SHIFT}, timeout=2)
 def test_hangs():
     subprocess.Popen(["sleep", "60"])
     time.sleep(60)
@@ -213,10 +213,10 @@ def test_ages(pytester: pytest.Pytester, run_both_ways: RunPytest, shift: int) -
     pytester.makepyfile(test_left=LEFT.replace("SHIFT", str(shift)))
     begin = time.monotonic()
     result = run_both_ways("test_left.py")
-    assert 1 <= time.monotonic() - begin < 50
+    assert 2 <= time.monotonic() - begin < 50
     result.assert_outcomes(failed=1, passed=1, errors=1)
     text = result.stdout.str()
-    assert "timed out after 1 s during call" in text
+    assert "timed out after 2 s during call" in text
     rows = [line for line in text.splitlines() if re.search(r"\bsleep 6[01]\b", line)]
     ages = [float(age) for row in rows for age in re.findall(r"\b([0-9.]+) s\b", row)]
     assert len(ages) >= 2, text

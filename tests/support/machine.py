@@ -69,8 +69,12 @@ def is_alone() -> bool:
     """
     if not is_capable():
         return False
-    syscalls.unshare(namespaces.IPC.flag | namespaces.MNT.flag)
-    syscalls.mount("none", "/", None, syscalls.MS_REC | _MS_PRIVATE)
+    try:
+        syscalls.unshare(namespaces.IPC.flag | namespaces.MNT.flag)
+        syscalls.mount("none", "/", None, syscalls.MS_REC | _MS_PRIVATE)
+    except OSError:
+        # In a chroot nothing is mounted at the root.
+        return False
     # As systemd mounts it, so a mount that a sandbox does not keep to itself is seen.
     syscalls.mount("none", "/", None, syscalls.MS_REC | _MS_SHARED)
     mounting.mount_shm()

@@ -11,8 +11,7 @@ import re
 from processes import CannotRun
 
 _THREE_LINES = re.compile(
-    r"^cannot .*?(?P<what>[a-z_]+\(.*\) failed: E\w+)\n"
-    r"why: (?P<why>.*)\nfix: (?P<fix>.*)$",
+    r"^cannot [^:\n]*: (?P<what>.*)\nwhy: (?P<why>.*)\nfix: (?P<fix>.*)$",
     re.MULTILINE,
 )
 

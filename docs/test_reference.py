@@ -291,3 +291,16 @@ def test_header_is_in_the_reference() -> None:
 
     assert texts
     assert [text for text in texts if text.strip() not in page] == []
+
+
+def test_each_way_to_start_a_container_is_shown() -> None:
+    """
+    The page on CI has a line for each row that ``tox -e containers`` tries, in order.
+    """
+    rows = runpy.run_path(str(DOCS.parent / "tools/containers/rows.py"))["ROWS"]
+    page = (DOCS / "how-to/run-in-ci.md").read_text()
+    commands = "docker run|podman run|bwrap|systemd-nspawn|chroot"
+
+    shown = re.findall(rf"^\| `(?:{commands}) ?(.*?)` \|", page, re.MULTILINE)
+
+    assert shown == [row.options for row in rows]

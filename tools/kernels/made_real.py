@@ -40,7 +40,9 @@ _JAIL = """
 mkdir /run/jail && cd /run/jail
 for path in /*; do
     if [ -L "$path" ]; then cp -P "$path" .
-    elif [ "$path" != /run ]; then mkdir ".$path"; mount --rbind "$path" ".$path"
+    elif [ "$path" != /run ]; then
+        mkdir ".$path"
+        mount --rbind --make-rslave "$path" ".$path"
     fi
 done
 mkdir -p run/trial
@@ -272,7 +274,7 @@ CASES = (
     Case(
         cause="perhaps-chroot",
         users=("tester",),
-        make="mkdir /run/jail && mount --rbind / /run/jail",
+        make="mkdir /run/jail && mount --rbind --make-rslave / /run/jail",
         undo="umount --lazy --recursive /run/jail; rmdir /run/jail",
         outside="chroot /run/jail {0}",
         fix="{0}",

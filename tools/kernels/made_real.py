@@ -124,7 +124,6 @@ def _limits() -> Iterator[Case]:
             users=users,
             make=f"sysctl -w {name}=0",
             fix="root",
-            needs=f"/proc/sys/{name.replace('.', '/')}",
         )
 
 

@@ -57,9 +57,16 @@ def needs(*, as_root: bool, more: Iterable[str] = (), filtered: bool = False) ->
         and one.capability
         and machine.has_capability(one.capability, "CapBnd") is False
     ]
-    names = dict.fromkeys((*_NEVER_GIVEN, *missing, *more))
+    to_root = os.geteuid() != 0
+    # What this container may have, its root has.
+    asked = [
+        name
+        for name in more
+        if not (to_root and machine.has_capability(name, "CapBnd"))
+    ]
+    names = dict.fromkeys((*_NEVER_GIVEN, *missing, *asked))
     return Needs(
-        to_root=os.geteuid() != 0,
+        to_root=to_root,
         capabilities=tuple(names),
         # The filter of an engine lets through what CAP_SYS_ADMIN allows.
         seccomp=filtered and bool(machine.has_capability(capabilities.SYS_ADMIN)),

@@ -67,13 +67,16 @@ def explain(action: str, refused: Refused) -> Explanation:
     cause, values = choose(refused)
     why = cause.why.format_map(values)
     fix = cause.fix
+    # Without CAP_SYS_ADMIN, the others alone would not help.
+    is_capable = machine.has_capability(capabilities.SYS_ADMIN)
+    lacking = refused.lacking if is_capable else ()
     found = machine.container()
     if found is not None:
         values["start"] = _start(found, refused, cause)
-        is_about_user_namespace = refused.lacking and refused.number in _DENIED
+        is_about_user_namespace = lacking and refused.number in _DENIED
         fix = cause.contained or ("{start}" if is_about_user_namespace else fix)
-    if refused.lacking and refused.number in {*_DENIED, *_NO_ROOM, errno.ENOSYS}:
-        why = f"{_not_in_effect(refused.lacking)}, so a user namespace is needed; {why}"
+    if lacking and refused.number in {*_DENIED, *_NO_ROOM, errno.ENOSYS}:
+        why = f"{_not_in_effect(lacking)}, so a user namespace is needed; {why}"
     return Explanation(
         what=f"cannot {action}: {refused}", why=why, fix=fix.format_map(values)
     )

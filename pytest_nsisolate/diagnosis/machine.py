@@ -200,6 +200,9 @@ def container() -> Container | None:
     # Source: systemd's "Container Interface".
     if read(manager) == "systemd-nspawn":
         return Container(name="nspawn", sign=f"{manager} says systemd-nspawn")
+    # With --read-only it leaves no file. Source: podman-run(1), --env.
+    if os.environ.get("container") == "podman":  # noqa: SIM112 - its name
+        return Container(name="podman", sign="container=podman is in the environment")
     # The last one stays in a tree that other engines may run.
     for name, path in (
         ("kubernetes", "/var/run/secrets/kubernetes.io"),

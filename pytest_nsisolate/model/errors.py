@@ -81,8 +81,8 @@ class Refused(NsIsolateError):
         self.number = number
         #: The user namespace of the sandbox, None if it is not known.
         self.user_namespace: UserNamespace | None = None
-        #: The capabilities without which the sandbox needed that user namespace,
-        #: although CAP_SYS_ADMIN is in effect.
+        #: The capabilities besides CAP_SYS_ADMIN that the sandbox would have taken
+        #: without that user namespace, and that are not in effect.
         self.lacking: tuple[str, ...] = ()
 
     @classmethod

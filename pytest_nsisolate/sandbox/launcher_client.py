@@ -52,11 +52,10 @@ def lacking(spec: Spec) -> tuple[str, ...]:
     """
     Return the capabilities without which a sandbox for *spec* needs a user namespace.
 
-    There are none without CAP_SYS_ADMIN, which is then the only one that counts.
+    CAP_SYS_ADMIN is not among them: no sandbox does without it.
     """
     try:
-        names = _lacking(spec)
-        return names if names and _may_return() else ()
+        return _lacking(spec)
     except Refused:
         # It is only for the text of another refusal.
         return ()

@@ -20,6 +20,7 @@ from pytest_nsisolate.diagnosis import machine
 SIGNS = {
     "docker": "true",
     "podman": "touch /run/.containerenv",
+    "podman --read-only": "export container=podman",
     "kubernetes": "export KUBERNETES_SERVICE_HOST=10.0.0.1",
     "nspawn": "mkdir /run/host && printf systemd-nspawn > /run/host/container-manager",
 }
@@ -60,6 +61,8 @@ FIXES = {
         "systemd-nspawn --user=root --capability=CAP_SYS_ADMIN,CAP_NET_ADMIN",
     ),
 }
+
+FIXES["podman --read-only"] = FIXES["podman"]
 
 #: Makes a user other than root, who has no capabilities, of root in a user namespace.
 USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
@@ -120,6 +123,27 @@ def test_everything_in_one_line(
     (fix,) = {line for line in result.outlines if line.startswith("fix: ")}
     wanted = FIXES[engine][user == USER]
     assert fix == f"fix: {_with_apparmor(wanted)}"
+
+
+def test_time(pytester: pytest.Pytester) -> None:
+    """
+    A test that shifts clocks names at once what root needs for that, too.
+    """
+    script = pytester.makepyfile(refusing=FILTER)
+    pytester.makepyfile(
+        test_it=TEST.replace("isolated", 'isolated(time={"boottime": 9})')
+    )
+    lost = ["setpriv", "--bounding-set=-sys_admin,-sys_time"]
+    behind = [*lost, sys.executable, str(script), "unshare", "1"]
+
+    result = pytester.run(*_there("podman"), *behind, *RUN, timeout=60)
+
+    result.assert_outcomes(errors=1)
+    fix = (
+        "podman run --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_TIME "
+        "--security-opt unmask=ALL"
+    )
+    result.stdout.fnmatch_lines([f"fix: {_with_apparmor(fix)}"])
 
 
 def test_each_capability(pytester: pytest.Pytester) -> None:

@@ -4,10 +4,10 @@ The explanation of a refusal: checks each known cause against facts that it read
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
-import resource
 import stat
 import sys
 import time
@@ -19,6 +19,10 @@ from pytest_nsisolate.diagnosis.causes import CAUSES, WITHOUT_FILTER, Cause
 from pytest_nsisolate.linux import capabilities, namespaces
 from pytest_nsisolate.model.errors import Explanation, Known, Refused, errno_name
 from pytest_nsisolate.model.user_namespace import UserNamespace
+
+# Windows lacks this module, and no limit is reached there.
+with contextlib.suppress(ImportError):
+    import resource
 
 #: The facts for the texts of a cause, by placeholder; None if the cause does not apply.
 _Finding: TypeAlias = "dict[str, str] | None"

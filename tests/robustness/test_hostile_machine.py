@@ -133,7 +133,7 @@ def test_no_sysctl(suite: Path, way: str) -> None:
     for name in (r"test_it\[0\]", "3 tests"):
         lines = (
             rf"^cannot isolate {name}: mount\(proc, /proc\) failed: "
-            r"EPERM\nwhy: the container masks parts of /proc \(/proc/sys[;)].*\nfix: .+"
+            r"EPERM\nwhy: parts of /proc are masked \(/proc/sys[;)].*\nfix: .+"
         )
         assert re.search(lines, output, re.MULTILINE), output
 

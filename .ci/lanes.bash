@@ -9,8 +9,8 @@ USER_PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games
 
 LANES=(build sid lint type docs
     newcomer-root tests-root newcomer-rootless tests-rootless
-    oldest-root oldest-rootless py313-root py313-rootless
-    py314-root py314-rootless py315-root py315-rootless
+    oldest-root oldest-rootless py314-root py314-rootless
+    py315-root py315-rootless
     plugins-root plugins-rootless servers kernels)
 
 stop() {

@@ -16,6 +16,8 @@ from ways import LOSE
 
 from pytest_nsisolate.diagnosis import machine
 
+pytestmark = pytest.mark.faults
+
 #: What each engine leaves in its containers, for a shell.
 SIGNS = {
     "docker": "true",

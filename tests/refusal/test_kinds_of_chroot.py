@@ -11,6 +11,8 @@ import pytest
 from examination import DOCTOR, examine, refused
 from ways import KEEP, LOSE, PLAIN, WAYS
 
+pytestmark = pytest.mark.faults
+
 #: Enters a tree that has the directories of the host. By its arguments: the tree, a
 #: command that is run before the chroot, the command inside.
 CHROOT = """

@@ -11,6 +11,8 @@ from examination import DOCTOR, examine, refused
 from seccomp import FILTER
 from ways import PLAIN, WAYS
 
+pytestmark = pytest.mark.faults
+
 #: By what is dropped: a marker that takes it, and the step that shows the lack.
 TAKEN = {
     "net_admin": ("net=True", "lo up"),

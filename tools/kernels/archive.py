@@ -65,6 +65,8 @@ class Release:
             "APT::Architecture": "amd64",
             "APT::Sandbox::User": "root",
             "Acquire::Languages": "none",
+            # A mirror may lag behind. What it has is signed all the same.
+            "Acquire::Check-Valid-Until": "false",
         }
         self._options = [f"--option={name}={value}" for name, value in settings.items()]
         run(["apt-get", *self._options, "--quiet", "update"])

@@ -94,7 +94,7 @@ debian_mirror() {
 # Print the command that makes a Debian sid in $1, which has the newest Pythons, and
 # installs tox for it in $1/tox.
 command_for_sid() {
-    local packages=hostname,python3.14-venv,python3.15-venv
+    local packages=hostname,procps,python3.14-venv,python3.15-venv
     local tox="python3.15 -m venv $1/tox && $1/tox/bin/pip install --quiet \"tox>=4.22\""
     echo "debootstrap --variant=minbase --include=$packages sid $1 $(debian_mirror) &&
         unshare --mount sh -c 'mount --bind $1/usr /usr && $tox'"

@@ -138,7 +138,7 @@ lane() {
     (
         cd "$dir/checkout" || exit
         unset PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONUNBUFFERED
-        export TMPDIR="$dir/tmp" NSISOLATE_MUST_WORK=1
+        export CI=true TMPDIR="$dir/tmp" NSISOLATE_MUST_WORK=1
         [[ $who == rootless ]] || as_rootless=()
         # Bash's background processes ignore SIGINT, and so would the tests.
         exec unshare --ipc --mount bash -c "$WITH_OWN_MACHINE" "$name" "$work/left" "$usr" \

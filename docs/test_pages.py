@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from environment import unchanging
 
 DOCS = Path(__file__).parent
 PAGES = sorted(
@@ -98,9 +99,8 @@ def run(command: str, directory: Path) -> str:
     script.chmod(0o755)
     kept = {
         name: value
-        for name, value in os.environ.items()
-        # With the last two, pytest thinks that it is in CI and cuts no line short.
-        if not name.startswith(("PYTEST_", "COV_", "CI", "BUILD_NUMBER"))
+        for name, value in unchanging().items()
+        if not name.startswith(("PYTEST_", "COV_"))
     }
     environment = kept | {
         "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}",

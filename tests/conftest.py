@@ -12,6 +12,7 @@ from pathlib import Path
 
 import machine
 import pytest
+from environment import CHANGING
 from ways import WAYS, RunPytest, cannot
 
 from pytest_nsisolate.diagnosis import machine as facts
@@ -30,6 +31,17 @@ def pytest_sessionstart() -> None:
     Keep what other programs do on this machine out of the tests' sight, if possible.
     """
     machine.is_alone()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment_changes_nothing() -> Iterator[None]:
+    """
+    Remove the variables that would change what inner pytest runs print.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CHANGING:
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

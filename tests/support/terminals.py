@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import os
 import re
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pexpect
 import psutil
+from environment import unchanging
 from twins import WITHOUT, normal
 from ways import WAYS
 
@@ -146,9 +146,7 @@ def _environment() -> dict[str, str]:
     """
     Return this environment, without variables that describe another terminal.
     """
-    others = {"PY_COLORS", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "CI"}
-    kept = {name: value for name, value in os.environ.items() if name not in others}
-    return {**kept, "TERM": "dumb"}
+    return {**unchanging(), "TERM": "dumb"}
 
 
 @contextlib.contextmanager

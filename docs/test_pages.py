@@ -42,9 +42,8 @@ _DIFFERS = [
     (r"('mnt'), 'user'\)", r"\1)"),
     (r"pid_on_host=\d+", "pid_on_host=1000"),
     (r"0x[0-9a-f]{8,}", "0x0"),
-    (r"\b\d+\.\d\ds\b", "0.00s"),
-    (r"\b\d+\.\d s\b", "0.0 s"),
-    (r"\b\d+\.\d MiB\b", "0.0 MiB"),
+    (r"\b\d+\.\d+( ?)s\b", r"0.0\1s"),
+    (r"\b\d+(\.\d)? MiB\b", "0 MiB"),
     (r"\buid \d+\b", "uid 0"),
     # Python 3.14 and later name the thread.
     (r"(thread 0x0) \[.*\]", r"\1"),

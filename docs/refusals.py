@@ -34,8 +34,8 @@ If the engine of the container is known, the line `fix:` has everything that it 
 be told, not only what the refused call needs.
 
 Root is told how to get the capabilities with which pytest needs no user namespace. \
-The masks on `/proc` are then no obstacle, except in a container that is itself in a \
-user namespace, such as one of rootless Podman:
+The masks on `/proc` are then no obstacle, unless they are locked, since they come \
+from outside of the user namespace that the container is in:
 
 ```text
 {root}

@@ -11,7 +11,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable
 
-from pytest_nsisolate.diagnosis import machine
+from pytest_nsisolate.diagnosis import machine, masks
 from pytest_nsisolate.linux import capabilities, namespaces
 
 #: What a sandbox takes without a user namespace, and no engine gives by itself.
@@ -71,9 +71,7 @@ def needs(*, as_root: bool, more: Iterable[str] = (), filtered: bool = False) ->
         # The filter of an engine lets through what CAP_SYS_ADMIN allows.
         seccomp=filtered and bool(machine.has_capability(capabilities.SYS_ADMIN)),
         apparmor=has_apparmor,
-        # Masks count only in a user namespace. Source: mount_namespaces(7),
-        # "Restrictions on mount namespaces"; mount_too_revealing() in Linux.
-        proc=machine.is_initial_user_namespace() is False,
+        proc=masks.hinder_root(),
     )
 
 

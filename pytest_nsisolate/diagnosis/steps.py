@@ -139,6 +139,14 @@ def _making(kind: Namespace) -> Action:
 
 _MOUNT = (MNT.name,)
 
+#: The mount of a fresh /proc.
+PROC = Step(
+    group="mounts",
+    name="/proc",
+    action=_as_process_1(_in_new([MNT], mounts.mount_proc)),
+    needs=(*_MOUNT, "pid", "/ as slave"),
+)
+
 #: In the order in which the doctor shows them. No step needs a later one.
 STEPS = (
     *(
@@ -156,12 +164,7 @@ STEPS = (
         action=_in_new([MNT], _nothing),
         needs=_MOUNT,
     ),
-    Step(
-        group="mounts",
-        name="/proc",
-        action=_as_process_1(_in_new([MNT], mounts.mount_proc)),
-        needs=(*_MOUNT, "pid", "/ as slave"),
-    ),
+    PROC,
     Step(
         group="mounts",
         name="/dev/shm",

@@ -4,13 +4,13 @@ Refusals in a container: one line with everything that its engine has to be told
 
 from __future__ import annotations
 
-import os
 import re
 import sys
+from collections.abc import Callable
 
 import pytest
 from examination import DOCTOR, examine
-from mounts import SPACE
+from mounts import MASK, NEW_ROOT, SPACE
 from seccomp import FILTER
 from ways import LOSE
 
@@ -20,20 +20,19 @@ pytestmark = pytest.mark.faults
 
 #: What each engine leaves in its containers, for a shell.
 SIGNS = {
-    "docker": "true",
+    "docker": "test -e /.dockerenv",
     "podman": "touch /run/.containerenv",
     "podman --read-only": "export container=podman",
     "kubernetes": "export KUBERNETES_SERVICE_HOST=10.0.0.1",
     "nspawn": "mkdir /run/host && printf systemd-nspawn > /run/host/container-manager",
 }
 
-#: By engine, what root and another user have to tell it. All are in a user namespace
-#: here, where the masks on /proc count for root too.
+#: By engine, what root and another user have to tell it.
 FIXES = {
     "docker": (
         (
             "docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN "
-            "--security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+            "--security-opt seccomp=unconfined"
         ),
         (
             "docker run --security-opt seccomp=unconfined "
@@ -43,15 +42,14 @@ FIXES = {
     "podman": (
         (
             "podman run --cap-add SYS_ADMIN --cap-add NET_ADMIN "
-            "--security-opt seccomp=unconfined --security-opt unmask=ALL"
+            "--security-opt seccomp=unconfined"
         ),
         "podman run --security-opt seccomp=unconfined --security-opt unmask=ALL",
     ),
     "kubernetes": (
         (
-            "write hostUsers: false in the pod and securityContext: {capabilities: "
-            "{add: [SYS_ADMIN, NET_ADMIN]}, seccompProfile: {type: Unconfined}, "
-            "procMount: Unmasked} in the container"
+            "write securityContext: {capabilities: {add: [SYS_ADMIN, NET_ADMIN]}, "
+            "seccompProfile: {type: Unconfined}} in the container"
         ),
         (
             "write hostUsers: false in the pod and securityContext: {seccompProfile: "
@@ -66,8 +64,16 @@ FIXES = {
 
 FIXES["podman --read-only"] = FIXES["podman"]
 
-#: Makes a user other than root, who has no capabilities, of root in a user namespace.
-USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+#: Enters a user namespace as another user than root, and leaves the user there without
+#: capabilities.
+USER_SPACE = "unshare --user --map-user=1000 --map-group=1000 --keep-caps --mount"
+LOSE_ALL = "setpriv --ambient-caps=-all --inh-caps=-all"
+
+#: By who is to run pytest, how to enter the container and what to run before pytest.
+WHO = {
+    "root": (SPACE, []),
+    "user": (USER_SPACE.split(), LOSE_ALL.split()),
+}
 
 TEST = """
 import pytest
@@ -79,14 +85,32 @@ def test_it(): pass
 RUN = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 
 
-def _there(engine: str) -> list[str]:
+#: Returns the command that leaves the sign of an engine in a container: see `there`.
+There = Callable[..., list[str]]
+
+
+@pytest.fixture
+def there(tmp_path_factory: pytest.TempPathFactory) -> There:
     """
-    Return the command that leaves the sign of *engine*, as root in a user namespace.
+    Return what enters a user namespace that looks like the container of an engine.
     """
-    if engine == "docker" and not os.path.exists("/.dockerenv"):
-        pytest.skip("only root of the machine could make /.dockerenv")
-    script = f'mount -t tmpfs none /run && {SIGNS[engine]} && exec "$@"'
-    return [*SPACE, "sh", "-ec", script, "sh"]
+
+    def command(engine: str, who: str = "root") -> list[str]:
+        """
+        Return the command.
+
+        Args:
+            engine: A key of `SIGNS`.
+            who: A key of `WHO`.
+        """
+        space, lose = WHO[who]
+        root = f"{NEW_ROOT}touch /.dockerenv\n" if engine == "docker" else ""
+        script = f'{root}mount -t tmpfs none /run\n{SIGNS[engine]}\nexec "$@"'
+        # Not below the tests, where pytest would look for more of them.
+        place = str(tmp_path_factory.mktemp("root"))
+        return [*space, "sh", "-ec", script, place, *lose]
+
+    return command
 
 
 def _with_apparmor(fix: str) -> str:
@@ -95,15 +119,19 @@ def _with_apparmor(fix: str) -> str:
     """
     if machine.apparmor() is None:
         return fix
-    fix = re.sub("(?=procMount)", "appArmorProfile: {type: Unconfined}, ", fix)
-    unmask = "(?=--security-opt (?:systempaths|unmask))"
-    return re.sub(unmask, "--security-opt apparmor=unconfined ", fix)
+    if fix.startswith("write "):
+        filtered = "seccompProfile: {type: Unconfined}"
+        return fix.replace(filtered, filtered + ", appArmorProfile: {type: Unconfined}")
+    if not fix.startswith(("docker", "podman")):
+        return fix
+    unmask = "(?= --security-opt (?:systempaths|unmask)|$)"
+    return re.sub(unmask, " --security-opt apparmor=unconfined", fix, count=1)
 
 
-@pytest.mark.parametrize("user", [[], USER], ids=["root", "user"])
+@pytest.mark.parametrize("who", list(WHO))
 @pytest.mark.parametrize("engine", list(FIXES))
 def test_everything_in_one_line(
-    pytester: pytest.Pytester, engine: str, user: list[str]
+    pytester: pytest.Pytester, there: There, engine: str, who: str
 ) -> None:
     """
     The first refusal names all that later ones would ask for, in the engine's words.
@@ -112,7 +140,7 @@ def test_everything_in_one_line(
     pytester.makepyfile(test_it=TEST)
     behind = [sys.executable, str(script), "unshare", "1"]
 
-    result = pytester.run(*_there(engine), *user, *behind, *RUN, timeout=60)
+    result = pytester.run(*there(engine, who), *behind, *RUN, timeout=60)
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
@@ -123,11 +151,11 @@ def test_everything_in_one_line(
     )
     # The summary has it again.
     (fix,) = {line for line in result.outlines if line.startswith("fix: ")}
-    wanted = FIXES[engine][user == USER]
+    wanted = FIXES[engine][who == "user"]
     assert fix == f"fix: {_with_apparmor(wanted)}"
 
 
-def test_time(pytester: pytest.Pytester) -> None:
+def test_time(pytester: pytest.Pytester, there: There) -> None:
     """
     A test that shifts clocks names at once what root needs for that, too.
     """
@@ -138,32 +166,26 @@ def test_time(pytester: pytest.Pytester) -> None:
     lost = ["setpriv", "--bounding-set=-sys_admin,-sys_time"]
     behind = [*lost, sys.executable, str(script), "unshare", "1"]
 
-    result = pytester.run(*_there("podman"), *behind, *RUN, timeout=60)
+    result = pytester.run(*there("podman"), *behind, *RUN, timeout=60)
 
     result.assert_outcomes(errors=1)
-    fix = (
-        "podman run --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_TIME "
-        "--security-opt unmask=ALL"
-    )
+    fix = "podman run --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_TIME"
     result.stdout.fnmatch_lines([f"fix: {_with_apparmor(fix)}"])
 
 
-def test_each_capability(pytester: pytest.Pytester) -> None:
+def test_each_capability(pytester: pytest.Pytester, there: There) -> None:
     """
     A container that was given a single capability needs the others, too.
     """
     pytester.makepyfile(test_it=TEST)
     owned = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     only = ["--bounding-set=-all,+sys_admin", "--inh-caps=-all,+sys_admin"]
-    prefix = [*_there("podman"), *owned, "setpriv", *only]
+    prefix = [*there("podman"), *owned, "setpriv", *only]
 
     result = pytester.run(*prefix, *RUN, timeout=60)
 
     result.assert_outcomes(errors=1)
-    fix = (
-        "podman run --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_CHROOT "
-        "--security-opt unmask=ALL"
-    )
+    fix = "podman run --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_CHROOT"
     result.stdout.fnmatch_lines(
         [
             "cannot isolate test_it: write(/proc/self/uid_map) failed: EPERM",
@@ -176,18 +198,59 @@ def test_each_capability(pytester: pytest.Pytester) -> None:
     )
 
 
-@pytest.mark.parametrize("user", [LOSE.split(), USER], ids=["root", "user"])
-def test_doctor(pytester: pytest.Pytester, user: list[str]) -> None:
+#: By who has mounted what masks /proc: a command between the masks and pytest, the
+#: capability that pytest is then without, and whether the masks are in the way of root.
+MASKED = {
+    # As an engine does, in the mount namespace of the container.
+    "engine": ([], "sys_admin", False),
+    "engine, tried": ([], "net_admin", False),
+    # They are locked in the mount namespace of a further user namespace,
+    "outside": ([*SPACE, "--pid", "--fork", "--kill-child"], "net_admin", True),
+    # and will be in the one that a sandbox gets.
+    "no own mounts": (["unshare", "--user", "--map-root-user"], "sys_admin", True),
+}
+
+
+@pytest.mark.parametrize("masked", list(MASKED))
+def test_masks_for_root(pytester: pytest.Pytester, there: There, masked: str) -> None:
+    """
+    Root is told to unmask /proc only where the masks are locked; what is told works.
+    """
+    inner, lost, is_locked = MASKED[masked]
+    pytester.makepyfile(test_it=TEST.replace("isolated", "isolated(net=True)"))
+    space = [*there("podman"), "unshare", "--pid", "--fork", "--kill-child"]
+    mask = ["sh", "-ec", MASK, "sh"]
+    lose = ["setpriv", f"--bounding-set=-{lost}", f"--inh-caps=-{lost}"]
+
+    result = pytester.run(*space, *mask, *inner, *lose, *RUN, timeout=60)
+    unmask = [] if is_locked else mask
+    fixed = pytester.run(*space, *unmask, *inner, *RUN, timeout=60)
+
+    result.assert_outcomes(errors=1)
+    option = " --security-opt unmask=ALL" if is_locked else ""
+    fix = f"podman run --cap-add SYS_ADMIN --cap-add NET_ADMIN{option}"
+    tail = ", or @pytest.mark.isolated(proc=False)"
+    result.stdout.fnmatch_lines(
+        [
+            "cannot isolate test_it: mount(proc, /proc) failed: EPERM",
+            "why: *parts of /proc are masked (*",
+            f"fix: {_with_apparmor(fix)}{tail}",
+        ]
+    )
+    fixed.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("who", list(WHO))
+def test_doctor(pytester: pytest.Pytester, there: There, who: str) -> None:
     """
     The doctor says how to start the container as root, and not only to be root.
     """
-    found = examine(pytester, *_there("podman"), *user, *DOCTOR, "--json")
+    prefix = [*there("podman", who), *(LOSE.split() if who == "root" else [])]
+
+    found = examine(pytester, *prefix, *DOCTOR, "--json")
 
     (line,) = (one for one in found["refusals"] if "CAP_SYS_ADMIN" in one["why"])
-    root = "--user 0 " if user == USER else ""
-    fix = (
-        f"podman run {root}--cap-add SYS_ADMIN --cap-add NET_ADMIN "
-        "--security-opt unmask=ALL"
-    )
+    root = "--user 0 " if who == "user" else ""
+    fix = f"podman run {root}--cap-add SYS_ADMIN --cap-add NET_ADMIN"
     tail = "; not needed if isolation with a user namespace works"
     assert line["fix"] == _with_apparmor(fix) + tail

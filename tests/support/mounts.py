@@ -24,6 +24,26 @@ mount --rbind tmp /dev
 test ! -e /dev/shm && test ! -e /dev/mqueue
 """
 
+#: Makes a root directory with the directories of the machine, for a shell that then
+#: leaves the other one. That is no chroot, where there would be no user namespaces.
+#: Its $0 is an empty directory.
+NEW_ROOT = """
+mount -t tmpfs -o mode=755 none "$0"
+# It is not to be in itself, which would hold its mount points.
+mount --make-unbindable "$0"
+for path in /*; do
+    if [ -L "$path" ]; then cp -P "$path" "$0"
+    elif [ -d "$path" ]; then mkdir "$0$path" && mount --rbind "$path" "$0$path"
+    fi
+done
+here=$PWD
+cd "$0"
+# Debian's users do not have /usr/sbin in their PATH.
+PATH=$PATH:/usr/sbin:/sbin pivot_root . .
+umount --lazy .
+cd "$here"
+"""
+
 
 def changed(way: str, script: str, *options: str) -> list[str]:
     """
@@ -41,7 +61,7 @@ SPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 #: Masks a part of ``/proc`` as containers do, then runs a command. Other programs may
 #: have mounted a procfs elsewhere, and one without a mask is enough for the kernel to
 #: allow a fresh one. Source: mount_namespaces(7), "Restrictions on mount namespaces".
-_MASK = """
+MASK = """
 findmnt --raw --noheadings --output TARGET --types proc | sort -u |
     while read -r point; do mount -t tmpfs none "$point/irq"; done
 exec "$@"
@@ -55,7 +75,7 @@ def masked(way: str) -> list[str]:
     Args:
         way: The way in which pytest is then to enter its sandboxes.
     """
-    mask = [*SPACE, "sh", "-ec", _MASK, "sh"]
+    mask = [*SPACE, "sh", "-ec", MASK, "sh"]
     tried = subprocess.run([*mask, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
         cannot(f"not every procfs can be masked: {tried.stderr}")

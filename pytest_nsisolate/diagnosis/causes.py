@@ -47,6 +47,11 @@ WITHOUT_FILTER = (
     "seccomp=unconfined --security-opt systempaths=unconfined"
 )
 
+BWRAP_PROC = (
+    "start the sandbox that pytest is in with a /proc, as bwrap --proc /proc does"
+)
+MOUNT_PROC = f"sudo mount -t proc proc /proc, or {BWRAP_PROC}"
+
 CAUSES = (
     Cause(
         name="not-linux",
@@ -81,6 +86,23 @@ CAUSES = (
             "path": "/run/db",
             "state": "does not exist (stat() says ENOENT)",
             "remedy": "mkdir -p /run/db",
+        },
+    ),
+    Cause(
+        name="no-proc",
+        title="No /proc that shows pytest",
+        evidence="the call needs a file in `/proc` and fails with ENOENT, or `mount()` "
+        "of `/proc` fails with ENOENT or EPERM; `/proc/self` does not exist",
+        why="{state}, {need}",
+        fix="{remedy}",
+        environments="bubblewrap without `--proc`, chroots without mounts, mount "
+        "namespaces entered without their PID namespace",
+        source="proc(5), proc_pid_uid_map(5); mount_namespaces(7), restrictions on "
+        "mount namespaces",
+        example={
+            "state": "no procfs is mounted at /proc (/proc/self does not exist)",
+            "need": "and the ids of a user namespace are written to a file there",
+            "remedy": MOUNT_PROC,
         },
     ),
     Cause(
@@ -157,11 +179,12 @@ CAUSES = (
         "every id to itself",
         why="pytest is already in a user namespace (/proc/self/uid_map is {map}); the "
         "limits of the namespaces above it count too, and at most 32 can be nested",
-        fix="run pytest outside that sandbox, or run bwrap without --disable-userns",
+        fix="run pytest outside that sandbox, or run bwrap {options}without "
+        "--disable-userns",
         environments="bubblewrap and Flatpak with `--disable-userns`, rootless "
         "containers",
         source="namespaces(7), user_namespaces(7)",
-        example={"map": "1000 0 1"},
+        example={"map": "1000 0 1", "options": ""},
     ),
     Cause(
         name="limit-reached",
@@ -341,7 +364,8 @@ CAUSES = (
         "and CAP_SETFCAP is not in CapEff",
         why="pytest is uid 0 without CAP_SETFCAP, so its uid cannot be mapped "
         "(user_namespaces(7), since Linux 5.12)",
-        fix="run pytest as a user other than root, or give it CAP_SETFCAP",
+        fix="give pytest CAP_SETFCAP, for instance by bwrap --cap-add CAP_SETFCAP, or "
+        "run it as a user other than root",
         contained="{start}",
         environments="containers that run as root without some capabilities",
         source="user_namespaces(7)",

@@ -15,7 +15,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from pytest_nsisolate.diagnosis import engines, machine, seccomp
-from pytest_nsisolate.diagnosis.causes import CAUSES, WITHOUT_FILTER, Cause
+from pytest_nsisolate.diagnosis.causes import (
+    BWRAP_PROC,
+    CAUSES,
+    MOUNT_PROC,
+    WITHOUT_FILTER,
+    Cause,
+)
 from pytest_nsisolate.linux import capabilities, namespaces
 from pytest_nsisolate.model.errors import Explanation, Known, Refused, errno_name
 from pytest_nsisolate.model.user_namespace import UserNamespace
@@ -36,6 +42,7 @@ _STATES = {
     errno.ENOTDIR: "has a parent that is not a directory",
     errno.EACCES: "cannot be reached by this user",
 }
+_MOUNT_PROC = "mount(proc, /proc)"
 _MAKE_USER = "unshare(CLONE_NEWUSER)"
 _SHIFT_CLOCKS = "write(/proc/self/timens_offsets)"
 #: The causes that leave only the way without a user namespace.
@@ -156,6 +163,24 @@ def _no_directory(refused: Refused) -> _Finding:
     return {"path": path, "state": state, "remedy": remedy}
 
 
+def _no_proc(refused: Refused) -> _Finding:
+    state = machine.missing_proc()
+    if state is None or "/proc" not in refused.call:
+        return None
+    if refused.call != _MOUNT_PROC:
+        need = "and the ids of a user namespace are written to a file there"
+    elif refused.number == errno.EPERM:
+        need = "and in a user namespace the kernel allows a fresh /proc only where "
+        need += "there is one already (mount_namespaces(7))"
+        return {"state": state, "need": need, "remedy": BWRAP_PROC}
+    else:
+        need = "and so a fresh one has no place"
+    if refused.number != errno.ENOENT:
+        return None
+    make = "" if machine.is_there("/proc") else "sudo mkdir /proc && "
+    return {"state": state, "need": need, "remedy": make + MOUNT_PROC}
+
+
 def _mount_limit(refused: Refused) -> _Finding:
     if refused.number != errno.ENOSPC or not refused.call.startswith("mount("):
         return None
@@ -210,7 +235,9 @@ def _nested(refused: Refused) -> _Finding:
     mapped = machine.read("/proc/self/uid_map")
     if not _has_no_room(refused) or machine.is_initial_user_namespace() is not False:
         return None
-    return {"map": " ".join((mapped or "").split())}
+    # Without that option, root would be refused next: see `_unmappable_root`.
+    options = "--cap-add CAP_SETFCAP " if _is_unmappable() else ""
+    return {"map": " ".join((mapped or "").split()), "options": options}
 
 
 def _limit_reached(refused: Refused) -> _Finding:
@@ -352,7 +379,7 @@ def _apparmor_profile(refused: Refused) -> _Finding:
 
 
 def _masked_proc(refused: Refused) -> _Finding:
-    if refused.number != errno.EPERM or refused.call != "mount(proc, /proc)":
+    if refused.number != errno.EPERM or refused.call != _MOUNT_PROC:
         return None
     is_plain = refused.user_namespace is UserNamespace.NONE
     if is_plain and machine.is_initial_user_namespace():
@@ -364,8 +391,12 @@ def _masked_proc(refused: Refused) -> _Finding:
 def _unmappable_root(refused: Refused) -> _Finding:
     if refused.number != errno.EPERM or refused.call != "write(/proc/self/uid_map)":
         return None
+    return {} if _is_unmappable() else None
+
+
+def _is_unmappable() -> bool:
     lacks = machine.has_capability(capabilities.SETFCAP) is False
-    return {} if os.geteuid() == 0 and lacks else None
+    return os.geteuid() == 0 and lacks
 
 
 def _unknown(refused: Refused) -> _Finding:
@@ -394,6 +425,7 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "not-linux": _not_linux,
     "lost-directory": _lost_directory,
     "no-directory": _no_directory,
+    "no-proc": _no_proc,
     "mount-limit": _mount_limit,
     "gvisor": _gvisor,
     "wsl1": _wsl1,

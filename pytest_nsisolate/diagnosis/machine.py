@@ -147,6 +147,20 @@ def masks() -> list[str]:
     return [point for point in inside if point not in _MADE_FOR_MOUNTS]
 
 
+def missing_proc() -> str | None:
+    """
+    Return why /proc does not show this process, None if it does.
+    """
+    if os.path.exists("/proc/self"):
+        return None
+    if not os.path.exists("/proc"):
+        return "there is no directory /proc"
+    # The link is in every procfs. Source: proc(5), /proc/self.
+    if os.path.lexists("/proc/self"):
+        return "/proc shows a PID namespace that pytest is not in"
+    return "no procfs is mounted at /proc (/proc/self does not exist)"
+
+
 def hidepid() -> str | None:
     """
     Return the option hidepid of /proc; None if it hides nothing.

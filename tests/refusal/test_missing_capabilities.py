@@ -118,3 +118,43 @@ def test_doctor(pytester: pytest.Pytester, name: str) -> None:
     assert line["why"].startswith(f"the call takes {mask(name)}, which is not in eff")
     assert mask(name).removeprefix("CAP_") in line["fix"]
     assert found["available"] is True
+
+
+#: As bwrap does with --disable-userns for a user who is to be root: a user namespace
+#: without capabilities, in one that allows no further one.
+DISABLED = "echo 1 > /proc/sys/user/max_user_namespaces"
+INSIDE = ["unshare", "--user", "--map-root-user"]
+
+
+def test_root_where_user_namespaces_are_disabled(pytester: pytest.Pytester) -> None:
+    """
+    The fix for --disable-userns names the capability that root would miss next, too.
+    """
+    pytester.makepyfile(TESTS.format(marker=""))
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_it"]
+
+    def inside(limit: str, *keep: str) -> pytest.RunResult:
+        """
+        Run the test after *limit*, with no capabilities but those that it may *keep*.
+        """
+        sets = ",".join(["-all", *(f"+{name}" for name in keep)])
+        lose = ["setpriv", f"--bounding-set={sets}", f"--inh-caps={sets}"]
+        outer = [*INSIDE, "sh", "-ec", f'{limit}\nexec "$@"', "sh", *INSIDE]
+        return pytester.run(*outer, *lose, *KNOWING, *run, timeout=60)
+
+    result = inside(DISABLED)
+    half = inside("true")
+    fixed = inside("true", "setfcap")
+
+    result.assert_outcomes(errors=1)
+    fix = "run bwrap --cap-add CAP_SETFCAP without --disable-userns"
+    result.stdout.fnmatch_lines(
+        [
+            "cannot isolate test_it: unshare(CLONE_NEWUSER) failed: ENOSPC",
+            "why: pytest is already in a user namespace (*",
+            f"fix: run pytest outside that sandbox, or {fix}",
+        ]
+    )
+    half.assert_outcomes(errors=1)
+    half.stdout.fnmatch_lines(["why: pytest is uid 0 without CAP_SETFCAP, so *"])
+    fixed.assert_outcomes(passed=1)

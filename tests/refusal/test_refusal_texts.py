@@ -144,7 +144,10 @@ def test_unmappable_root(
             "why: pytest is uid 0 without CAP_SETFCAP, so its uid cannot be mapped "
             "(user_namespaces(7), since Linux 5.12)"
         ),
-        "fix: run pytest as a user other than root, or give it CAP_SETFCAP",
+        (
+            "fix: give pytest CAP_SETFCAP, for instance by bwrap --cap-add "
+            "CAP_SETFCAP, or run it as a user other than root"
+        ),
     ]
 
 

@@ -14,7 +14,7 @@ _COMMAND = re.compile(
     r"(?P<command>docker run|podman run|systemd-nspawn|bwrap)"
     r"(?P<options> -.*?)(?=, |; |$)"
 )
-_WITHOUT = re.compile(r"run bwrap without (?P<option>--\S+)")
+_WITHOUT = re.compile(r"run bwrap (?P<added>-.*? )?without (?P<option>--\S+)")
 
 #: What is typed to become root, or someone else, inside.
 _AS_ROOT = re.compile(r" --user[ =](0|root)\b")
@@ -30,13 +30,14 @@ def typed(fix: str, row: Row, user: str, command: str) -> tuple[Row, str] | None
         user: Who ran pytest inside.
         command: What is typed for the engine.
     """
+    if (without := _WITHOUT.search(fix)) and command == "bwrap":
+        options = row.options.replace(without["option"], "")
+        return _with(row, f"{options} {without['added'] or ''}"), user
     for found in _COMMAND.finditer(fix):
         if found["command"] == command:
             options = _AS_ROOT.sub("", found["options"]).strip()
             user = ROOT if _AS_ROOT.search(found["options"]) else user
             return _with(row, f"{row.options} {options}"), user
-    if (without := _WITHOUT.search(fix)) and command == "bwrap":
-        return _with(row, row.options.replace(without["option"], "")), user
     if "systemd-nspawn instead of chroot" in fix and command == "chroot":
         return Row("nspawn"), user
     if "as a user other than root" in fix and user == ROOT:

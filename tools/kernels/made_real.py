@@ -265,6 +265,12 @@ CASES = (
         undo="mount -o remount,hidepid=0 /proc",
     ),
     Case(
+        cause="no-proc",
+        users=("tester",),
+        outside="unshare --mount sh -c 'umount --lazy /proc && exec \"$@\"' sh {0}",
+        fix="{0}",
+    ),
+    Case(
         cause="unmapped",
         users=("tester",),
         inside="unshare --user {0}",

@@ -55,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     config.stash[options.key] = Options.of(config)
     config.stash[_supervisor] = Supervisor(config, config.stash[options.key])
+    config.pluginmanager.register(refusals.Boxes(), "nsisolate-refused-boxes")
     # With pytest-xdist, the process that has the terminal sees the reports of all.
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(refusals.Summary(), "nsisolate-refused")

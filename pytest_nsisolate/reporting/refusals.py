@@ -1,25 +1,31 @@
 """
-Refusals: why tests could not be isolated, told once for all tests with one reason.
+Refusals: why tests and boxes have no sandbox, told once for all with one reason.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Generator
 from typing import NoReturn, cast
 
 import pytest
 
 from pytest_nsisolate.model.errors import Explanation, Refused
+from pytest_nsisolate.reporting.report import never_expected
 
-#: The attribute of a report that holds the name of its test and the fields of its
-#: `Reason`, in order.
+#: The attribute of a report that holds what could not be done, for its test and for
+#: several, and the fields of its `Reason`, in order.
 ATTRIBUTE = "nsisolate_refused"
+
+#: What could not be done for several tests.
+_ISOLATE = "isolate"
+_MAKE_BOXES = "make boxes for"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reason:
     """
-    Why tests were refused. None of its texts names a test.
+    Why sandboxes were refused. None of its texts names a test.
     """
 
     refused: str
@@ -34,12 +40,12 @@ class Reason:
         """
         return cls(str(refused), explanation.why, explanation.fix)
 
-    def explain(self, what: str) -> Explanation:
+    def explain(self, action: str) -> Explanation:
         """
-        Return the three lines on *what*, which could not be isolated.
+        Return the three lines on *action*, which could not be done.
         """
         return Explanation(
-            what=f"cannot isolate {what}: {self.refused}", why=self.why, fix=self.fix
+            what=f"cannot {action}: {self.refused}", why=self.why, fix=self.fix
         )
 
 
@@ -48,7 +54,38 @@ def mark(report: pytest.TestReport, name: str, reason: Reason) -> None:
     Note in *report*, of the test *name*, that it was refused for *reason*.
     """
     # Between processes of pytest-xdist reports travel with plain attributes.
-    setattr(report, ATTRIBUTE, [name, *dataclasses.astuple(reason)])
+    texts = [f"isolate {name}", _ISOLATE, *dataclasses.astuple(reason)]
+    setattr(report, ATTRIBUTE, texts)
+
+
+def note_box(error: BaseException, action: str, reason: Reason) -> None:
+    """
+    Note in *error* that it is raised since *action*, to make a box, was refused.
+    """
+    texts = [action, _MAKE_BOXES, *dataclasses.astuple(reason)]
+    setattr(error, ATTRIBUTE, texts)
+
+
+class Boxes:
+    """
+    The plugin that marks the reports of tests to which a box was refused.
+    """
+
+    # The outermost, also around what excuses a failure.
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """
+        Hand on the note of the exception, if it has one.
+        """
+        report = yield
+        error = None if call.excinfo is None else call.excinfo.value
+        texts = getattr(error, ATTRIBUTE, None)
+        if texts is not None:
+            never_expected(report)
+            setattr(report, ATTRIBUTE, texts)
+        return report
 
 
 class Summary:
@@ -60,8 +97,9 @@ class Summary:
     """
 
     def __init__(self) -> None:
-        #: For each reason, the ids of the tests refused for it, in order.
-        self._tests: dict[Reason, dict[str, None]] = {}
+        #: For each reason, the ids of the tests refused for it, in order, and what
+        #: could not be done.
+        self._tests: dict[Reason, dict[str, str]] = {}
 
     # The last: what is written for machines keeps the reason of each test, as in
     # JUnit's XML. The terminal shows reports only at the end of the session.
@@ -73,14 +111,14 @@ class Summary:
         texts = cast("list[str]", getattr(report, ATTRIBUTE, []))
         if not texts:
             return
-        name, *fields = texts
+        action, kind, *fields = texts
         reason = Reason(*fields)
         tests = self._tests.setdefault(reason, {})
-        tests.setdefault(report.nodeid)
+        tests.setdefault(report.nodeid, kind)
         first = next(iter(tests))
         # A test that runs again is refused again.
         if report.nodeid != first:
-            what = f"cannot isolate {name}: {reason.refused}"
+            what = reason.explain(action).what
             _replace_text(report, f"{what}; why and fix: see {first}")
 
     def pytest_terminal_summary(
@@ -93,9 +131,17 @@ class Summary:
             return
         terminalreporter.write_sep("=", "tests that could not be isolated")
         for reason, tests in self._tests.items():
-            number = len(tests)
-            what = f"{number} test{'' if number == 1 else 's'}"
-            terminalreporter.write_line(str(reason.explain(what)))
+            kinds = list(tests.values())
+            actions = [
+                f"{kind} {_tests(kinds.count(kind))}"
+                for kind in (_ISOLATE, _MAKE_BOXES)
+                if kind in kinds
+            ]
+            terminalreporter.write_line(str(reason.explain(" and ".join(actions))))
+
+
+def _tests(number: int) -> str:
+    return "1 test" if number == 1 else f"{number} tests"
 
 
 def _replace_text(report: pytest.TestReport, text: str) -> None:

@@ -31,8 +31,9 @@ from pytest_nsisolate.model.errors import (
 )
 from pytest_nsisolate.model.keywords import misuse, taking
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
-from pytest_nsisolate.reporting import crash, leak_policy
+from pytest_nsisolate.reporting import crash, leak_policy, refusals
 from pytest_nsisolate.reporting.leak_policy import Wording
+from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.runner import guest_side
 from pytest_nsisolate.settings import hidden_paths, options
 
@@ -112,7 +113,9 @@ class SandboxFactory:
             raise crash.refusal(text, "fail") from None
         except Refused as refused:
             text = explain.explain(action, refused)
-            raise crash.refusal(text, self._options.unavailable) from None
+            raised = crash.refusal(text, self._options.unavailable)
+            refusals.note_box(raised, action, Reason.of(refused, text))
+            raise raised from None
         self._boxes.append(box)
         return box
 

@@ -187,6 +187,64 @@ def test_sessions_that_stop_or_go_on(
     assert summary.startswith("cannot isolate 4 tests: ")
 
 
+def test_boxes(pytester: pytest.Pytester, run_refused: RunRefused) -> None:
+    """
+    A refused box has its reason told once too, also beside tests with the same one.
+    """
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def shared(module_sandbox_factory):
+            return module_sandbox_factory(net=True, hostname="s")
+
+        def test_box(sandbox_factory): sandbox_factory(net=True, hostname="b")
+
+        @pytest.mark.isolated
+        def test_in_guest(sandbox_factory): sandbox_factory(net=True)
+
+        def test_shared(shared): pass
+
+        def test_shared_again(shared): pass
+
+        @pytest.mark.isolated(net=True)
+        def test_isolated(): pass
+
+        @pytest.mark.xfail
+        def test_xfail(sandbox_factory): sandbox_factory(net=True, hostname="x")
+
+        def test_fine(sandbox_factory): sandbox_factory(hostname="b")
+        """
+    )
+
+    result = run_refused("-p", "no:cacheprovider")
+    skipped = run_refused("-rs", "--nsisolate-unavailable=skip")
+
+    result.assert_outcomes(failed=3, errors=3, passed=1)
+    before, summary, _ = parts_of(result.stdout.str())
+    whole = re.search(
+        rf"cannot make box b for test_box: (.*)\n{re.escape(WHY)}\n{re.escape(FIX)}\n",
+        before,
+    )
+    assert whole is not None
+    assert before.count("why: ") == 1
+    for action in (
+        "make box 1 for test_in_guest",
+        "make box s for test_it.py",
+        "isolate test_isolated",
+        "make box x for test_xfail",
+    ):
+        line = f"cannot {action}: {whole[1]}; why and fix: see test_it.py::test_box\n"
+        assert line in before
+    what = f"cannot isolate 1 test and make boxes for 5 tests: {whole[1]}"
+    assert summary == f"{what}\n{WHY}\n{FIX}\n"
+    skipped.assert_outcomes(skipped=6, passed=1)
+    _, summary, rest = parts_of(skipped.stdout.str())
+    assert summary == f"{what}\n{WHY}\n{FIX}\n"
+    assert rest.count(WHY.replace("why", "; why")) == 1
+
+
 def test_nothing_refused(pytester: pytest.Pytester) -> None:
     """
     Where nothing is refused, the summary says nothing.

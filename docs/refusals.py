@@ -47,7 +47,8 @@ Others are told how to allow user namespaces:
 {user}
 ```
 
-Where AppArmor is on, both lines also have what turns its profile off.
+Where AppArmor or SELinux is on, both lines also have what turns off its profile or \
+label.
 """
 
 #: What the engine has to be told for root, and for other users.

@@ -64,6 +64,16 @@ CAUSES = (
         example={"platform": "darwin"},
     ),
     Cause(
+        name="no-gil",
+        title="A Python without the GIL",
+        evidence="`sys._is_gil_enabled()`",
+        why="this Python runs without the GIL (sys._is_gil_enabled() is False), and "
+        "pytest-nsisolate has never been tested with that",
+        fix="PYTHON_GIL=1 python -m pytest, or use a Python that is not free-threaded",
+        environments="free-threaded builds of CPython, such as `python3.14t`",
+        source="Python documentation, Python support for free threading",
+    ),
+    Cause(
         name="lost-directory",
         title="The working directory does not exist in the sandbox",
         evidence="the refused call is `chdir()`",
@@ -401,6 +411,25 @@ CAUSES = (
         environments="package builds, rescue systems",
         source="unshare(2), EPERM; proc_pid_root(5)",
         example={"state": "cannot be read"},
+    ),
+    Cause(
+        name="perhaps-selinux",
+        title="Perhaps SELinux",
+        evidence="the call fails with EACCES or EPERM, `/proc/self/attr/current` is a "
+        "label of SELinux, `/sys/fs/selinux/enforce` is not 0, and none of the causes "
+        "above applies",
+        why="perhaps SELinux: it {state}, and no other known cause applies",
+        fix="sudo ausearch -m AVC -ts recent, and allow pytest what it shows; see "
+        "audit2allow(1)",
+        contained="{start}",
+        environments="Fedora, RHEL, Android; its policies can forbid to make a user "
+        "namespace since Linux 6.1, and mounts before that",
+        source="security/selinux in Linux, selinux_userns_create(); podman-run(1), "
+        "--security-opt",
+        example={
+            "state": "is enforcing (/sys/fs/selinux/enforce is 1), pytest runs as "
+            "user_u:user_r:user_t:s0"
+        },
     ),
     Cause(
         name="unknown",

@@ -32,6 +32,8 @@ class Needs:
     """To set no seccomp filter."""
     apparmor: bool = False
     """To set no AppArmor profile."""
+    selinux: bool = False
+    """To set no label of SELinux."""
     proc: bool = False
     """To mask nothing in ``/proc``."""
 
@@ -47,8 +49,11 @@ def needs(*, as_root: bool, more: Iterable[str] = (), filtered: bool = False) ->
         filtered: Whether a seccomp filter is known to refuse a call.
     """
     has_apparmor = machine.apparmor() is not None
+    has_selinux = machine.selinux() is not None
     if not as_root:
-        return Needs(seccomp=True, apparmor=has_apparmor, proc=True)
+        return Needs(
+            seccomp=True, apparmor=has_apparmor, selinux=has_selinux, proc=True
+        )
     # Engines give root the others, unless they were told to drop them.
     missing = [
         one.capability
@@ -71,6 +76,7 @@ def needs(*, as_root: bool, more: Iterable[str] = (), filtered: bool = False) ->
         # The filter of an engine lets through what CAP_SYS_ADMIN allows.
         seccomp=filtered and bool(machine.has_capability(capabilities.SYS_ADMIN)),
         apparmor=has_apparmor,
+        selinux=has_selinux,
         proc=masks.hinder_root(),
     )
 
@@ -89,6 +95,8 @@ def _run(command: str, unmask: str) -> Callable[[Needs], str]:
             words.append("--security-opt seccomp=unconfined")
         if need.apparmor:
             words.append("--security-opt apparmor=unconfined")
+        if need.selinux:
+            words.append("--security-opt label=disable")
         if need.proc:
             words.append(f"--security-opt {unmask}")
         return " ".join(words)
@@ -107,6 +115,8 @@ def _kubernetes(need: Needs) -> str:
         context.append("seccompProfile: {type: Unconfined}")
     if need.apparmor:
         context.append("appArmorProfile: {type: Unconfined}")
+    if need.selinux:
+        context.append("seLinuxOptions: {type: spc_t}")
     if need.proc:
         context.append("procMount: Unmasked")
     # procMount takes hostUsers. Source: Kubernetes documentation, procMount.

@@ -139,6 +139,10 @@ def _not_linux(refused: Refused) -> _Finding:
     return None if sys.platform == "linux" else {"platform": sys.platform}
 
 
+def _no_gil(refused: Refused) -> _Finding:
+    return None if machine.has_gil() else {}
+
+
 def _lost_directory(refused: Refused) -> _Finding:
     return {} if refused.call.startswith("chdir(") else None
 
@@ -399,6 +403,13 @@ def _is_unmappable() -> bool:
     return os.geteuid() == 0 and lacks
 
 
+def _perhaps_selinux(refused: Refused) -> _Finding:
+    if refused.number not in _DENIED:
+        return None
+    state = machine.selinux()
+    return None if state is None else {"state": state}
+
+
 def _unknown(refused: Refused) -> _Finding:
     checked = {
         "uid": str(os.geteuid()),
@@ -423,6 +434,7 @@ def _signed() -> dict[str, str]:
 #: The check for each cause, by its name in `causes.CAUSES`.
 CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "not-linux": _not_linux,
+    "no-gil": _no_gil,
     "lost-directory": _lost_directory,
     "no-directory": _no_directory,
     "no-proc": _no_proc,
@@ -448,5 +460,6 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "unmappable-root": _unmappable_root,
     "perhaps-seccomp": _perhaps_seccomp,
     "perhaps-chroot": _perhaps_chroot,
+    "perhaps-selinux": _perhaps_selinux,
     "unknown": _unknown,
 }

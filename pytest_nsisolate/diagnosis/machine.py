@@ -10,6 +10,8 @@ import contextlib
 import dataclasses
 import os
 import platform
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from pytest_nsisolate.linux import capabilities
@@ -23,6 +25,9 @@ _EVERY_ID = ["0", "0", "4294967295"]
 
 #: The version that gVisor gives in uname(2), on any machine.
 _GVISOR = "Sun Jan 10 15:06:54 PST 2016"
+
+#: user:role:type:level. Source: selinux(8).
+_COLONS_IN_LABEL = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +244,36 @@ def apparmor() -> str | None:
         # Before Linux 5.8 only one security module could use the attribute.
         path = "/proc/self/attr/current"
     return read(path) or None
+
+
+def selinux() -> str | None:
+    """
+    Return how SELinux may be in the way of pytest, None without it or if it only warns.
+
+    Inside a container, its file system is mostly not there. Source: selinux(8); the
+    kernel's security/selinux/selinuxfs.c.
+    """
+    label = read("/proc/self/attr/current") or ""
+    # A label has a user, a role, a type and a level; AppArmor has a profile here.
+    if apparmor() is not None or label.count(":") < _COLONS_IN_LABEL:
+        return None
+    enforcing = read("/sys/fs/selinux/enforce")
+    if enforcing is None:
+        return (
+            f"has pytest run as {label} (/proc/self/attr/current), whether it is "
+            "enforcing cannot be read"
+        )
+    if enforcing != "1":
+        return None
+    return f"is enforcing (/sys/fs/selinux/enforce is 1), pytest runs as {label}"
+
+
+def has_gil() -> bool:
+    """
+    Say whether this Python has its global interpreter lock, as all had before 3.13.
+    """
+    is_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    return is_enabled()
 
 
 def is_gvisor() -> bool:

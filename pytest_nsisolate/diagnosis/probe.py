@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import sys
 
+from pytest_nsisolate.diagnosis import machine
 from pytest_nsisolate.guest.deadline import Deadline
 from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.guest.fork import fork_guest
@@ -65,8 +66,11 @@ class ProbedPool(Pool):
             return self._known[spec]
         key = spec.calls()
         if key not in self._probed:
+            refused: Refused | None
             if sys.platform != "linux":
                 refused = Refused(f"namespaces on {sys.platform}", errno.ENOSYS)
+            elif not machine.has_gil():
+                refused = Refused("fork() without the GIL", errno.ENOSYS)
             else:
                 plain = spec
                 if spec.tmpfs is not None:

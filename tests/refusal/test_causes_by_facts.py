@@ -121,6 +121,51 @@ def test_wsl1(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines("unshare(CLONE_NEWUSER)", errno.EINVAL)[0].startswith("unknown")
 
 
+@pytest.mark.parametrize(
+    ("enforce", "state"),
+    [
+        ("1", "is enforcing (/sys/fs/selinux/enforce is 1), pytest runs as {}"),
+        (
+            None,
+            (
+                "has pytest run as {} (/proc/self/attr/current), whether it is "
+                "enforcing cannot be read"
+            ),
+        ),
+        ("0", None),
+    ],
+)
+def test_selinux(files: Files, enforce: str | None, state: str | None) -> None:
+    """
+    SELinux is named with "perhaps", and not where it only warns.
+    """
+    context = "user_u:user_r:user_t:s0"
+    files["/proc/self/attr/current"] = context
+    if enforce is not None:
+        files["/sys/fs/selinux/enforce"] = enforce
+
+    why, fix = lines("unshare(CLONE_NEWUSER)", errno.EACCES)
+
+    if state is None:
+        assert why.startswith("unknown; ")
+    else:
+        text = f"perhaps SELinux: it {state.format(context)}"
+        assert why == f"{text}, and no other known cause applies"
+        assert fix == (
+            "sudo ausearch -m AVC -ts recent, and allow pytest what it shows; see "
+            "audit2allow(1)"
+        )
+
+
+def test_other_modules_attribute(files: Files) -> None:
+    """
+    The profile of AppArmor, which may be in the same file, is not taken for SELinux.
+    """
+    files["/sys/module/apparmor"] = ""
+    files["/proc/self/attr/current"] = "unconfined"
+    assert lines("mount(none, /)", errno.EACCES)[0].startswith("unknown")
+
+
 def test_nothing_can_be_read(files: Files) -> None:
     """
     Where there is no ``/proc`` at all, every reason is still checked.

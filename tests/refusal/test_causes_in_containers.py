@@ -86,3 +86,37 @@ def test_apparmor_profile(
         ),
         fix,
     ]
+
+
+@pytest.mark.parametrize(
+    ("there", "fix"),
+    [
+        (
+            PODMAN,
+            (
+                "podman run --security-opt seccomp=unconfined "
+                "--security-opt label=disable --security-opt unmask=ALL"
+            ),
+        ),
+        (
+            KUBERNETES,
+            (
+                "write hostUsers: false in the pod and securityContext: "
+                "{seccompProfile: {type: Unconfined}, seLinuxOptions: {type: spc_t}, "
+                "procMount: Unmasked} in the container"
+            ),
+        ),
+    ],
+)
+def test_selinux_label(
+    files: Files, monkeypatch: pytest.MonkeyPatch, there: Files, fix: str
+) -> None:
+    """
+    In a container with a label of SELinux, the engine is told to set none.
+    """
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    context = "system_u:system_r:container_t:s0:c1,c2"
+    files.update({"/proc/self/attr/current": context, **there})
+    why, told = lines("mount(proc, /proc)", errno.EACCES)
+    assert why.startswith(f"perhaps SELinux: it has pytest run as {context} (")
+    assert told == fix

@@ -113,19 +113,23 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> There:
     return command
 
 
-def _with_apparmor(fix: str) -> str:
+def _with_modules(fix: str) -> str:
     """
-    Return *fix*, which has to turn off the profile of AppArmor too if there is one.
+    Return *fix* with what turns off the security modules that this machine has.
     """
-    if machine.apparmor() is None:
-        return fix
+    has_apparmor = machine.apparmor() is not None
+    has_selinux = machine.selinux() is not None
     if fix.startswith("write "):
         filtered = "seccompProfile: {type: Unconfined}"
-        return fix.replace(filtered, filtered + ", appArmorProfile: {type: Unconfined}")
+        profile = ", appArmorProfile: {type: Unconfined}" if has_apparmor else ""
+        label = ", seLinuxOptions: {type: spc_t}" if has_selinux else ""
+        return fix.replace(filtered, filtered + profile + label)
     if not fix.startswith(("docker", "podman")):
         return fix
+    profile = " --security-opt apparmor=unconfined" if has_apparmor else ""
+    label = " --security-opt label=disable" if has_selinux else ""
     unmask = "(?= --security-opt (?:systempaths|unmask)|$)"
-    return re.sub(unmask, " --security-opt apparmor=unconfined", fix, count=1)
+    return re.sub(unmask, profile + label, fix, count=1)
 
 
 @pytest.mark.parametrize("who", list(WHO))
@@ -152,7 +156,7 @@ def test_everything_in_one_line(
     # The summary has it again.
     (fix,) = {line for line in result.outlines if line.startswith("fix: ")}
     wanted = FIXES[engine][who == "user"]
-    assert fix == f"fix: {_with_apparmor(wanted)}"
+    assert fix == f"fix: {_with_modules(wanted)}"
 
 
 def test_time(pytester: pytest.Pytester, there: There) -> None:
@@ -170,7 +174,7 @@ def test_time(pytester: pytest.Pytester, there: There) -> None:
 
     result.assert_outcomes(errors=1)
     fix = "podman run --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_TIME"
-    result.stdout.fnmatch_lines([f"fix: {_with_apparmor(fix)}"])
+    result.stdout.fnmatch_lines([f"fix: {_with_modules(fix)}"])
 
 
 def test_each_capability(pytester: pytest.Pytester, there: There) -> None:
@@ -193,7 +197,7 @@ def test_each_capability(pytester: pytest.Pytester, there: There) -> None:
                 "why: CAP_SYS_CHROOT is not in effect (CapEff is 0000000000200000), so "
                 "a user namespace is needed; pytest is uid 0 without CAP_SETFCAP, so *"
             ),
-            f"fix: {_with_apparmor(fix)}",
+            f"fix: {_with_modules(fix)}",
         ]
     )
 
@@ -234,7 +238,7 @@ def test_masks_for_root(pytester: pytest.Pytester, there: There, masked: str) ->
         [
             "cannot isolate test_it: mount(proc, /proc) failed: EPERM",
             "why: *parts of /proc are masked (*",
-            f"fix: {_with_apparmor(fix)}{tail}",
+            f"fix: {_with_modules(fix)}{tail}",
         ]
     )
     fixed.assert_outcomes(passed=1)
@@ -253,4 +257,4 @@ def test_doctor(pytester: pytest.Pytester, there: There, who: str) -> None:
     root = "--user 0 " if who == "user" else ""
     fix = f"podman run {root}--cap-add SYS_ADMIN --cap-add NET_ADMIN"
     tail = "; not needed if isolation with a user namespace works"
-    assert line["fix"] == _with_apparmor(fix) + tail
+    assert line["fix"] == _with_modules(fix) + tail

@@ -262,3 +262,18 @@ def test_not_linux(pytester: pytest.Pytester, refuse: Refuse) -> None:
         "namespaces are a Linux feature, and this is darwin",
         "run the tests on Linux, or pass --nsisolate-unavailable=skip",
     )
+
+
+def test_no_gil(pytester: pytest.Pytester, refuse: Refuse) -> None:
+    """
+    In a Python without the GIL, isolated tests are refused and other tests run.
+    """
+    # No such Python can be had as a package of Debian.
+    pytester.makeconftest("import sys; sys._is_gil_enabled = lambda: False")
+    refuse(
+        [],
+        "fork() without the GIL failed: ENOSYS",
+        "this Python runs without the GIL (sys._is_gil_enabled() is False), and "
+        "pytest-nsisolate has never been tested with that",
+        "PYTHON_GIL=1 python -m pytest, or use a Python that is not free-threaded",
+    )

@@ -24,13 +24,15 @@ from seccomp import FILTER
 
 from pytest_nsisolate.diagnosis.causes import CAUSES
 
-#: Causes that no kernel of Debian can be made to have, and what each takes.
+#: Causes that are not made real here, and what each takes.
 NOT_REAL = {
     "not-linux": "another system",
+    "no-gil": "a free-threaded build of Python, which Debian does not have",
     "gvisor": "another kernel",
     "wsl1": "another kernel",
     "no-such-namespaces": "a kernel built without them",
     "old-kernel": "Linux 5.7 or older, which Debian no longer has",
+    "perhaps-selinux": "a policy of SELinux that forbids it",
     "unknown": "nothing: it is what remains when no cause is found",
 }
 

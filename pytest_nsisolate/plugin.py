@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 
 import pytest
 
 from pytest_nsisolate import hookspecs, integrations
+from pytest_nsisolate.compat import internal_error
 from pytest_nsisolate.guest.entry import InGuest
+from pytest_nsisolate.model import frames
 from pytest_nsisolate.reporting import leak_policy, refusals, usage
 from pytest_nsisolate.runner import guest_side, sandbox_factory
 from pytest_nsisolate.runner.supervisor import Supervisor
@@ -59,6 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # With pytest-xdist, the process that has the terminal sees the reports of all.
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(refusals.Summary(), "nsisolate-refused")
+    if config.stash[options.key].flavours:
+        copies = flavours.Copies(config.stash[options.key].flavours)
+        config.pluginmanager.register(copies, "nsisolate-flavours")
     if config.stash[options.key].leaks_asked:
         config.pluginmanager.register(leak_policy.Table(), "nsisolate-left")
     number = config.stash[options.key].usage
@@ -71,16 +76,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     supervisor = config.stash[_supervisor]
     return header.line(config.stash[options.key], supervisor.scheduler.pool)
-
-
-# The innermost wrapper: those of others, such as --lf, choose from what it returns.
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    report = yield
-    report.result = flavours.multiply(collector.config, report.result)
-    return report
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -107,13 +102,9 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
-) -> object:
-    supervisor = request.config.stash.get(_supervisor, None)
-    if supervisor is not None and supervisor.borrowing.passes_over(request):
-        return supervisor.borrowing.pass_over(fixturedef, request)
-    return None
+def pytest_runtest_makereport(call: pytest.CallInfo[object]) -> None:
+    if call.excinfo is not None:
+        frames.cut_callers(call.excinfo.value)
 
 
 @pytest.fixture
@@ -127,6 +118,21 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     if not request.config.stash[options.key].off and not is_host_flavour(request.node):
         pytest.fail(str(came_too_late(request.node.name)), pytrace=False)
     return isolation_by((), os.getpid())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_internalerror(
+    excrepr: object, excinfo: pytest.ExceptionInfo[BaseException]
+) -> None:
+    if frames.cut_callers(excinfo.value):
+        internal_error.renew_text(excrepr, excinfo.value)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt(
+    excinfo: pytest.ExceptionInfo[BaseException],
+) -> None:
+    frames.cut_all_callers(excinfo.value)
 
 
 @pytest.hookimpl(tryfirst=True)

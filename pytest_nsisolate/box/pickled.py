@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from pytest_nsisolate.guest.messages import Outcome, Raised, Returned
 from pytest_nsisolate.guest.rlimits import Confinement
+from pytest_nsisolate.model import frames
 from pytest_nsisolate.model.errors import BoxError, Explanation, safe_repr
 
 #: Size limit of the pickle of a value or exception, in bytes.
@@ -56,6 +57,7 @@ def perform(function: Callable[[], object], confinement: Confinement) -> Outcome
     """
     Call *function* in *confinement*, and return its outcome without its output.
     """
+    __tracebackhide__ = True
     with warnings.catch_warnings(record=True) as log:
         try:
             with confinement.holding():
@@ -102,9 +104,8 @@ def _raised(error: BaseException, reached: list[str]) -> Raised:
         if part is not None:
             why = f"{why} because of its {part}"
             fix = f"raise it without its {part}, or with repr() of that instead"
-    # The first frame is `perform`.
-    trace = error.__traceback__.tb_next if error.__traceback__ else None
-    lines = traceback.format_exception(type(error), error, trace)
+    frames.cut_hidden(error)
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
     lines += [f"{one}\n" for one in reached]
     return Raised(
         type=type(error).__name__,

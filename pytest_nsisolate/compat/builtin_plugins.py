@@ -90,6 +90,7 @@ def warn_of_unraisable(config: pytest.Config) -> None:
     """
     Make pytest warn about the unraisable exceptions since its last warning.
     """
+    __tracebackhide__ = True
     # Since 8.4; before that, a wrapper of each phase warned. Public would be: a hook
     # for unraisable exceptions.
     plugin = config.pluginmanager.get_plugin("unraisableexception")

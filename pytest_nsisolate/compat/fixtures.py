@@ -23,32 +23,29 @@ def fill_wide_fixtures(item: pytest.Item) -> None:
     pytest still walks through these, in its own order, and so it also finds fixtures
     that only an overriding fixture requests.
     """
-    # Items with fixtures have had these two since 7.0. Public would be:
+    __tracebackhide__ = True
+    # Items with fixtures have had it since 7.0. Public would be:
     # request.setup_wider_fixtures().
     request: Any = getattr(item, "_request", None)
     if request is None:
         return
-    case = _make_test_case(item)
-    for name in getattr(item, "fixturenames", ()):
-        request._get_active_fixturedef(name)
-    if case:
-        vars(item)["_testcase"] = None
-
-
-def _make_test_case(item: pytest.Item) -> bool:
-    """
-    Make the instance to which fixtures of a `unittest.TestCase` method are bound.
-
-    This is necessary up to 8.1, where setup() makes it, and setup() runs in the guest.
-
-    Returns:
-        Whether it did so.
-    """
-    if "_testcase" not in vars(type(item)) or not isinstance(item, pytest.Function):
-        return False
-    maker: Any = item.parent
-    vars(item)["_testcase"] = maker.obj(item.name)
-    return True
+    kinds: Any = type(item).__mro__
+    kind = next(one for one in kinds if one.__module__.startswith("_pytest."))
+    state: dict[str, Any] = vars(item)
+    values = dict(state.get("funcargs") or {})
+    try:
+        if kind.setup is pytest.Item.setup:
+            for name in getattr(item, "fixturenames", ()):
+                request.getfixturevalue(name)
+        else:
+            # This does hardly more, and a traceback then reads as in a plain run.
+            kind.setup(item)
+    finally:
+        # A fixture that is passed over has no value.
+        state["funcargs"] = values
+        if hasattr(kind, "_testcase"):
+            # Up to 8.1 a method of a unittest.TestCase makes its instance in setup().
+            state["_testcase"] = state["_obj"] = None
 
 
 def is_all_set_up(item: pytest.Item) -> bool:

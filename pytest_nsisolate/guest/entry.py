@@ -28,6 +28,7 @@ from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os
+from pytest_nsisolate.model import frames
 from pytest_nsisolate.model.ending import Usage
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.user_namespace import UserNamespace
@@ -62,7 +63,8 @@ class InGuest(BaseException):
             word = self.channel.wait()
             try:
                 body(self.channel, word)
-            except BaseException:  # noqa: BLE001 - reported, then the process ends
+            except BaseException as error:  # noqa: BLE001 - reported, then the process ends
+                frames.cut_callers(error)
                 self.channel.send(Broken(traceback=traceback.format_exc()))
             self.channel.send(Done())
             code = 0

@@ -19,7 +19,7 @@ import queue
 import sys
 import threading
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,18 +27,16 @@ import pytest
 
 class Integration:
     """
-    Remembers the values of fixtures that are loops or hold one.
+    Remembers the fixtures, for the value of any can be a loop or hold one.
     """
 
     def __init__(self) -> None:
-        self._holders: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._fixtures: weakref.WeakSet[pytest.FixtureDef[object]] = weakref.WeakSet()
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self) -> Generator[None, object, object]:
-        value = yield
-        if "asyncio" in sys.modules and _loop_of(value) is not None:
-            self._holders.add(value)
-        return value
+    # No wrapper: it would be in the traceback of each fixture that fails.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> None:
+        self._fixtures.add(fixturedef)
 
     @pytest.hookimpl
     def pytest_nsisolate_enter(self) -> None:
@@ -51,7 +49,8 @@ class Integration:
         # Since 4.0 anyio keeps its runner in a global of its plugin.
         anyio = sys.modules.get("anyio.pytest_plugin")
         runner: Any = getattr(anyio, "_current_runner", None)
-        for value in (*self._holders, getattr(runner, "_runner", None)):
+        values = [one.cached_result[0] for one in self._fixtures if one.cached_result]
+        for value in (*values, getattr(runner, "_runner", None)):
             loop = _loop_of(value)
             if loop is not None and not loop.is_closed():
                 yield loop
@@ -64,8 +63,9 @@ def _loop_of(value: object) -> Any:
     asyncio = sys.modules["asyncio"]
     # A Runner, new in 3.11, makes its loop when get_loop() is first called.
     runner = getattr(asyncio, "Runner", ())
-    loop = getattr(value, "_loop", None) if isinstance(value, runner) else value
-    return loop if isinstance(loop, asyncio.SelectorEventLoop) else None
+    # By its type: isinstance() asks a lazy object for its class, and so makes it.
+    loop = getattr(value, "_loop", None) if issubclass(type(value), runner) else value
+    return loop if issubclass(type(loop), asyncio.SelectorEventLoop) else None
 
 
 def _separate(loop: Any) -> None:

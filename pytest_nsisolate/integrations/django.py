@@ -22,21 +22,21 @@ class Integration:
     """
 
     def __init__(self) -> None:
-        self._live_server: Any = None
+        self._live_server: pytest.FixtureDef[Any] | None = None
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Any:
-        value = yield
-        if fixturedef.argname == "live_server" and hasattr(value, "thread"):
-            self._live_server = value
-        return value
+    # No wrapper: it would be in the traceback of each fixture that fails.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        if fixturedef.argname == "live_server":
+            self._live_server = fixturedef
 
     @pytest.hookimpl
     def pytest_nsisolate_enter(self, item: pytest.Item) -> None:
         if "django.test.testcases" not in sys.modules:
             return
         if "live_server" in getattr(item, "fixturenames", ()):
-            _start_anew(self._live_server, "thread")
+            result = getattr(self._live_server, "cached_result", None)
+            _start_anew(result[0] if result else None, "thread")
         _start_anew(getattr(item, "cls", None), "server_thread")
 
 

@@ -31,6 +31,7 @@ _PYTEST = tuple(
     f'  File "{os.path.dirname(inspect.getfile(one))}{os.sep}'
     for one in (pytest.Item, pluggy.PluginManager, pytest_nsisolate)
 )
+_OWN = _PYTEST[-1]
 
 
 def explain_end(run: TestRun, ended: Exited | Killed, seconds: float = 0.0) -> str:
@@ -132,6 +133,18 @@ def _of_test(stack: str) -> str:
         if not is_below:
             lines.append(line)
     return "\n".join(lines).rstrip()
+
+
+def without_own_frames(output: dict[str, str]) -> dict[str, str]:
+    """
+    Return *output* with a stack that has no frames of this package.
+
+    Args:
+        output: What a guest printed, by stream, and the stack under ``faulthandler``.
+    """
+    stack = output.get("faulthandler", "").splitlines(keepends=True)
+    lines = [line for line in stack if not line.startswith(_OWN)]
+    return {**output, "faulthandler": "".join(lines)}
 
 
 def explain_garbled(run: TestRun, garbled: str) -> str:

@@ -5,8 +5,9 @@ Borrowed fixtures: set up and finalised in the supervisor, seen by the guest.
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
@@ -31,6 +32,8 @@ class Borrowing:
         self._nodes = weakref.WeakKeyDictionary()
         self._passed_over: list[pytest.FixtureDef[object]] = []
         self._log: Callable[[pytest.TestReport], None] | None = None
+        #: Whether ``--setup-show`` is given.
+        self._shows = False
 
     def set_up(
         self,
@@ -61,7 +64,7 @@ class Borrowing:
             for one in item.listchain()[:-1]:
                 if node in one.listchain():
                     stack.enter_context(_replaced(one, lambda: None))
-            fill = lambda: self._fill(item, error, others)  # noqa: E731 - a closure
+            fill = functools.partial(self._fill, item, error, others)
             stack.enter_context(_replaced(item, fill))
             stack.enter_context(self.telling(log))
             report = setup_state.run_phase(item, "setup")
@@ -108,24 +111,30 @@ class Borrowing:
         # The node is the item for function scope, and for class scope without a class.
         return self._within is not None and self._within in request.node.listchain()
 
-    def pass_over(
-        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
-    ) -> object:
-        """
-        Make pytest believe that *fixturedef* is set up.
-        """
-        self._passed_over.append(fixturedef)
-        return fixtures.pass_over(fixturedef, request)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    # No wrapper: it would be in the traceback of each fixture that fails.
+    @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
-    ) -> Generator[None, object, object]:
+    ) -> object:
         if not self.passes_over(request):
             self._nodes[fixturedef] = request.node
-            return (yield)
-        with _not_shown(request.config):
-            return (yield)
+            self._show(request.config, shown=True)
+            return None
+        self._passed_over.append(fixturedef)
+        # pytest shows the fixture when this hook is over.
+        self._show(request.config, shown=False)
+        return fixtures.pass_over(fixturedef, request)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_post_finalizer(self, request: pytest.FixtureRequest) -> None:
+        self._show(request.config, shown=True)
+
+    def _show(self, config: pytest.Config, *, shown: bool) -> None:
+        """
+        Let ``--setup-show`` show the next fixture, or not: it is only passed over.
+        """
+        if self._within is not None:
+            config.option.setupshow = self._shows and shown
 
     def _fill(
         self,
@@ -137,12 +146,14 @@ class Borrowing:
         if error is not None:
             raise error
         builtin_plugins.forget_captured(item.config)
+        self._shows = item.config.getoption("setupshow", False)
         self._within = node_of(item)
         try:
             fixtures.fill_wide_fixtures(item)
             for one in others:
                 self._fill_later(one)
         finally:
+            self._show(item.config, shown=True)
             self._within = None
 
     def _fill_later(self, item: pytest.Item) -> None:
@@ -172,16 +183,3 @@ def _replaced(node: object, setup: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         del state["setup"], state["teardown"]
-
-
-@contextlib.contextmanager
-def _not_shown(config: pytest.Config) -> Iterator[None]:
-    """
-    Keep ``--setup-show`` from showing fixtures that are only passed over.
-    """
-    shown = config.getoption("setupshow", False)
-    config.option.setupshow = False
-    try:
-        yield
-    finally:
-        config.option.setupshow = shown

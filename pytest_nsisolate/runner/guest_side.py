@@ -17,6 +17,7 @@ from pytest_nsisolate.compat.builtin_plugins import flush
 from pytest_nsisolate.guest import inherited, terminal
 from pytest_nsisolate.guest.channel import GuestChannel
 from pytest_nsisolate.guest.messages import LimitRefused, Paused
+from pytest_nsisolate.model import frames
 from pytest_nsisolate.model.errors import Unlimited
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import limits
@@ -188,5 +189,6 @@ key = pytest.StashKey[GuestSide]()
 def _end_session(session: pytest.Session) -> None:
     try:
         setup_state.tear_down_rest(session)
-    except BaseException:  # noqa: BLE001 - printed, since pytest ends either way
+    except BaseException as error:  # noqa: BLE001 - printed, since pytest ends either way
+        frames.cut_callers(error)
         traceback.print_exc()

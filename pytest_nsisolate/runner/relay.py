@@ -156,19 +156,33 @@ class Relay:
         if self._crash_output is not None:
             self._crash_output.copy_output()
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_teardown(
-        self, item: pytest.Item
-    ) -> Generator[None, object, object]:
+    # No wrapper: it would be in the traceback of each teardown that fails.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
         # If the session stops, the supervisor too tears everything down.
         self.send_end(item.session, before_teardown=True)
-        try:
-            return (yield)
-        finally:
-            if self._channel is not None:
-                # For what the test made: without isolation it comes some tests later.
-                gc.collect(1)
-                builtin_plugins.warn_of_unraisable(self._config)
+
+    @pytest.hookimpl(trylast=True, specname="pytest_runtest_teardown")
+    def end_teardown(self) -> None:
+        """
+        In a guest: collect the garbage of the test when its teardown has passed.
+        """
+        __tracebackhide__ = True
+        if self._channel is not None:
+            # Without isolation it is collected some tests later.
+            gc.collect(1)
+            builtin_plugins.warn_of_unraisable(self._config)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        __tracebackhide__ = True
+        if call.when == "teardown" and call.excinfo is not None:
+            # An error has kept pytest from calling it.
+            try:
+                self.end_teardown()
+            except Exception as error:  # noqa: BLE001 - a warning that is an error
+                error.__context__ = call.excinfo.value
+                call.excinfo = pytest.ExceptionInfo.from_exception(error)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_exception_interact(self) -> None:

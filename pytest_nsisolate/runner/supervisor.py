@@ -354,7 +354,7 @@ class Supervisor:
         if run.borrowed is None:
             # Only then has pytest evaluated the marks of the test, such as xfail.
             run.borrow(self.borrowing.set_up(run.item))
-        run.fail(text, output)
+        run.fail(text, crash.without_own_frames(output))
 
     def _output_so_far(self) -> dict[str, str]:
         """

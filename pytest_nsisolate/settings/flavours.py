@@ -8,26 +8,39 @@ can be parametrised.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from pytest_nsisolate.compat import items
-from pytest_nsisolate.settings import options
 from pytest_nsisolate.settings.options import Flavour
 from pytest_nsisolate.settings.resolve import asks, flavour_key
 
 
-def multiply(
-    config: pytest.Config, collected: list[pytest.Item | pytest.Collector]
-) -> list[pytest.Item | pytest.Collector]:
+class Copies:
     """
-    Replace each item in *collected* that asks for isolation with all its flavours.
+    Replaces each collected item that asks for isolation with all its flavours.
+
+    Args:
+        flavours: The flavours.
     """
-    flavours = config.stash[options.key].flavours
-    if not flavours:
-        return collected
-    return [one for node in collected for one in _in_flavours(node, flavours)]
+
+    def __init__(self, flavours: tuple[Flavour, ...]) -> None:
+        self._flavours = flavours
+
+    # The innermost wrapper: others, such as --lf, choose from what it returns.
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_make_collect_report(
+        self,
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """
+        Replace them in the report.
+        """
+        report = yield
+        report.result = [
+            one for node in report.result for one in _in_flavours(node, self._flavours)
+        ]
+        return report
 
 
 def _in_flavours(

@@ -475,6 +475,8 @@ def test_in_another_process(
 ) -> None:
     """
     A factory makes boxes only in the process in which its fixture was set up.
+
+    The error ends at the call of the factory.
     """
     pytester.makepyfile(
         """
@@ -518,3 +520,4 @@ def test_in_another_process(
     )
     # That of a function in a box shows inside and outside.
     assert len(found) == 1 + 2
+    assert "pytest_nsisolate/" not in text

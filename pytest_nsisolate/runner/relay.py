@@ -30,6 +30,7 @@ from pytest_nsisolate.guest.messages import (
     SessionEnd,
     TerminalTaken,
 )
+from pytest_nsisolate.model import frames
 from pytest_nsisolate.reporting.events import warning_to_message
 from pytest_nsisolate.reporting.report import report_to_message
 
@@ -163,7 +164,7 @@ class Relay:
         self.send_end(item.session, before_teardown=True)
 
     @pytest.hookimpl(trylast=True, specname="pytest_runtest_teardown")
-    def end_teardown(self) -> None:
+    def pytest_runtest_teardown_last(self) -> None:
         """
         In a guest: collect the garbage of the test when its teardown has passed.
         """
@@ -177,11 +178,15 @@ class Relay:
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
         __tracebackhide__ = True
         if call.when == "teardown" and call.excinfo is not None:
-            # An error has kept pytest from calling it.
+            # The error has kept pytest from calling it.
             try:
-                self.end_teardown()
+                self.pytest_runtest_teardown_last()
             except Exception as error:  # noqa: BLE001 - a warning that is an error
-                error.__context__ = call.excinfo.value
+                frames.cut_callers(error)
+                first: BaseException = error
+                while first.__cause__ is not None:
+                    first = first.__cause__
+                first.__context__ = call.excinfo.value
                 call.excinfo = pytest.ExceptionInfo.from_exception(error)
 
     @pytest.hookimpl(tryfirst=True)

@@ -270,6 +270,41 @@ def test_garbage(pytester: pytest.Pytester) -> None:
     assert bool(isolated.ret) >= bool(plain.ret)
 
 
+def test_garbage_of_a_failed_teardown(pytester: pytest.Pytester) -> None:
+    """
+    An error of garbage is shown with that of the teardown, and no frame of the plugin.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        class Broken:
+            def __del__(self): raise ValueError("in del")
+
+        @pytest.fixture
+        def fails():
+            yield
+            raise OSError("in teardown")
+
+        def test_error(fails):
+            made = Broken()
+            made.itself = made
+
+        def test_alone():
+            made = Broken()
+            made.itself = made
+        """
+    )
+    result = pytester.runpytest_subprocess(
+        "--nsisolate", "-Werror", "--tb=native", *WITHOUT, timeout=60
+    )
+    text = f"{result.stdout}{result.stderr}"
+    assert "OSError: in teardown" in text
+    # Since pytest 8.4 no phase must wait for it.
+    assert pytest.version_tuple < (8, 4) or text.count("ValueError: in del") > 1
+    assert "pytest_nsisolate" not in text
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the warning is new in 3.12")
 def test_fork_with_threads(pytester: pytest.Pytester, twins: Twins) -> None:
     """

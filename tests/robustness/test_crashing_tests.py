@@ -91,6 +91,8 @@ def test_endings(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
 def _check_texts(text: str, expected: list[tuple[str, str]]) -> None:
     """
     Expect three lines and the output for each ending, and a stack for each crash.
+
+    The stack has no frame of the package.
     """
     for name, phase in expected:
         word = name.split()[0]
@@ -109,6 +111,7 @@ def _check_texts(text: str, expected: list[tuple[str, str]]) -> None:
         crashed = word in {"SIGSEGV", "SIGABRT"}
         assert ("Fatal Python error" in report) is crashed
         assert (f"Captured faulthandler {phase}" in report) is crashed
+        assert "/pytest_nsisolate/" not in report
 
 
 def _check_xml(tree: ElementTree.Element, expected: list[tuple[str, str]]) -> None:

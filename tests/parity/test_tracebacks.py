@@ -229,9 +229,11 @@ SEEN = """
 """
 
 
-def _make(pytester: pytest.Pytester) -> None:
+def _make(pytester: pytest.Pytester, *scopes: str) -> None:
+    """
+    Write all tests, with fixtures of these *scopes*.
+    """
     pytester.makeconftest(CONFTEST)
-    scopes = ("function", "class", "module", "session")
     fixtures = {f"test_{one}": FIXTURES.replace("SCOPE", one) for one in scopes}
     pytester.makepyfile(
         **fixtures,
@@ -265,7 +267,9 @@ def test_every_style(pytester: pytest.Pytester, style: str) -> None:
     """
     Whatever fails, installed and isolated runs print what a run without it does.
     """
-    _make(pytester)
+    # This style shows all there is, the others less: one scope is enough for them.
+    more = ("function", "class", "module") if style == "native" else ()
+    _make(pytester, "session", *more)
     arguments = ["--doctest-modules", f"--tb={style}"]
 
     plain = _run(pytester, *PLAIN, *arguments)
@@ -278,7 +282,7 @@ def test_full_trace(pytester: pytest.Pytester) -> None:
     """
     With ``--full-trace`` all functions of a traceback are those of a plain run.
     """
-    _make(pytester)
+    _make(pytester, "session")
     place = re.compile(r"\S+\.py:\d+: ")
 
     plain, *others = (
@@ -295,7 +299,7 @@ def test_on_the_way(pytester: pytest.Pytester) -> None:
     """
     A wrapper around a hook sees the same frames of an error, for none is a wrapper.
     """
-    _make(pytester)
+    _make(pytester, "function", "session")
     pytester.makepyfile(seen=SEEN)
     pytester.syspathinsert()
     arguments = ["-p", "seen", "--tb=line", "-rE", "--doctest-modules", "-s"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         LeakWarning,
         NsIsolateError,
         Refused,
+        ReprWarning,
         SpecError,
     )
     from pytest_nsisolate.model.spec import Spec
@@ -56,6 +57,7 @@ __all__ = [
     "NsIsolateError",
     "Refused",
     "RemoteTraceback",
+    "ReprWarning",
     "SandboxFactory",
     "Spec",
     "SpecError",
@@ -83,6 +85,7 @@ _HOMES = {
     "NsIsolateError": "model.errors",
     "Refused": "model.errors",
     "RemoteTraceback": "box.pickled",
+    "ReprWarning": "model.errors",
     "SandboxFactory": "runner.sandbox_factory",
     "Spec": "model.spec",
     "SpecError": "model.errors",

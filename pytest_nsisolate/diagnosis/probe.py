@@ -13,7 +13,7 @@ from pytest_nsisolate.guest.deadline import Deadline
 from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.guest.fork import fork_guest
 from pytest_nsisolate.guest.interrupt import Interrupts
-from pytest_nsisolate.guest.messages import TestMessage
+from pytest_nsisolate.guest.messages import TestMessage, Texts
 from pytest_nsisolate.model.ending import Exited, Killed, NeverStarted, TimedOut
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
@@ -110,7 +110,7 @@ class ProbedPool(Pool):
                 return None
 
 
-def _ignore(message: TestMessage, *, synchronous: bool) -> None:
+def _ignore(message: TestMessage, *, synchronous: bool, texts: Texts) -> None:
     """
     Do nothing: the probe has no test.
     """

@@ -21,6 +21,7 @@ from pytest_nsisolate.guest.messages import (
     LimitRefused,
     Paused,
     TestMessage,
+    Texts,
 )
 from pytest_nsisolate.guest.process import GuestProcess
 from pytest_nsisolate.launcher.audit import Facts
@@ -45,9 +46,13 @@ class Hear(Protocol):
     A function that acts on a message of a test and returns the answer, if any.
     """
 
-    def __call__(self, message: TestMessage, *, synchronous: bool) -> str | None:
+    def __call__(
+        self, message: TestMessage, *, synchronous: bool, texts: Texts
+    ) -> str | None:
         """
         Act on *message*. If it is *synchronous*, the guest waits for the answer.
+
+        What *texts* names is text in place of what the guest could not send.
         """
 
 
@@ -341,7 +346,11 @@ class Guest:
                     return self._never_started(message.error())
                 case message:
                     self.has_spoken = True
-                    answer = hear(message, synchronous=envelope.synchronous)
+                    answer = hear(
+                        message,
+                        synchronous=envelope.synchronous,
+                        texts=envelope.texts,
+                    )
                     if envelope.synchronous:
                         self.release(answer or "-")
         return None

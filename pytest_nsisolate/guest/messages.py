@@ -8,7 +8,7 @@ field is derived from its annotation.
 
 On the wire a message is a JSON object in UTF-8 with its kind and its fields. Lone
 surrogates, which the output that pytest captures may contain, are allowed
-(``surrogatepass``). What JSON cannot carry travels as its `repr`. There is no pickle:
+(``surrogatepass``). A field of any type is packed: `values`. There is no pickle:
 reading a message runs no code.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import (
     Annotated,
     ClassVar,
@@ -26,23 +26,23 @@ from typing import (
     TypeAlias,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
 )
 
+from pytest_nsisolate.guest import values
 from pytest_nsisolate.linux.stdlib import os
-from pytest_nsisolate.model.errors import Unlimited, safe_repr
+from pytest_nsisolate.model.errors import Unlimited
+
+#: What arrived as text: the key or field that it is in, and its type.
+Texts: TypeAlias = "Sequence[tuple[str, str]]"
 
 #: What plugins carry from a guest to the supervisor, by the name of the plugin.
 Payload: TypeAlias = "dict[str, object]"
 
 _Check: TypeAlias = Callable[[object], bool]
-
-#: In a message that JSON does not take as it is: deeper values travel as their `repr`,
-#: and longer ints in hexadecimal.
-_DEPTH = 50
-_PLAIN_BITS = 64
 
 #: How many characters of a wrong value are shown.
 _SHORT = 60
@@ -67,6 +67,13 @@ def _is_path(value: object) -> bool:
 
 def _is_printable(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(one, list) and len(one) == 2 and all(map(_is_printable, one))  # noqa: PLR2004 - key, type
+        for one in value
+    )
 
 
 #: A line number. No file has more lines, and pytest may expand the number into as many
@@ -199,6 +206,8 @@ class RecordedWarning:
     """The source line, if it came with the warning."""
     sourced: bool
     """Whether it has a source, the object that caused it."""
+    content: object
+    """Its arguments and its attributes: a tuple and a dict."""
 
 
 class Done(_Bare):
@@ -309,15 +318,21 @@ _M = TypeVar("_M")
 
 class Envelope(Generic[_M]):
     """
-    A message, and whether its sender waits for an answer.
+    A message, whether its sender waits for an answer, and what it could not carry.
     """
 
-    __slots__ = ("message", "synchronous")
+    __slots__ = ("message", "synchronous", "texts")
 
-    def __init__(self, message: _M, synchronous: bool) -> None:  # noqa: FBT001 - fast
+    def __init__(
+        self,
+        message: _M,
+        synchronous: bool,  # noqa: FBT001 - fast
+        texts: Texts = (),
+    ) -> None:
         self.message = message
         #: Whether the sender waits for an answer.
         self.synchronous = synchronous
+        self.texts = texts
 
 
 def encode(message: Message, *, synchronous: bool = False) -> bytes:
@@ -331,14 +346,18 @@ def encode(message: Message, *, synchronous: bool = False) -> bytes:
     fields: dict[str, object] = {"kind": message.kind}
     if synchronous:
         fields["synchronous"] = True
+    free = _FREE[type(message)]
+    texts: list[tuple[str, str]] = []
     for name in _CHECKS[type(message)]:
         fields[name] = getattr(message, name)
-    try:
-        text = _ENCODER.encode(fields)
-    except (TypeError, ValueError, RecursionError):
-        # A key is not a string, or a value contains itself.
-        text = _ENCODER.encode(_plain(fields))
-    return text.encode("utf-8", "surrogatepass")
+        if name in free:
+            packed = values.pack(fields[name])
+            fields[name] = packed.content
+            for key, kind in packed.texts:
+                texts.append((_phrase(key) or name, _phrase(kind)))
+    if texts:
+        fields["texts"] = texts
+    return _ENCODER.encode(fields).encode("utf-8", "surrogatepass")
 
 
 class Grammar(Generic[_M]):
@@ -369,7 +388,15 @@ class Grammar(Generic[_M]):
             raise Garbled(
                 f"a message {kind!r} whose synchronous is {short(synchronous)}"
             )
+        texts = fields.pop("texts", ())
+        if not _are_texts(texts):
+            raise Garbled(f"a message {kind!r} whose texts are {short(texts)}")
         checks = _CHECKS[found]
+        try:
+            for name in _FREE[found] & fields.keys():
+                fields[name] = values.unpack(fields[name])
+        except values.Malformed as error:
+            raise Garbled(f"a message {kind!r} with {error}") from None
         for name, is_right in checks.items():
             if name not in fields or not is_right(fields[name]):
                 value = short(fields.get(name))
@@ -377,14 +404,23 @@ class Grammar(Generic[_M]):
         if len(fields) != len(checks):
             unknown = next(name for name in fields if name not in checks)
             raise Garbled(f"a message {kind!r} with an unknown field {short(unknown)}")
-        return Envelope(found(**fields), synchronous)
+        return Envelope(found(**fields), synchronous, cast("Texts", texts))
 
 
 def short(value: object) -> str:
     """
     Return *value* on one line, truncated.
     """
-    return ascii(value)[:_SHORT]
+    # What comes from a guest may be of any depth.
+    text = values.brief(value).encode("ascii", "backslashreplace").decode()
+    return text[:_SHORT]
+
+
+def _phrase(text: str) -> str:
+    """
+    Return *text* on one line, truncated.
+    """
+    return (text if text.isprintable() else ascii(text)[1:-1])[:_SHORT]
 
 
 def assert_never(value: NoReturn) -> NoReturn:
@@ -427,13 +463,23 @@ def _checks_of(kind: type) -> dict[str, _Check]:
 #: By class and name, the check of each field.
 _CHECKS = {kind: _checks_of(kind) for kind in get_args(Message)}
 
+#: By class, the fields that take values of any type, which are packed.
+_FREE = {
+    kind: frozenset(
+        name
+        for name, hint in get_type_hints(kind).items()
+        if hint in (object, dict[str, object])
+    )
+    for kind in get_args(Message)
+}
+
 #: The grammars of the guest of a test and of the process of a function in a box.
 OF_GUEST: Grammar[GuestMessage] = Grammar(get_args(GuestMessage))
 OF_CALL: Grammar[CallMessage] = Grammar(get_args(CallMessage))
 
 
 # Made at import, since a fixture may replace json.loads().
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=safe_repr)
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _DECODER = json.JSONDecoder()
 
 
@@ -449,23 +495,3 @@ def _from_json(body: bytes) -> dict[str, object]:
     if not isinstance(fields, dict):
         raise Garbled(f"a JSON {type(fields).__name__} instead of an object")
     return fields
-
-
-def _plain(value: object, depth: int = 0) -> object:
-    """
-    Return *value* reduced to what JSON can carry.
-    """
-    if depth < _DEPTH:
-        if isinstance(value, dict):
-            return {
-                key if isinstance(key, str) else safe_repr(key): _plain(one, depth + 1)
-                for key, one in value.items()
-            }
-        if isinstance(value, list | tuple):
-            return [_plain(one, depth + 1) for one in value]
-    if isinstance(value, int) and value.bit_length() > _PLAIN_BITS:
-        # Python refuses to convert an int of more than 4300 digits to decimal.
-        return hex(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return safe_repr(value)

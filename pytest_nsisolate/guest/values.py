@@ -59,6 +59,9 @@ _TAGS = {
     int: "int",
 }
 
+#: The builtin types that are carried; a subclass of one arrives as that.
+TYPES = (*_SCALARS, *(kind for kind in _TAGS if kind not in _SCALARS))
+
 #: Types whose values may be the same in two places; an equal copy is as good of others.
 _SHARED = frozenset({dict, list, tuple, set, frozenset, bytearray})
 
@@ -186,8 +189,8 @@ class _Packer:
             self.is_plain = False
             if not self._is_cut:
                 return [number]
-            self.texts[key, f"{_name(kind)} that appears twice"] = None
-            return f"<{_name(kind)}, which appears twice>"
+            self.texts[key, f"{_name(kind)}, shared too often,"] = None
+            return f"<{_name(kind)}, shared too often>"
         if kind not in _TAGS:
             kind, value = _builtin(kind, value)
             if kind in _ATOMS or (kind is int and -_BIG < value < _BIG):

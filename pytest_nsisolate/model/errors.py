@@ -64,6 +64,16 @@ class LeakWarning(UserWarning):
     __module__ = "pytest_nsisolate"
 
 
+class ReprWarning(UserWarning):
+    """
+    A value of an isolated test, of no builtin type, arrived as its `repr`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __module__ = "pytest_nsisolate"
+
+
 class Refused(NsIsolateError):
     """
     A sandbox could not be made or entered.

@@ -4,6 +4,7 @@ Warnings and interruptions, as messages from a guest and back.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -19,15 +20,18 @@ def warning_to_message(warning: warnings.WarningMessage) -> RecordedWarning:
     """
     Return *warning* as a message: its text, category and place.
     """
-    category = warning.category
+    category, message = warning.category, warning.message
+    # Whoever calls warnings.showwarning() may pass a str.
+    args = getattr(message, "args", (message,))
     return RecordedWarning(
-        text=str(warning.message),
+        text=str(message),
         module=category.__module__,
         category=category.__qualname__,
         filename=warning.filename,
         lineno=warning.lineno,
         line=warning.line,
         sourced=warning.source is not None,
+        content=(args, getattr(message, "__dict__", {})),
     )
 
 
@@ -35,20 +39,15 @@ def show_warning(message: RecordedWarning) -> None:
     """
     Show the warning in *message*, so that pytest records it.
 
-    Its category is the original one if that can be imported and made from the text,
-    else a stand-in of the same name.
+    Its category is the original one if that can be imported, else a stand-in of the
+    same name.
     """
-    name, text = message.category, message.text
+    name = message.category
     category = _find_category(message.module, name)
     if category is None:
         attributes = {"__module__": message.module, "__qualname__": name}
         category = type(name.rpartition(".")[2], (Warning,), attributes)
-    try:
-        instance = category(text)
-    except Exception:  # noqa: BLE001 - a category with a signature of its own
-        instance = Warning(text)
-    if str(instance) != text:
-        instance = Warning(text)
+    instance = _warning(category, message)
     filename, lineno = message.filename, message.lineno
     if not message.sourced:
         warnings.showwarning(instance, category, filename, lineno, line=message.line)
@@ -57,6 +56,28 @@ def show_warning(message: RecordedWarning) -> None:
         warnings.simplefilter("always")
         # For a warning with a source, pytest says how to find where that was made.
         warnings.warn_explicit(instance, category, filename, lineno, source=instance)
+
+
+def _warning(category: type[Warning], message: RecordedWarning) -> Warning:
+    """
+    Return the warning of *category* in *message*, or one of the same text.
+    """
+    text = message.text
+    match message.content:
+        case (tuple(given), dict(attributes)):
+            # An argument may have come as text, of which the text of all is another.
+            for args in (given, (text,)):
+                with contextlib.suppress(Exception):
+                    # __init__() may have a signature of its own, and is not run.
+                    instance = category.__new__(category, *args)
+                    vars(instance).update(attributes)
+                    if str(instance) == text:
+                        return instance
+    with contextlib.suppress(Exception):
+        instance = category(text)
+        if str(instance) == text:
+            return instance
+    return Warning(text)
 
 
 def _find_category(module: str, qualname: str) -> type[Warning] | None:

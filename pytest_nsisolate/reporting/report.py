@@ -7,15 +7,14 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeAlias, cast
 
 import pytest
 
 from pytest_nsisolate.compat import items
+from pytest_nsisolate.guest import values
 from pytest_nsisolate.guest.messages import Garbled, Report
 from pytest_nsisolate.reporting.report_schema import check_report
-
-_T = TypeVar("_T")
 
 Phase: TypeAlias = Literal["setup", "call", "teardown"]
 
@@ -38,6 +37,11 @@ def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Repor
         data = config.hook.pytest_report_to_serializable(
             config=config, report=_plain_copy(report)
         )
+    if not isinstance(data.get("longrepr"), values.TYPES):
+        # pytest shows any other one by its str().
+        data["longrepr"] = _text(data["longrepr"], "longrepr")
+    if isinstance(data.get("sections"), list):
+        data["sections"] = list(map(_section, data["sections"]))
     return Report(report=data, marked=_marked(config, report.longrepr))
 
 
@@ -58,13 +62,16 @@ def report_from_message(config: pytest.Config, message: Report) -> pytest.TestRe
 
 
 def _report_from_message(config: pytest.Config, message: Report) -> pytest.TestReport:
-    """
-    Return the report in *message*, with the tuples that JSON has made lists of.
-    """
     data, marked = message.report, message.marked
+    longrepr = data.get("longrepr")
+    if not isinstance(longrepr, dict):
+        # pytest looks into it, whatever it is.
+        data["longrepr"] = None
     report = config.hook.pytest_report_from_serializable(config=config, data=data)
     assert report is not None
     report = cast("pytest.TestReport", report)
+    if not isinstance(longrepr, dict):
+        report.longrepr = cast("str", longrepr)
     if marked is not None:
         # pytest calls only two methods of a longrepr: this class has both.
         report.longrepr = cast("str", _Drawn(str(report.longrepr), marked))
@@ -72,12 +79,6 @@ def _report_from_message(config: pytest.Config, message: Report) -> pytest.TestR
     if context is not None:
         # pytest takes the repr of these values once more when it reads them.
         object.__setattr__(cast("Any", report).context, "kwargs", context["kwargs"])
-    report.location = _as_tuple(report.location)
-    report.sections = [_as_tuple(one) for one in report.sections]
-    report.user_properties = [_as_tuple(one) for one in report.user_properties]
-    if isinstance(report.longrepr, list):
-        # A skip: path, line, reason.
-        report.longrepr = _as_tuple(report.longrepr)
     return report
 
 
@@ -96,7 +97,8 @@ def intern(item: pytest.Item, report: pytest.TestReport) -> None:
     # A report made in the supervisor has the strings of the item itself.
     known = {name: name for name in item.keywords}
     report.keywords = {
-        known.get(name) or sys.intern(name): 1 for name in report.keywords
+        known.get(name) or (sys.intern(name) if type(name) is str else name): value
+        for name, value in report.keywords.items()
     }
 
 
@@ -237,15 +239,31 @@ def _draw(config: pytest.Config, longrepr: object, *, colours: bool) -> str:
     return file.getvalue().removesuffix("\n")
 
 
-def _as_tuple(value: _T) -> _T:
-    return cast("_T", tuple(value)) if isinstance(value, list) else value
+def _section(one: object) -> object:
+    """
+    Return *one* of the sections of a report with text as its title and content.
+    """
+    match one:
+        case (str(), str()):
+            return one
+        case (title, content):
+            return _text(title, "title"), _text(content, "content")
+    return one
+
+
+def _text(value: object, what: str) -> str:
+    """
+    Return *value*, which is *what* of a report, as text.
+    """
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - a user's __str__ may raise anything
+        return f"<{what} whose str() raises {type(error).__name__}>"
 
 
 def _plain_copy(report: pytest.TestReport) -> pytest.TestReport:
-    try:
-        text = str(report.longrepr) if report.longrepr is not None else None
-    except Exception as error:  # noqa: BLE001 - whatever is wrong in there
-        text = f"<longrepr whose str() raises {type(error).__name__}>"
+    longrepr = report.longrepr
+    text = None if longrepr is None else _text(longrepr, "longrepr")
     return pytest.TestReport(
         nodeid=report.nodeid,
         location=report.location,
@@ -253,7 +271,7 @@ def _plain_copy(report: pytest.TestReport) -> pytest.TestReport:
         outcome=report.outcome,
         longrepr=text,
         when=report.when,
-        sections=[(str(title), str(content)) for title, content in report.sections],
+        sections=report.sections,
         duration=report.duration,
         start=report.start,
         stop=report.stop,

@@ -34,7 +34,7 @@ _is_text = _is(str)
 _REPORT: dict[str, _Check] = {
     "nodeid": _is_text,
     "location": lambda value: (
-        isinstance(value, tuple)
+        isinstance(value, tuple | list)
         and len(value) == 3  # noqa: PLR2004 - file, line, name
         and isinstance(value[0], str)
         and (value[1] is None or _is_line(value[1]))
@@ -94,7 +94,7 @@ def _check_for_junit(report: pytest.TestReport) -> None:
     Check that *report* has what pytest's writer of JUnit's XML takes for granted.
     """
     if not all(
-        isinstance(one, tuple) and len(one) == 2  # noqa: PLR2004 - name, value
+        isinstance(one, tuple | list) and len(one) == 2  # noqa: PLR2004 - name, value
         for one in report.user_properties
     ):
         raise Garbled("a report whose user_properties are not pairs")
@@ -104,7 +104,7 @@ def _check_for_junit(report: pytest.TestReport) -> None:
 
 def _is_section(value: object) -> bool:
     return (
-        isinstance(value, tuple)
+        isinstance(value, tuple | list)
         and len(value) == 2  # noqa: PLR2004 - title, content
         and all(isinstance(one, str) for one in value)
     )

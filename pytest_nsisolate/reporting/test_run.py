@@ -27,10 +27,11 @@ from pytest_nsisolate.guest.messages import (
     SessionEnd,
     TerminalTaken,
     TestMessage,
+    Texts,
     assert_never,
 )
 from pytest_nsisolate.linux.stdlib import time
-from pytest_nsisolate.reporting import events, refusals
+from pytest_nsisolate.reporting import carried, events, refusals
 from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.reporting.report import (
     Phase,
@@ -172,18 +173,23 @@ class TestRun:
         self._forked_before = guest.is_reused
         self.deadline = Deadline(timeout or None, guest.since)
 
-    def hear(self, message: TestMessage, *, synchronous: bool) -> str | None:
+    def hear(
+        self, message: TestMessage, *, synchronous: bool, texts: Texts = ()
+    ) -> str | None:
         """
         Act on *message*, and return the answer, if it asks for one.
 
         Args:
             message: What the guest says.
             synchronous: Whether the guest waits for this call to return.
+            texts: What in the message is text in place of what it could not carry.
 
         Raises:
             Garbled: Some part of the message cannot be used.
         """
         item = self.item
+        if texts:
+            carried.warn(item, message, texts)
         match message:
             case Interrupted():
                 self._interruption = message

@@ -154,6 +154,49 @@ def test_channel(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
         assert f"{what}\nwhy: " in text
 
 
+VALUES = r"""
+import pytest
+from tools import say
+
+MODULUS = 2**61 - 1
+
+@pytest.mark.isolated
+@pytest.mark.parametrize("rows", [
+    [["list", [n + 1], [n + 1]] for n in range(300)] + [["list"]],
+    [["list", *([n] for n in range(12))] for _ in range(12)],
+    [["set", [1]], *(["tuple", [n + 2]] for n in range(100_000)), ["tuple"]],
+    [["set", *(n * MODULUS for n in range(100_000))]],
+    [["tuple", [0]]],
+], ids=["doubled", "tangled", "deep", "same hash", "itself"])
+def test_rows(rows):
+    say(kind="payload", payload=rows)
+
+@pytest.mark.isolated
+def test_next(): pass
+"""
+
+
+def test_values(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A value that would take for ever, or crash pytest, ends its test and no more.
+    """
+    pytester.makepyfile(tools=TOOLS, test_values=VALUES)
+    result = run_both_ways("-s", "test_values.py")
+    result.assert_outcomes(failed=5, passed=1)
+    garbled = re.findall(
+        r"^why: during call the supervisor read a message 'payload' with (.+)$",
+        result.stdout.str(),
+        re.MULTILINE,
+    )
+    assert garbled == [
+        "a value that is too large where it is shared",
+        "a value that contains itself too often",
+        "a key that nests too deeply",
+        "too many keys with the same hash",
+        "a tuple in itself",
+    ]
+
+
 PAUSES = r"""
 import atexit
 import pytest

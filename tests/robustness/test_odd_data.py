@@ -96,7 +96,7 @@ def test_lone_surrogates(pytester: pytest.Pytester) -> None:
 
 def test_odd_properties(pytester: pytest.Pytester) -> None:
     """
-    Properties that JSON cannot carry arrive as text, and the tests pass.
+    Properties of any kind arrive, as text if of no builtin type, and the tests pass.
     """
     pytester.makepyfile(
         """
@@ -173,7 +173,7 @@ def test_broken_exceptions(pytester: pytest.Pytester, twins: Twins) -> None:
 
 def test_attributes_of_plugins(pytester: pytest.Pytester) -> None:
     """
-    What a plugin adds to a report arrives with it, as far as JSON can carry it.
+    What a plugin adds to a report arrives with it, or as text.
     """
     pytester.makeconftest(
         """
@@ -185,6 +185,7 @@ def test_attributes_of_plugins(pytester: pytest.Pytester) -> None:
             report.extra_text = item.name
             report.extra_list = [1, {"a": None}]
             report.extra_object = object()
+            report.extra_objects = [object, {"a": print}]
             return report
         """
     )
@@ -196,6 +197,10 @@ def test_attributes_of_plugins(pytester: pytest.Pytester) -> None:
         assert report.extra_text == "test_one"
         assert report.extra_list == [1, {"a": None}]
         assert report.extra_object.startswith("<object object")
+        assert report.extra_objects == [
+            "<class 'object'>",
+            {"a": "<built-in function print>"},
+        ]
 
 
 @pytest.mark.parametrize("how", ["raise RuntimeError", "raise SystemError"])

@@ -17,10 +17,16 @@ RunPytest = Callable[..., pytest.RunResult]
 FRAMES = 1_000_000
 
 #: JSON of any shape, mixed with the words that mean something to the supervisor.
-WORDS = st.sampled_from(
-    ["kind", "report", "$report_type", "TestReport", "synchronous", "done", "over"]
-) | st.sampled_from(
-    ["when", "outcome", "marked", "terminal", "refused", "call", "errno", "payload"]
+WORDS = (
+    st.sampled_from(
+        ["kind", "report", "$report_type", "TestReport", "synchronous", "done", "over"]
+    )
+    | st.sampled_from(
+        ["when", "outcome", "marked", "terminal", "refused", "call", "errno", "payload"]
+    )
+    | st.sampled_from(
+        ["tuple", "list", "dict", "set", "frozenset", "int", "bytes", "complex", "text"]
+    )
 )
 TEXT = WORDS | st.text()
 VALUES = st.recursive(

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nsisolate.guest import messages
+from pytest_nsisolate.guest import messages, values
 from pytest_nsisolate.guest.channel import Reader
 from pytest_nsisolate.guest.handle import Guest
 from pytest_nsisolate.guest.process import GuestProcess
@@ -27,11 +27,13 @@ from pytest_nsisolate.reporting.report import report_to_message
 from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
-#: Values of every JSON type; none of them says that a test has passed.
+#: Values of every JSON type, and parts of packed values; none of them says that a test
+#: has passed.
 VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1 << 31, 1 << 70, 0.5, float("nan"), float("inf")),
     *("", "x", "\0", "\ud800", "two\nlines", "failed", "setup", "call", "teardown"),
-    *([], [1], [[]], ["a", 1, "b"], {}, {"a": 1}, {"": {"": {}}}),
+    *([], [1], [[]], ["a", 1, "b"], {}, {"a": 1}, {"": {"": {}}}, [0], [2], [3]),
+    *(["tuple", [1]], ["set", [3], 1], ["dict", 1, [0]], ["list", [0]], ["int", "0x1"]),
 ]
 
 #: One message of each type except reports.
@@ -60,6 +62,7 @@ OTHERS: list[messages.GuestMessage] = [
         lineno=1,
         line=None,
         sourced=True,
+        content=(("careful",), {}),
     ),
 ]
 
@@ -300,9 +303,10 @@ def _outcome(frame: bytes) -> tuple[str, str]:
     Return phase and outcome of the report in *frame*, if it is a report.
     """
     try:
-        report = json.loads(frame[8:].decode("utf-8", "surrogatepass"))["report"]
+        fields = json.loads(frame[8:].decode("utf-8", "surrogatepass"))
+        report = values.unpack(fields["report"])
         return repr(report["when"]), repr(report["outcome"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, values.Malformed):
         return "", ""
 
 

@@ -36,7 +36,7 @@ VALUES: Any = st.recursive(
 )
 PAYLOADS: Any = st.dictionaries(TEXT, VALUES, max_size=6)
 
-#: Values that JSON cannot express, and keys that are not strings.
+#: Values of odd types too, and keys that are not strings.
 ODD: Any = st.recursive(
     st.one_of(
         SCALARS,
@@ -106,7 +106,7 @@ def _read(pieces: Iterator[bytes] | list[bytes]) -> list[dict[str, object]]:
 @given(st.lists(PAYLOADS, max_size=5), st.lists(st.integers(1, 40), min_size=1))
 def test_round_trip(payloads: list[dict[str, object]], sizes: list[int]) -> None:
     """
-    What JSON can express comes out as it went in, however the bytes are cut.
+    What went in comes out, however the bytes are cut.
     """
     data = b"".join(map(_encode, payloads))
     pieces, start, turn = [], 0, 0
@@ -119,7 +119,7 @@ def test_round_trip(payloads: list[dict[str, object]], sizes: list[int]) -> None
 
 @QUICKLY
 @given(ODD)
-def test_what_json_cannot_say(value: object) -> None:
+def test_anything(value: object) -> None:
     """
     Any value arrives in some form and does not harm the values next to it.
     """
@@ -131,27 +131,26 @@ def test_what_json_cannot_say(value: object) -> None:
 @pytest.mark.parametrize(
     ("value", "arrives"),
     [
-        (b"\xff", r"b'\xff'"),
-        ({1}, "{1}"),
-        ({(1, 2): "a"}, {"(1, 2)": "a"}),
-        ({None: 1, "b": [{2.5: b"x"}]}, None),
-        (10**5000, hex(10**5000)),
+        (b"\xff", b"\xff"),
+        ({1}, {1}),
+        ({(1, 2): "a"}, {(1, 2): "a"}),
+        ({None: 1, "b": [{2.5: b"x"}]}, {None: 1, "b": [{2.5: b"x"}]}),
+        (10**5000, 10**5000),
         (math.inf, math.inf),
-        ((1, 2), [1, 2]),
+        ((1, 2), (1, 2)),
         (BrokenRepr(), "<BrokenRepr whose repr() raises RuntimeError>"),
         ([BrokenRepr()], ["<BrokenRepr whose repr() raises RuntimeError>"]),
-        ("\ud800\udfff", None),
+        ("\ud800\udfff", "\ud800\udfff"),
         ("\0", "\0"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_how_values_arrive(value: object, arrives: object) -> None:
     """
-    A value that JSON cannot express arrives as its repr.
+    A value of a builtin type arrives as it is, and any other as its repr.
     """
     (payload,) = _read([_encode({"value": value})])
-    if arrives is not None:
-        assert payload["value"] == arrives
+    assert payload["value"] == arrives
 
 
 def test_not_a_number() -> None:
@@ -164,26 +163,29 @@ def test_not_a_number() -> None:
 
 def test_list_in_itself() -> None:
     """
-    A list that contains itself arrives cut off.
+    A list that contains itself arrives so.
     """
     endless: list[object] = [1]
     endless.append(endless)
     (payload,) = _read([_encode({"outcome": "passed", "value": endless})])
     assert payload["outcome"] == "passed"
+    assert repr(payload["value"]) == "[1, [...]]"
 
 
 def test_deep_nesting() -> None:
     """
-    A value nested too deeply for Python's recursion limit arrives cut off.
+    A value nested too deeply for Python's recursion limit arrives whole.
     """
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
     (payload,) = _read([_encode({"outcome": "passed", "value": deep})])
     assert payload["outcome"] == "passed"
-    while deep:
-        # Otherwise Python 3.10 recurses in C when it frees them.
-        deep = deep.pop()  # type: ignore[assignment]
+    arrived = payload["value"]
+    for _ in range(100_000):
+        assert isinstance(arrived, list)
+        (arrived,) = arrived
+    assert arrived == []
 
 
 def _seconds_for(size: int) -> float:

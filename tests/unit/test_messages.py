@@ -31,6 +31,7 @@ from pytest_nsisolate.guest.messages import (
     SessionEnd,
     encode,
 )
+from pytest_nsisolate.guest.values import pack
 
 RETURNED = Returned(
     type="int", data="gAVLAS4=", why="", fix="", warnings=["x"], output=[""]
@@ -56,6 +57,7 @@ WARNING = RecordedWarning(
     lineno=1,
     line="warn()",
     sourced=False,
+    content=(("careful",), {"code": {1: b"x"}}),
 )
 REFUSED = EntryRefused(call="mount()", errno=1)
 
@@ -189,7 +191,11 @@ def test_right_values(message: Message, name: str, value: object) -> None:
     """
     Data of pytest and its plugins is not restricted, and any text is accepted.
     """
-    arrived = _decode({**fuzzing.fields_of(message), name: value})
+    if name in {"report", "payload", "shouldstop", "shouldfail"}:
+        packed = pack(value).content
+    else:
+        packed = value
+    arrived = _decode({**fuzzing.fields_of(message), name: packed})
     assert repr(getattr(arrived, name)) == repr(value)
 
 

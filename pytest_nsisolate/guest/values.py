@@ -24,7 +24,7 @@ import contextlib
 import dataclasses
 import reprlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import NoneType
 from typing import Any, TypeAlias
 
@@ -38,6 +38,7 @@ _Rows: TypeAlias = "list[Any]"
 #: Types whose values need no row. An int does if it is `_BIG`.
 _SCALARS = frozenset({NoneType, bool, int, float, str})
 _ATOMS = _SCALARS - {int}
+_STR, _INT = frozenset({str}), frozenset({int})
 
 #: Types of keys that nest nothing.
 _SIMPLE = _SCALARS | {bytes, complex}
@@ -212,19 +213,17 @@ class _Packer:
         tag = _TAGS[kind]
         if kind is dict:
             items = _items(value)
-            keys = set(map(type, items))
-            if keys <= {str}:
-                if set(map(type, items.values())) <= _ATOMS:
-                    return items
-                if value is self._queue[0][0]:
-                    return {name: self._place(one, name) for name, one in items.items()}
-                return {name: self._place(one, key) for name, one in items.items()}
+            if _STR.issuperset(map(type, items)):
+                is_whole = value is self._queue[0][0]
+                for name, one in items.items():
+                    if type(one) not in _ATOMS:
+                        items[name] = self._place(one, name if is_whole else key)
+                return items
             flat = [part for pair in items.items() for part in pair]
-            return self._cut(value, keys, key) or [tag, *self._all(flat, key)]
+            return self._cut(value, items, key) or [tag, *self._all(flat, key)]
         if kind is set or kind is frozenset:
             parts = list(kind.__iter__(value))
-            keys = set(map(type, parts))
-            return self._cut(value, keys, key) or [tag, *self._all(parts, key)]
+            return self._cut(value, parts, key) or [tag, *self._all(parts, key)]
         if kind is list or kind is tuple:
             return [tag, *self._all(kind.__iter__(value), key)]
         if kind is int:
@@ -233,11 +232,12 @@ class _Packer:
             return [tag, value.real, value.imag]
         return [tag, memoryview(value).tobytes().decode("latin-1")]
 
-    def _cut(self, value: Value, kinds: set[type], key: str) -> list[str] | None:
+    def _cut(self, value: Value, keys: Collection[Value], key: str) -> list[str] | None:
         """
-        Return the row of *value* if it is cut, for its keys are of the types *kinds*.
+        Return the row of *value* if it is cut, for *keys* are hashed.
         """
-        if kinds <= {str} or (kinds <= _SIMPLE and len(value) <= _MOST_COLLISIONS):
+        kinds = set(map(type, keys))
+        if kinds <= _STR or (kinds <= _SIMPLE and len(keys) <= _MOST_COLLISIONS):
             return None
         self.is_plain = False
         if not self._is_cut:
@@ -250,10 +250,10 @@ class _Packer:
         Return what stands for each of *values* in a row.
         """
         values = list(values)
-        kinds = set(map(type, values))
-        if kinds <= _ATOMS:
+        if _ATOMS.issuperset(map(type, values)):
             return values
-        if kinds == {int} and min(values) > -_BIG and max(values) < _BIG:
+        are_ints = type(values[0]) is int and _INT.issuperset(map(type, values))
+        if are_ints and min(values) > -_BIG and max(values) < _BIG:
             return values
         return [one if type(one) in _ATOMS else self._place(one, key) for one in values]
 
@@ -324,8 +324,6 @@ def _tree(rows: _Rows) -> Value:
         """
         Return the value that *child* stands for, which no other row may take.
         """
-        if type(child) is not list:
-            return child
         number = child[0]
         value = made[number]
         if value is _Missing:
@@ -339,11 +337,15 @@ def _tree(rows: _Rows) -> Value:
         if not places:
             made[number] = row if tag == "" else _make(tag, children)
         elif tag == "":
-            made[number] = {name: take(child) for name, child in row.items()}
+            made[number] = {
+                name: take(child) if type(child) is list else child
+                for name, child in row.items()
+            }
         else:
             _check_depth(number, tag, children, depths)
-            made[number] = _make(tag, [take(child) for child in children])
-    if any(one is not _Missing for one in made[1:]):
+            values = [take(one) if type(one) is list else one for one in children]
+            made[number] = _make(tag, values)
+    if made.count(_Missing) != len(rows) - 1:
         raise _NoTree
     return made[0]
 
@@ -427,19 +429,21 @@ def _parts(row: Value, number: int) -> tuple[str, list[Any], list[int]]:
             raise Malformed("a row of unknown type")
     else:
         raise Malformed("a row that is none")
-    kinds = set(map(type, children))
-    if kinds <= _SCALARS:
-        return tag, children, []
-    if not kinds <= _SCALARS | {list} or tag in _LEAVES:
+    places: list[int] = []
+    if _SCALARS.issuperset(map(type, children)):
+        return tag, children, places
+    if tag in _LEAVES:
         raise Malformed("a row with something else in it")
-    places = []
     for child in children:
-        if type(child) is list:
+        kind = type(child)
+        if kind is list:
             if len(child) != 1 or type(child[0]) is not int:
                 raise Malformed("a number of a row that is none")
             if not 0 <= child[0] < number:
                 raise Malformed("a number of no row")
             places.append(child[0])
+        elif kind not in _SCALARS:
+            raise Malformed("a row with something else in it")
     return tag, children, places
 
 

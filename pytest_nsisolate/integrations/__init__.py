@@ -28,6 +28,7 @@ _INTEGRATIONS = {
     "pytest_rerunfailures": "rerunfailures",
     "pytest_timeout": "timeout",
     "syrupy": "syrupy",
+    "teamcity": "teamcity",
 }
 
 

@@ -80,8 +80,8 @@ def pytest_nsisolate_collect(
         item: The test.
         report: The report that comes next; None when the test is over and torn down.
         payload: Empty at first. An implementation adds what it wants carried over,
-            under the name of its plugin. It travels as JSON; what JSON cannot carry
-            arrives as its `repr`.
+            under the name of its plugin. Values of builtin types arrive as they are,
+            and any other as its `repr`.
 
     .. versionadded:: 0.1.0
     """

@@ -29,6 +29,7 @@ _INTEGRATIONS = {
     "pytest_timeout": "timeout",
     "syrupy": "syrupy",
     "teamcity": "teamcity",
+    "testmon": "testmon",
 }
 
 

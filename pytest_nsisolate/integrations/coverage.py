@@ -53,10 +53,10 @@ class _Notebook:
 
     def take(self) -> tuple[list[object], dict[str, str]]:
         """
-        Return the content in a form that JSON can carry, and empty the notebook.
+        Return the content in a form that is quick to send, and empty the notebook.
         """
         pages = [
-            (context, {name: list(seen) for name, seen in files.items()})
+            (context, {name: _columns(seen) for name, seen in files.items()})
             for context, files in self.measured.items()
         ]
         tracers = self.tracers
@@ -126,13 +126,14 @@ class Integration:
     def pytest_nsisolate_hand_over(self, payload: Payload) -> None:
         if _NAME not in payload:
             return
-        if self._collector is None:
+        # pytest-testmon begins a new measurement after each batch of tests.
+        if self._collector is None or self._collector is not _running()[1]:
             self._join()
         pages, tracers = cast("tuple[list[Any], dict[str, str]]", payload[_NAME])
         for context, files in pages:
             self._notebook.set_context(context)
             self._notebook.add_lines(
-                {name: _hashable(seen) for name, seen in files.items()}
+                {name: _rows(seen) for name, seen in files.items()}
             )
         self._notebook.add_file_tracers(tracers)
 
@@ -177,5 +178,19 @@ def _context_of(data: object) -> str | None:
     return cast("str | None", getattr(data, "_current_context", None))
 
 
-def _hashable(seen: list[Any]) -> list[Any]:
-    return [tuple(one) if isinstance(one, list) else one for one in seen]
+def _columns(seen: Collection[Any]) -> list[Any]:
+    """
+    Return *seen*, lines or arcs, as a list of lines, or of starts and of ends.
+    """
+    if all(type(one) is int for one in seen):
+        return list(seen)
+    return [list(column) for column in zip(*seen, strict=True)]
+
+
+def _rows(columns: list[Any]) -> list[Any]:
+    """
+    Return what `_columns` was made from.
+    """
+    if all(type(one) is int for one in columns):
+        return columns
+    return list(zip(*columns, strict=True))

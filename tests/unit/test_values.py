@@ -390,10 +390,6 @@ def test_malformed(content: object) -> None:
     assert str(caught.value).isprintable()
 
 
-def _nested(kind: str, depth: int) -> list[Any]:
-    return [[kind, [number + 1]] for number in range(depth)] + [[kind]]
-
-
 @pytest.mark.parametrize(
     "content",
     [

@@ -46,3 +46,62 @@ if libc.prctl(SET_SECCOMP, mode, ctypes.byref(filter_), zero, zero):
     sys.exit(f"no filter: {os.strerror(ctypes.get_errno())}")
 os.execvp(sys.argv[3], sys.argv[3:])
 """
+
+#: Runs its further arguments under the filter that engines make of a profile, in a
+#: container without capabilities. libseccomp makes it, as it does for the engines.
+PROFILE = """
+import ctypes
+import json
+import os
+import sys
+
+class Comparison(ctypes.Structure):
+    _fields_ = [("argument", ctypes.c_uint), ("operator", ctypes.c_int),
+                ("first", ctypes.c_uint64), ("second", ctypes.c_uint64)]
+
+# Source: seccomp.h of libseccomp; seccomp_init(3), seccomp_rule_add(3).
+OPERATORS = {"SCMP_CMP_NE": 1, "SCMP_CMP_EQ": 4, "SCMP_CMP_MASKED_EQ": 7}
+ALLOW, ERRNO = 0x7FFF0000, 0x00050000
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+library = ctypes.CDLL("libseccomp.so.2")
+library.seccomp_init.restype = ctypes.c_void_p
+
+def applies(rule):
+    wanted, unwanted = rule.get("includes") or {}, rule.get("excludes") or {}
+    return (
+        not wanted.get("caps")
+        and ARCHITECTURE in wanted.get("arches", [ARCHITECTURE])
+        and ARCHITECTURE not in unwanted.get("arches", [])
+    )
+
+def add(rule):
+    action = ALLOW
+    if rule["action"] != "SCMP_ACT_ALLOW":
+        action = ERRNO | rule.get("errnoRet", profile["defaultErrnoRet"])
+    given = [
+        Comparison(one["index"], OPERATORS[one["op"]], one["value"],
+                   one.get("valueTwo", 0))
+        for one in rule.get("args") or []
+    ]
+    array = (Comparison * len(given))(*given)
+    for name in rule["names"]:
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        # Negative: other architectures have it, or an older library does not know it.
+        if number >= 0:
+            result = library.seccomp_rule_add_array(
+                filter_, ctypes.c_uint32(action), number, len(given), array
+            )
+            assert result == 0, (name, os.strerror(-result))
+
+with open(sys.argv[1]) as file:
+    profile = json.load(file)
+assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+action = ctypes.c_uint32(ERRNO | profile["defaultErrnoRet"])
+filter_ = ctypes.c_void_p(library.seccomp_init(action))
+for rule in profile["syscalls"]:
+    if applies(rule):
+        add(rule)
+result = library.seccomp_load(filter_)
+assert result == 0, os.strerror(-result)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""

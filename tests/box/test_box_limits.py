@@ -106,7 +106,8 @@ def test_a_function_uses_up_its_time(make: MakeBox) -> None:
             pass
 
     with pytest.raises(DidNotFinish) as caught:
-        make(cpu=1).run(spin)
+        # If there were no limit, the test would not end by itself.
+        make(cpu=1, timeout=100).run(spin)
 
     assert caught.value.ending == Killed(signal.SIGXCPU)
     what, why, fix = str(caught.value).splitlines()

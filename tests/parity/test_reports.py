@@ -186,34 +186,53 @@ def test_order_of_events(pytester: pytest.Pytester, twins: Twins) -> None:
     assert [when for when, _ in run.outcomes] == ["setup", "call", "teardown"]
 
 
+#: A plugin: a clock for what pytest measures, which only `spend` moves.
+CLOCK = """
+import pytest
+
+now = 0
+
+def spend(seconds):
+    global now
+    now += seconds
+
+def pytest_configure(config):
+    patched = pytest.MonkeyPatch()
+    config.add_cleanup(patched.undo)
+    for name in ("time", "perf_counter"):
+        patched.setattr(f"_pytest.timing.{name}", lambda: now)
+"""
+
+
 def test_time_of_a_test(pytester: pytest.Pytester) -> None:
     """
     The duration of each phase is the time it took, including borrowed fixtures.
     """
+    pytester.makepyfile(clock=CLOCK)
+    pytester.makeconftest("pytest_plugins = ['clock']")
     pytester.makepyfile(
         """
-        import time
         import pytest
+        from clock import spend
 
         @pytest.fixture(scope="module")
         def wide():
-            time.sleep(0.2)
+            spend(1)
             yield
-            time.sleep(0.2)
+            spend(2)
 
         @pytest.fixture
         def narrow(wide):
-            time.sleep(0.2)
+            spend(4)
             yield
-            time.sleep(0.2)
+            spend(8)
 
         def test_one(narrow):
-            time.sleep(0.3)
+            spend(16)
         """
     )
     reports = reports_of(pytester)
-    for report, slept in zip(reports, [0.4, 0.3, 0.4], strict=True):
-        assert report.duration >= slept
+    assert [report.duration for report in reports] == [1 + 4, 16, 8 + 2]
     setup, call, teardown = reports
     assert setup.start < setup.stop <= call.start < call.stop <= teardown.start
 

@@ -8,8 +8,9 @@ import contextlib
 import math
 import os
 import struct
+import subprocess
+import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -188,39 +189,58 @@ def test_deep_nesting() -> None:
     assert arrived == []
 
 
-def _seconds_for(size: int) -> float:
-    """
-    Return the processor time taken to read a message of *size* bytes.
-    """
-    data = _encode({"text": "x" * size})
+#: Reads messages of so many bytes, and prints for how many pages of memory it asked
+#: the kernel meanwhile: one for each 4096 bytes that it has copied.
+PAGES = """
+import ctypes
+import os
+import resource
+import sys
+import threading
+
+from pytest_nsisolate.guest.channel import Reader, frame, write_all
+from pytest_nsisolate.guest.messages import OF_GUEST, HandOver
+
+# Source: prctl(2). A huge page would count as one.
+PR_SET_THP_DISABLE = 41
+numbers = map(ctypes.c_ulong, (1, 0, 0, 0))
+ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, *numbers)
+
+def pages():
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+
+for size in map(int, sys.argv[1:]):
+    text = "x" * size
+    data = frame(HandOver(payload={"text": text}))
     read, write = os.pipe()
     writer = threading.Thread(target=write_all, args=(write, data))
     writer.start()
     reader = Reader(read, OF_GUEST)
-    start = time.process_time()
+    before = pages()
     while not reader.ready:
         reader.read()
-    taken = time.process_time() - start
+    print(pages() - before)
     writer.join()
-    os.close(read)
-    os.close(write)
-    assert _taken(reader) == {"text": "x" * size}
-    return taken
+    assert reader.ready.popleft().message.payload == {"text": text}
+"""
 
 
 def test_linear_in_bytes() -> None:
     """
-    Eight times the bytes take about eight times as long, not sixty-four times.
+    Each byte is copied a fixed number of times, however many reads a message takes.
     """
+    sizes = [2 << 20, 16 << 20]
+    # Each larger block then comes from the kernel, and goes back to it. Source:
+    # mallopt(3), M_MMAP_THRESHOLD.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    command = [sys.executable, "-c", PAGES, *map(str, sizes)]
 
-    def growth() -> float:
-        """
-        Return how many times longer eight times the bytes take.
-        """
-        return _seconds_for(64 << 20) / _seconds_for(8 << 20)
+    done = subprocess.run(command, check=True, capture_output=True, env=environment)
 
-    # A busy machine may spoil one measurement, but quadratic code fails them all.
-    assert any(growth() < 30 for _ in range(6))
+    small, large = map(int, done.stdout.split())
+    assert small > sizes[0] / 4096
+    # A linear reader asks for eight times as many; a quadratic one, for fifty times.
+    assert large < 16 * small
 
 
 def test_linear_in_messages() -> None:

@@ -399,7 +399,7 @@ def test_threads_of_pytest(pytester: pytest.Pytester) -> None:
             for thread in threads:
                 thread.join()
 
-        @pytest.mark.isolated(timeout=0.5)
+        @pytest.mark.isolated(timeout=2)
         def test_waits(answer):
             asked, done = answer
             asked.set()
@@ -409,7 +409,7 @@ def test_threads_of_pytest(pytester: pytest.Pytester) -> None:
         class TestShared:
             def test_first(self, answer): pass
 
-            @pytest.mark.isolated(timeout=0.5)
+            @pytest.mark.isolated(timeout=2)
             def test_second(self, answer): answer[1].wait()
 
         @pytest.mark.isolated
@@ -442,7 +442,7 @@ def test_no_threads_of_pytest(pytester: pytest.Pytester) -> None:
             thread.start()
             thread.join()
 
-        @pytest.mark.isolated(timeout=0.5)
+        @pytest.mark.isolated(timeout=2)
         def test_waits(over):
             threading.Thread(target=threading.Event().wait, daemon=True).start()
             threading.Event().wait()

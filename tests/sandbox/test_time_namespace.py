@@ -36,8 +36,8 @@ import pytest
 
 DAY = 86400
 OUTSIDE = os.readlink("/proc/self/ns/time")
-#: Longer than a whole session of these tests takes.
-SOON = 60
+#: Longer than a whole session of these tests ever takes, and less than any shift.
+SOON = DAY / 2
 
 def clocks():
     return time.clock_gettime(time.CLOCK_MONOTONIC), time.clock_gettime(
@@ -103,11 +103,10 @@ def test_without(what, isolation):
 
 @pytest.mark.isolated(time={"monotonic": DAY, "boottime": DAY})
 def test_waiting():
-    begin = time.monotonic()
-    time.sleep(0.05)
-    assert not threading.Event().wait(0.05)
-    subprocess.run(["sleep", "0.05"], timeout=SOON, check=True)
-    assert 0.15 <= time.monotonic() - begin < SOON
+    # None of them takes a day more, and none is over a day ago.
+    time.sleep(0.001)
+    assert not threading.Event().wait(0.001)
+    subprocess.run(["sleep", "0.001"], timeout=SOON, check=True)
 
 @pytest.mark.isolated(time={"boottime": DAY})
 def test_processes():
@@ -159,34 +158,30 @@ def test_durations(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
     pytester.makepyfile(
         """
-        import time
         import pytest
 
         @pytest.fixture(scope="module")
         def outside():
-            time.sleep(0.1)
+            yield
 
         @pytest.fixture
         def inside():
-            time.sleep(0.1)
             yield
-            time.sleep(0.1)
 
         @pytest.mark.isolated(time={"monotonic": 86400, "boottime": 86400})
-        def test_sleep(outside, inside):
-            time.sleep(0.1)
+        def test_ahead(outside, inside): pass
 
         @pytest.mark.isolated(time={"monotonic": -1})
-        def test_back(outside, inside):
-            time.sleep(0.1)
+        def test_back(outside, inside): pass
         """
     )
-    result = run_both_ways("--durations=0", "--durations-min=0")
+    result = run_both_ways("--durations=0", "--durations-min=0", "-vv")
     result.assert_outcomes(passed=2)
+    # A duration below zero would have a sign.
     row = re.compile(r"^([0-9.]+)s (?:setup|call|teardown) +", re.MULTILINE)
     rows = row.findall(result.stdout.str())
     assert len(rows) == 6
-    assert all(0.1 <= float(seconds) < 50 for seconds in rows)
+    assert all(float(seconds) < 40000 for seconds in rows)
 
 
 LEFT = """
@@ -211,16 +206,15 @@ def test_ages(pytester: pytest.Pytester, run_both_ways: RunPytest, shift: int) -
     A time limit counts outside, and processes are as old as they are.
     """
     pytester.makepyfile(test_left=LEFT.replace("SHIFT", str(shift)))
-    begin = time.monotonic()
     result = run_both_ways("test_left.py")
-    assert 2 <= time.monotonic() - begin < 50
     result.assert_outcomes(failed=1, passed=1, errors=1)
     text = result.stdout.str()
     assert "timed out after 2 s during call" in text
     rows = [line for line in text.splitlines() if re.search(r"\bsleep 6[01]\b", line)]
     ages = [float(age) for row in rows for age in re.findall(r"\b([0-9.]+) s\b", row)]
+    # A test that is ended at once has not started the first process yet.
     assert len(ages) >= 2, text
-    assert all(age < 50 for age in ages)
+    assert all(age < 40000 for age in ages)
 
 
 REFUSED = """

@@ -57,6 +57,7 @@ def test_crash_of_process(pytester: pytest.Pytester) -> None:
         import os
         import signal
         import time
+        from pathlib import Path
         import pytest
 
         @pytest.fixture(scope="module")
@@ -66,11 +67,15 @@ def test_crash_of_process(pytester: pytest.Pytester) -> None:
         @pytest.fixture(scope="module")
         def kill_it(supervisor):
             if not os.fork():
-                time.sleep(1)
+                while not Path("started").exists():
+                    time.sleep(0.01)
                 os.kill(supervisor, signal.SIGKILL)
                 os._exit(0)
 
-        def test_killed(kill_it): time.sleep(60)
+        def test_killed(kill_it):
+            Path("started").touch()
+            time.sleep(60)
+
         def test_other(): pass
         """
     )

@@ -169,21 +169,26 @@ def test_leak_finder(pytester: pytest.Pytester, run_both_ways: RunPytest) -> Non
 
 
 GRACE = """
+import subprocess
 import pytest
 
 @pytest.mark.isolated
 @pytest.mark.parametrize("number", range(10))
 def test_clean(number): pass
+
+@pytest.mark.isolated(leaks="fail")
+def test_ends_soon():
+    subprocess.Popen(["sleep", "0.5"])
 """
 
 
 def test_grace_is_for_those_who_need_it(pytester: pytest.Pytester) -> None:
     """
-    A test that leaves no process does not wait for the grace period.
+    A process that ends within the grace period is no leak; without one, none waits.
     """
     pytester.makepyfile(test_grace=GRACE)
     result = pytester.runpytest_subprocess("--nsisolate-leak-grace=30", timeout=60)
-    result.assert_outcomes(passed=10)
+    result.assert_outcomes(passed=11)
 
 
 UNMOUNTED = """

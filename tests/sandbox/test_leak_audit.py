@@ -35,7 +35,7 @@ def test_process():
     subprocess.Popen(["sleep", "1000"])
 
 def test_processes():
-    subprocess.run("sleep 0.1 & sleep 1001 & sleep 1002 & sleep 1003 &", shell=True)
+    subprocess.run("sleep 1001 & sleep 1002 & sleep 1003 &", shell=True)
     subprocess.run("sleep 1004 &", shell=True)
 
 def test_shm():

@@ -72,7 +72,7 @@ def kill(whom, guest, supervisor):
     assert found or not guest, whom
     for one in found:
         one.kill()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while time.monotonic() < end and any(map(is_alive, found + below)):
         time.sleep(0.01)
 
@@ -142,7 +142,7 @@ def test_pytest_killed(pytester: pytest.Pytester) -> None:
 
 def _kill_pytest(path: Path, command: list[str], way: str) -> None:
     """
-    Expect no process to be alive 5 seconds after a running pytest is killed.
+    Expect no process to be alive soon after a running pytest is killed.
     """
     running = path / "running"
     running.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ def _kill_pytest(path: Path, command: list[str], way: str) -> None:
         tree = supervisor.children(recursive=True)
         assert len(tree) >= 6
         supervisor.send_signal(signal.SIGKILL)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while time.monotonic() < end and any(_is_alive(one) for one in tree):
         time.sleep(0.01)
     assert not [one for one in tree if _is_alive(one)], way

@@ -138,7 +138,7 @@ def test_nothing_grows(
         assert min(one[what] for one in late) <= before, what
     assert _growth(early, late) - kept < 5 << 20
     monkeypatch.delenv(name)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while _of_session(token) and time.monotonic() < end:
         time.sleep(0.01)
     assert _of_session(token) == []

@@ -149,7 +149,7 @@ class Injection:
                     one.kill()
                 process.kill()
         taken = time.monotonic() - begin
-        end = time.monotonic() + 5
+        end = time.monotonic() + 20
         while (left := _marked(mark)) and time.monotonic() < end and not hung:
             time.sleep(0.01)
         names = [" ".join(one.cmdline()[:6]) for one in left]

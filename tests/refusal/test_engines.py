@@ -258,3 +258,16 @@ def test_doctor(pytester: pytest.Pytester, there: There, who: str) -> None:
     fix = f"podman run {root}--cap-add SYS_ADMIN --cap-add NET_ADMIN"
     tail = "; not needed if isolation with a user namespace works"
     assert line["fix"] == _with_modules(fix) + tail
+
+
+def test_doctor_without_capabilities(pytester: pytest.Pytester, there: There) -> None:
+    """
+    The doctor names what root has lost beside CAP_SYS_ADMIN, too.
+    """
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+
+    found = examine(pytester, *there("podman"), *bare, *DOCTOR, "--json")
+
+    (line,) = (one for one in found["refusals"] if "CAP_SYS_ADMIN" in one["why"])
+    names = "--cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add SYS_CHROOT"
+    assert line["fix"].startswith(_with_modules(f"podman run {names}"))

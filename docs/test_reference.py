@@ -282,6 +282,43 @@ def test_every_cause_is_made_real_or_listed() -> None:
     assert "\n".join(rows) in page
 
 
+def test_kernels_that_were_not_tried_are_told_in_words() -> None:
+    """
+    The table of ``tox -e kernels`` says what became of a step, and why tests skipped.
+    """
+    tool = runpy.run_path(str(TOOLS / "kernels/table.py"))
+    result = runpy.run_path(str(TOOLS / "kernels/guest.py"))["Result"]
+    said = (
+        "SKIPPED [1] tests/box/test_link.py:12: this machine has no netem\n"
+        "skipped Unknown cause: this kernel has no /proc/sys/kernel/it\n"
+        "= 10 passed, 1 skipped, 3 deselected in 4.20s =\n"
+    )
+    found = {
+        "doctor": result("doctor", "root", 0, 1.0, "verdict: 1 passed the time\nok\n"),
+        "network": result("network", "root", 0, 1.0, said),
+        "queues": result("queues", "root", None, 300.0, ""),
+        "refusals": result("refusals", "root", 2, 1.0, "Traceback\nImportError\n"),
+    }
+    steps = [*found, "examples"]
+    row = tool["Row"].of("5.10.0-32", "root", steps, found)
+
+    assert row.user == "root"
+    assert row.cells == [
+        "ok",
+        "10 passed, 1 skipped",
+        "took too long",
+        "exit code 2",
+        "not reached",
+    ]
+    results = {kernel: list(found.values()) for kernel in ("5.10.0-32", "6.1.0-50")}
+    assert tool["skipped"](results) == (
+        "* `tests/box/test_link.py`, on 5.10.0-32, 6.1.0-50: "
+        "this machine has no netem\n"
+        "* Unknown cause, on 5.10.0-32, 6.1.0-50: "
+        "this kernel has no /proc/sys/kernel/it\n"
+    )
+
+
 def test_header_is_in_the_reference() -> None:
     """
     The page on the options has each line that the header may have.

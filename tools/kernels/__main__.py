@@ -9,6 +9,8 @@ its tests. In it runs, as root and as a user: the doctor; the examples; the test
 isolation, about networks and links with netem, and about POSIX queues with a real
 ``/dev/mqueue``; and refusals, which are made real one by one.
 
+At the end it prints the table of docs/reference/compatibility.md, to be pasted there.
+
 It needs root, apt with an archive of Debian among its sources, and the packages
 qemu-system-x86, debootstrap and busybox-static. It exits 1 if anything failed or could
 not be run.
@@ -17,24 +19,21 @@ not be run.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
-import re
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import archive
 import emulator
 from archive import Release
 from commands import CannotRun
-from guest import STEPS, USERS, Result
+from guest import BRIEF, FULL, STEPS, USERS
 from image import Tree
-
-_FULL = ("doctor", "examples", "isolation", "network", "queues", "refusals")
-_BRIEF = ("brief",)
+from table import Row, skipped, table
 
 
 def main() -> int:
@@ -58,7 +57,8 @@ def main() -> int:
             tree.add(kernels[-1])
         disk = folder / "disk"
         tree.write(disk)
-        rows: list[list[str]] = []
+        rows: list[Row] = []
+        every = {}
         for kernel in kernels:
             since = time.monotonic()
             start = tree.start(kernel, folder / f"start-{kernel.version}")
@@ -70,41 +70,25 @@ def main() -> int:
                 print(f"{kernel.version} could not be tried: {why}", flush=True)
                 results = []
             print(f"{kernel.version}: {time.monotonic() - since:.0f} s", flush=True)
+            every[kernel.version] = results
             for user in USERS:
                 found = {one.step: one for one in results if one.user == user}
                 good &= all(
                     step in found and found[step].is_good for step in options.steps
                 )
-                cells = [_cell(found.get(step)) for step in options.steps]
-                rows.append([kernel.version, user, *cells])
+                rows.append(Row.of(kernel.version, user, options.steps, found))
                 for one in found.values():
                     print(f"{one.user}, {one.step}: {one.seconds:.0f} s")
                     if not one.is_good:
                         print(one.output, flush=True)
-    _print_table(options.steps, rows)
+        versions = [*tree.versions(), emulator.version()]
+    today = dt.datetime.now(dt.timezone.utc).date()
+    print(f"\nTried on {today} with {', '.join(versions)}:\n")
+    print(table(options.steps, rows))
+    if without := skipped(every):
+        print(f"Skipped:\n\n{without}")
     print("all good" if good else "NOT GOOD: see above")
     return 0 if good else 1
-
-
-def _cell(result: Result | None) -> str:
-    """
-    Return what the table says of *result*.
-    """
-    if result is None:
-        return "not reached"
-    last = result.output.strip().rpartition("\n")[2]
-    counts = re.findall(r"\d+ (?:passed|failed|errors?|skipped)\b", last)
-    if result.code is None:
-        return "took too long"
-    if counts:
-        return ", ".join(counts)
-    return "ok" if result.is_good else f"exit code {result.code}"
-
-
-def _print_table(steps: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    heads = ["kernel", "user", *steps]
-    for row in (heads, ["---"] * len(heads), *rows):
-        print(f"| {' | '.join(row)} |")
 
 
 def _options() -> argparse.Namespace:
@@ -118,7 +102,7 @@ def _options() -> argparse.Namespace:
     add("--folder", help="Where to keep what is fetched and made")
     add("--timeout", type=float, default=7200.0, help="Seconds for each kernel")
     options = parser.parse_args()
-    options.steps = options.steps or (_BRIEF if options.brief else _FULL)
+    options.steps = options.steps or (BRIEF if options.brief else FULL)
     for step in options.steps:
         if step not in STEPS:
             parser.error(f"{step} is not one of {', '.join(STEPS)}")

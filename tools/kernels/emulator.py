@@ -5,6 +5,7 @@ A kernel, booted in qemu.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,16 @@ from guest import Result
 
 #: For the kernel. A panic ends qemu: it reboots at once, and qemu must not.
 _WORDS = "console=ttyS0 panic=-1 quiet mitigations=off tsc=reliable nmi_watchdog=0"
+
+_QEMU = "qemu-system-x86_64"
+
+
+def version() -> str:
+    """
+    Return the name of qemu, with its version.
+    """
+    said = run([_QEMU, "--version"])
+    return re.sub(r" emulator version | \(.*", " ", said.partition("\n")[0]).strip()
 
 
 def boot(
@@ -42,7 +53,7 @@ def boot(
     drive = ["-drive", f"file={disk},format=raw,if=virtio,snapshot=on"]
     words = f"{_WORDS} trials={','.join(steps)}"
     what = ["-kernel", kernel.image, "-initrd", start, "-append", words]
-    program = ["qemu-system-x86_64", *machine, *size, *screen, *serial, *drive, *what]
+    program = [_QEMU, *machine, *size, *screen, *serial, *drive, *what]
     ended = "it ended"
     try:
         run(program, timeout)

@@ -35,7 +35,7 @@ _PYTEST = (
     # Each way into a sandbox is tried by whom it is for.
     *("-p", "no:hypothesispytest", "-m", "not emulated"),
 )
-_BRIEF = ("docs/examples", "tools/kernels/test_isolation.py")
+_MAIN_JOB = ("docs/examples", "tools/kernels/test_isolation.py")
 _NETWORK = (
     *("tests/sandbox/test_net.py", "tests/box/test_link.py"),
     "tools/kernels/test_netem.py",
@@ -90,7 +90,7 @@ class Result:
 STEPS = {
     "doctor": Step((sys.executable, "-m", "pytest_nsisolate"), 120),
     "examples": Step((*_PYTEST, "docs/examples"), 120),
-    "brief": Step((*_PYTEST, *_BRIEF), 300),
+    "brief": Step((*_PYTEST, *_MAIN_JOB), 300),
     "isolation": Step((*_PYTEST, "tools/kernels/test_isolation.py"), 300),
     "network": Step((*_PYTEST, *_NETWORK), 900),
     "queues": Step((*_PYTEST, *_QUEUES), 300),
@@ -98,6 +98,10 @@ STEPS = {
         (sys.executable, "tools/kernels/made_real.py"), 1800, is_root=True
     ),
 }
+
+#: The steps of the table, and the one for CI.
+FULL = ("doctor", "examples", "isolation", "network", "queues", "refusals")
+BRIEF = ("brief",)
 
 USERS = ("tester", "root")
 

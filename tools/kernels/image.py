@@ -24,6 +24,7 @@ _PACKAGES = (
     "kmod",
     "procps",
     "python3",
+    "strace",
     "sudo",
 )
 
@@ -63,12 +64,15 @@ class Tree:
 
     def __init__(self, folder: Path, address: str) -> None:
         self.root = folder / "root"
-        if self.root.is_dir():
+        packages = ",".join(_PACKAGES)
+        # What it was made of: a newer checkout may want more.
+        stamp = self.root / "packages"
+        if stamp.is_file() and stamp.read_text() == packages:
             return
+        shutil.rmtree(self.root, ignore_errors=True)
         # It is complete only when it has its name.
         fresh = folder / "root.part"
         shutil.rmtree(fresh, ignore_errors=True)
-        packages = ",".join(_PACKAGES)
         options = ["--variant=minbase", f"--include={packages}"]
         run(["debootstrap", *options, BASE, fresh, address], 1200.0)
         shutil.rmtree(fresh / "var/cache/apt")
@@ -77,6 +81,7 @@ class Tree:
         run(["chroot", fresh, *user])
         sudoers = fresh / "etc/sudoers.d/tester"
         sudoers.write_text("tester ALL=(ALL:ALL) NOPASSWD: ALL\n")
+        (fresh / "packages").write_text(packages)
         fresh.rename(self.root)
 
     def install(self, wheel: Path | None) -> None:
@@ -107,6 +112,15 @@ class Tree:
         # guest begins with what is in the image.
         collect = "cd /trials && python3 -m pytest --collect-only -qq . tools/kernels"
         run(["chroot", self.root, "sh", "-c", collect])
+
+    def versions(self) -> list[str]:
+        """
+        Return the Python and the pytest that are installed, with their versions.
+        """
+        ask = "import platform, pytest; print(platform.python_version())"
+        ask += "; print(pytest.__version__)"
+        python, pytest = run(["chroot", self.root, "python3", "-c", ask]).split()
+        return [f"CPython {python}", f"pytest {pytest}"]
 
     def add(self, kernel: Kernel) -> None:
         """

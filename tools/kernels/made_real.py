@@ -33,7 +33,6 @@ NOT_REAL = {
     "no-such-namespaces": "a kernel built without them",
     "old-kernel": "Linux 5.7 or older, which Debian no longer has",
     "perhaps-selinux": "a policy of SELinux that forbids it",
-    "unknown": "nothing: it is what remains when no cause is found",
 }
 
 _LOSE = "setpriv --bounding-set=-{0} --inh-caps=-{0}"
@@ -58,6 +57,23 @@ profile trial flags=(attach_disconnected) {
 }
 """
 
+
+#: Runs its arguments in a domain of Landlock, where nobody may mount anything, and
+#: which nothing in /proc tells. Source: landlock(7), landlock_create_ruleset(2).
+_LANDLOCK = """
+import ctypes, os, struct, sys
+
+CREATE_RULESET, RESTRICT_SELF = 444, 446  # asm/unistd.h
+MAKE_BLOCK = 1 << 11  # linux/landlock.h, LANDLOCK_ACCESS_FS_MAKE_BLOCK
+SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+
+libc, zero = ctypes.CDLL(None), ctypes.c_ulong(0)
+rights = struct.pack("=Q", MAKE_BLOCK)
+rules = libc.syscall(CREATE_RULESET, rights, ctypes.c_size_t(len(rights)), 0)
+assert libc.prctl(SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) == 0
+assert libc.syscall(RESTRICT_SELF, rules, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 _TEST = """
 import pytest
@@ -101,8 +117,10 @@ class Case:
     """
     mended: str | None = None
     """The arguments of the marker that the fix proposes, if it does."""
-    needs: str = "/"
-    """The file without which this kernel cannot have it."""
+    needs: tuple[str, str] = ("/", "")
+    """The file without which this kernel cannot have it, and what must be in that."""
+    shows: str = ""
+    """What the fix prints, as a pattern, if it does not mend anything."""
     is_doctors: bool = False
     """Whether only the doctor tells of it."""
     test: str = _TEST
@@ -184,7 +202,7 @@ CASES = (
         make="sysctl -w kernel.unprivileged_userns_clone=0",
         undo="sysctl -w kernel.unprivileged_userns_clone=1",
         fix="root",
-        needs="/proc/sys/kernel/unprivileged_userns_clone",
+        needs=("/proc/sys/kernel/unprivileged_userns_clone", ""),
     ),
     Case(
         cause="apparmor-userns",
@@ -192,7 +210,7 @@ CASES = (
         make="sysctl -w kernel.apparmor_restrict_unprivileged_userns=1",
         undo="sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
         fix="root",
-        needs="/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        needs=("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", ""),
     ),
     Case(
         cause="apparmor-profile",
@@ -200,7 +218,7 @@ CASES = (
         undo=f"apparmor_parser --remove <<'END'\n{_PROFILE}END",
         inside="aa-exec --profile=trial -- {0}",
         fix="{0}",
-        needs="/sys/kernel/security/apparmor",
+        needs=("/sys/kernel/security/apparmor", ""),
     ),
     Case(
         cause="mount-limit",
@@ -293,6 +311,14 @@ CASES = (
         mended="",
     ),
     Case(
+        cause="unknown",
+        undo="rm /run/trial/trace.txt",
+        inside="python3 /run/trial/landlock {0}",
+        fix="python3 /run/trial/landlock strace -f -o trace.txt {0}; cat trace.txt",
+        shows=r"mount\(.*\) = -1 EPERM",
+        needs=("/sys/kernel/security/lsm", "landlock"),
+    ),
+    Case(
         cause="seccomp",
         inside="python3 /run/trial/filter unshare 1 {0}",
         fix="{0}",
@@ -309,12 +335,14 @@ def main() -> int:
     user = sys.argv[1]
     place = Path("/run/trial")
     place.mkdir(exist_ok=True)
+    place.chmod(0o1777)
     (place / "filter").write_text(FILTER)
+    (place / "landlock").write_text(_LANDLOCK)
     results = []
     cases = [case for case in CASES if user in case.users]
     for case in cases:
-        if not os.path.exists(case.needs):
-            print(f"skipped {case.cause}: this kernel has no {case.needs}")
+        if lacking := _lacking(*case.needs):
+            print(f"skipped {case.cause}: this kernel has no {lacking}")
             results.append("skipped")
             continue
         failed = _try(case, user, place)
@@ -327,6 +355,17 @@ def main() -> int:
     counts = [f"{results.count(one)} {one}" for one in sorted(set(results))]
     print(", ".join(counts))
     return 1 if "failed" in results else 0
+
+
+def _lacking(file: str, word: str) -> str:
+    """
+    Return what is missing of *file* with *word* in it; nothing if it is there.
+    """
+    if not os.path.exists(file):
+        return file
+    if word and word not in Path(file).read_text():
+        return f"{word} in {file}"
+    return ""
 
 
 def _patterns() -> dict[str, tuple[str, str]]:
@@ -402,6 +441,9 @@ def _judge(case: Case, user: str, place: Path) -> None:
     outside = case.outside if case.fix != "{0}" else "{0}"
     case = dataclasses.replace(case, outside=outside)
     said = _run(case, user, inside)
+    if case.shows:
+        assert re.search(case.shows, said), f"the fix does not show it\n{lines}\n{said}"
+        return
     assert "1 passed" in said, f"the fix does not help\n{lines}\n{said}"
 
 

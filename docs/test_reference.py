@@ -5,6 +5,7 @@ The reference pages, compared with the code that they describe.
 import ast
 import dataclasses
 import inspect
+import itertools
 import re
 import runpy
 import subprocess
@@ -280,6 +281,34 @@ def test_every_cause_is_made_real_or_listed() -> None:
         if cause.name in unreal
     ]
     assert "".join(f"{row}\n" for row in ["|---|---|", *rows, ""]) in page
+
+
+def test_kernels_are_claimed_as_they_were_tried() -> None:
+    """
+    The page on compatibility has the table of ``tox -e kernels``, README its kernels.
+    """
+    tool = runpy.run_path(str(TOOLS / "kernels/table.py"))
+    guest = runpy.run_path(str(TOOLS / "kernels/guest.py"))
+    page = (REFERENCE / "compatibility.md").read_text()
+    lines = page.partition("| Kernel | User |")[2].partition("\n\n")[0].splitlines()
+    rows = [tool["Row"](*line.strip("| ").split(" | ", 2)) for line in lines[2:]]
+    rows = [dataclasses.replace(row, cells=row.cells.split(" | ")) for row in rows]
+
+    assert tool["table"](guest["FULL"], rows) in page
+    kernels = list(dict.fromkeys(row.kernel for row in rows))
+    assert [(row.kernel, row.user) for row in rows] == list(
+        itertools.product(kernels, ["a user", "root"])
+    )
+    for cell in (cell for row in rows for cell in row.cells):
+        assert re.fullmatch(r"ok|\d+ passed(, \d+ skipped)?|not run", cell)
+    reasons = re.findall(r"^\* .+, on (\d.+): ", page, re.MULTILINE)
+    for row in rows:
+        told = any(row.kernel in some.split(", ") for some in reasons)
+        assert told or "skipped" not in "".join(row.cells)
+    *others, last = [".".join(one.split(".")[:2]) for one in kernels]
+    readme = (DOCS.parent / "README.md").read_text()
+    assert f"* Linux {others[0]} or later: " in readme
+    assert f"kernels {', '.join(others)} and {last} " in readme
 
 
 def test_kernels_that_were_not_tried_are_told_in_words() -> None:

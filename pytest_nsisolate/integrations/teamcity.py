@@ -7,12 +7,12 @@ are on the item, and those of `unittest` in a variable of the thread.
 
 from __future__ import annotations
 
+import importlib
 import pprint
 from collections.abc import Generator
 from typing import Any, cast
 
 import pytest
-from teamcity import diff_tools, jb_local_exc_store  # type: ignore[import-untyped]
 
 from pytest_nsisolate.guest.messages import Payload
 
@@ -67,7 +67,7 @@ class Integration:
             self._sent = compared
             sides = [_to_message(one) for one in compared[1:]]
         if report is not None and report.failed:
-            error = cast("Any", jb_local_exc_store.get_exception())
+            error = cast("Any", _teamcity("jb_local_exc_store").get_exception())
         if sides or error:
             of_error = error and [error.expected, error.actual, error.msg]
             payload[_NAME] = [compared and compared[0], sides, of_error]
@@ -80,11 +80,14 @@ class Integration:
         if sides:
             setattr(item, _ATTRIBUTE, (op, *map(_from_message, sides)))
         if error:
-            jb_local_exc_store.store_exception(
-                diff_tools.EqualsAssertionError(
-                    *error, preformated=True, real_exception=AssertionError()
-                )
+            make = _teamcity("diff_tools").EqualsAssertionError
+            _teamcity("jb_local_exc_store").store_exception(
+                make(*error, preformated=True, real_exception=AssertionError())
             )
+
+
+def _teamcity(module: str) -> Any:
+    return importlib.import_module(f"teamcity.{module}")
 
 
 def _to_message(value: object) -> object:

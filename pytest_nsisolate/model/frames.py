@@ -113,6 +113,8 @@ def _joined(
                 kept.pop()
             kept.append(entry)
         was_kept = place not in chosen
-    for entry, following in zip(kept, [*kept[1:], None], strict=True):
+    following = None
+    for entry in reversed(kept):
         entry.tb_next = following
-    return kept[0] if kept else None
+        following = entry
+    return following

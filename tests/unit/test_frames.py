@@ -155,6 +155,12 @@ def test_what_is_hidden() -> None:
     frames.cut_hidden(error)
     assert names(error)[-1][0] == "run"
 
+    error = failed(own["fail_hidden"])
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next
+    frames.cut_hidden(error)
+    assert error.__traceback__ is None
+
 
 def test_an_interrupt() -> None:
     """

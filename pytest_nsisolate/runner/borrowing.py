@@ -8,6 +8,7 @@ import contextlib
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -64,7 +65,10 @@ class Borrowing:
             for one in item.listchain()[:-1]:
                 if node in one.listchain():
                     stack.enter_context(_replaced(one, lambda: None))
-            fill = functools.partial(self._fill, item, error, others)
+            if error is None:
+                fill = functools.partial(self._fill, item, others)
+            else:
+                fill = functools.partial(_raise, error)
             stack.enter_context(_replaced(item, fill))
             stack.enter_context(self.telling(log))
             report = setup_state.run_phase(item, "setup")
@@ -139,12 +143,9 @@ class Borrowing:
     def _fill(
         self,
         item: pytest.Item,
-        error: BaseException | None,
         others: Iterable[pytest.Item],
     ) -> None:
         __tracebackhide__ = True
-        if error is not None:
-            raise error
         builtin_plugins.forget_captured(item.config)
         self._shows = item.config.getoption("setupshow", False)
         self._within = node_of(item)
@@ -170,6 +171,11 @@ class Borrowing:
             raise
         except (Exception, pytest.skip.Exception, pytest.fail.Exception):  # noqa: BLE001
             return
+
+
+# Not hidden: pytest says so if all entries of a traceback are.
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ stop() {
 # Install missing packages; if one cannot be installed, the lane that needs it fails.
 install_packages() {
     local package missing=()
-    for package in busybox-static debootstrap gcc git hostname libc6-dev passwd \
+    for package in busybox-static debootstrap fakeroot gcc git hostname libc6-dev passwd \
         patchelf python3 python3-dev python3-venv qemu-system-x86 strace util-linux \
         postgresql redis-server; do
         dpkg --status "$package" >/dev/null 2>&1 || missing+=("$package")

@@ -116,6 +116,17 @@ CAUSES = (
         },
     ),
     Cause(
+        name="read-only-proc",
+        title="A read-only /proc",
+        evidence="the call writes to a file in `/proc` and fails with EROFS; "
+        "`/proc/self/mountinfo` has `ro` for `/proc`",
+        why="/proc is mounted read-only (ro in /proc/self/mountinfo), and the ids of a "
+        "user namespace are written to a file there",
+        fix=f"sudo mount -o remount,bind,rw /proc, or {BWRAP_PROC}",
+        environments="`bwrap --ro-bind / /`, `docker run --volume /proc:/proc:ro`",
+        source="proc_pid_uid_map(5), proc_pid_mountinfo(5)",
+    ),
+    Cause(
         name="mount-limit",
         title="Too many mounts",
         evidence="`mount()` fails with ENOSPC",
@@ -308,6 +319,34 @@ CAUSES = (
         environments="package builds, rescue systems",
         source="unshare(2), EPERM",
         example={"sign": "/proc/self/mountinfo has no mount at /"},
+    ),
+    Cause(
+        name="not-dumpable",
+        title="An interpreter that the user may not read",
+        evidence="a write to a file in `/proc/self` fails with EACCES; the "
+        "interpreter cannot be read",
+        why="this user may run {interpreter} but not read it (its mode is {mode}), so "
+        "the kernel lets only root write to the files of its processes in /proc "
+        "(proc(5), /proc/pid)",
+        fix="sudo chmod a+r {interpreter}",
+        environments="interpreters with the mode 711",
+        source="proc(5), /proc/pid; prctl(2), PR_SET_DUMPABLE",
+        example={"interpreter": "/opt/python/bin/python3.11", "mode": "711"},
+    ),
+    Cause(
+        name="faked-uid",
+        title="fakeroot",
+        evidence="a write to `/proc/self/uid_map` fails with EPERM and `geteuid()` is "
+        "not the uid in `/proc/self/status`; or an init dies and `libfakeroot-sysv` is "
+        "in `/proc/self/maps`",
+        why="{state}",
+        fix="env -u LD_PRELOAD python -m pytest",
+        environments="package builds: fakeroot, pseudo",
+        source="fakeroot(1); ipc_namespaces(7)",
+        example={
+            "state": "the uid is faked by libfakeroot-sysv.so (geteuid() is "
+            "0, but 1000 in /proc/self/status), and the kernel maps only the true one"
+        },
     ),
     Cause(
         name="apparmor-userns",

@@ -42,6 +42,8 @@ _STATES = {
     errno.ENOTDIR: "has a parent that is not a directory",
     errno.EACCES: "cannot be reached by this user",
 }
+_WRITE_PROC = "write(/proc/"
+_MAP_UID = "write(/proc/self/uid_map)"
 _MOUNT_PROC = "mount(proc, /proc)"
 _MAKE_USER = "unshare(CLONE_NEWUSER)"
 _SHIFT_CLOCKS = "write(/proc/self/timens_offsets)"
@@ -183,6 +185,40 @@ def _no_proc(refused: Refused) -> _Finding:
         return None
     make = "" if machine.is_there("/proc") else "sudo mkdir /proc && "
     return {"state": state, "need": need, "remedy": make + MOUNT_PROC}
+
+
+def _read_only_proc(refused: Refused) -> _Finding:
+    is_write = refused.call.startswith(_WRITE_PROC)
+    is_found = is_write and refused.number == errno.EROFS
+    return {} if is_found and machine.is_proc_read_only() else None
+
+
+def _not_dumpable(refused: Refused) -> _Finding:
+    is_write = refused.call.startswith(_WRITE_PROC)
+    file = os.path.realpath(sys.executable)
+    if not is_write or refused.number != errno.EACCES or os.access(file, os.R_OK):
+        return None
+    try:
+        mode = stat.S_IMODE(os.stat(file).st_mode)
+    except OSError:
+        return None
+    return {"interpreter": file, "mode": f"{mode:o}"}
+
+
+def _faked_uid(refused: Refused) -> _Finding:
+    library = machine.fakeroot()
+    if refused.call == _MAP_UID and refused.number == errno.EPERM:
+        uid, true = os.geteuid(), (machine.status("Uid") or "").split()[1:2]
+        if true in ([], [str(uid)]):
+            return None
+        by = f" by {library}" if library else ""
+        state = f"the uid is faked{by} (geteuid() is {uid}, but {true[0]} in "
+        state += "/proc/self/status), and the kernel maps only the true one"
+        return {"state": state}
+    if refused.number not in {errno.ESRCH, errno.ECHILD} or "sysv" not in library:
+        return None
+    state = f"{library} is loaded (/proc/self/maps), which needs an IPC queue that no "
+    return {"state": f"{state}sandbox has"}
 
 
 def _mount_limit(refused: Refused) -> _Finding:
@@ -393,7 +429,7 @@ def _masked_proc(refused: Refused) -> _Finding:
 
 
 def _unmappable_root(refused: Refused) -> _Finding:
-    if refused.number != errno.EPERM or refused.call != "write(/proc/self/uid_map)":
+    if refused.number != errno.EPERM or refused.call != _MAP_UID:
         return None
     return {} if _is_unmappable() else None
 
@@ -438,6 +474,7 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "lost-directory": _lost_directory,
     "no-directory": _no_directory,
     "no-proc": _no_proc,
+    "read-only-proc": _read_only_proc,
     "mount-limit": _mount_limit,
     "gvisor": _gvisor,
     "wsl1": _wsl1,
@@ -453,6 +490,8 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "seccomp": _seccomp,
     "unmapped": _unmapped,
     "chroot": _chroot,
+    "not-dumpable": _not_dumpable,
+    "faked-uid": _faked_uid,
     "apparmor-userns": _apparmor_userns,
     "userns-clone": _userns_clone,
     "apparmor-profile": _apparmor_profile,

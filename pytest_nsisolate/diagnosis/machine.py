@@ -166,6 +166,29 @@ def missing_proc() -> str | None:
     return "no procfs is mounted at /proc (/proc/self does not exist)"
 
 
+def is_proc_read_only() -> bool:
+    """
+    Say whether /proc is mounted read-only. Source: proc_pid_mountinfo(5), field 6.
+    """
+    found = False
+    for line in (read("/proc/self/mountinfo") or "").splitlines():
+        fields = line.split()
+        if fields[4] == "/proc":
+            found = "ro" in {*fields[5].split(","), *fields[-1].split(",")}
+    return found
+
+
+def fakeroot() -> str:
+    """
+    Return the name of the library of fakeroot in this process, empty without it.
+    """
+    for line in (read("/proc/self/maps") or "").splitlines():
+        name = os.path.basename(line)
+        if name.startswith("libfakeroot"):
+            return name
+    return ""
+
+
 def hidepid() -> str | None:
     """
     Return the option hidepid of /proc; None if it hides nothing.

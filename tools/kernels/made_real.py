@@ -36,6 +36,8 @@ NOT_REAL = {
     "wsl1": "another kernel",
     "no-such-namespaces": "a kernel built without them",
     "old-kernel": "Linux 5.7 or older, which Debian no longer has",
+    "not-dumpable": "`tests/refusal` makes it real",
+    "faked-uid": "`tests/refusal` makes it real",
     "perhaps-selinux": "a policy of SELinux that forbids it",
 }
 
@@ -292,6 +294,13 @@ CASES = (
         cause="no-proc",
         users=("tester",),
         outside="unshare --mount sh -c 'umount --lazy /proc && exec \"$@\"' sh {0}",
+        fix="{0}",
+    ),
+    Case(
+        cause="read-only-proc",
+        users=("tester",),
+        outside="unshare --mount sh -c 'mount -o remount,bind,ro /proc && exec "
+        '"$@"\' sh {0}',
         fix="{0}",
     ),
     Case(

@@ -72,6 +72,78 @@ def test_second_way(pytester: pytest.Pytester, name: str) -> None:
     result.assert_outcomes(passed=3)
 
 
+#: A test for each keyword that needs calls of its own.
+EVERYTHING = """
+import socket
+import pytest
+
+isolated = pytest.mark.isolated
+
+@isolated
+def test_bare(): pass
+
+@isolated(hostname="t1", domainname="lab")
+def test_names(): pass
+
+@isolated(net=True)
+def test_net(): pass
+
+@isolated(time={"monotonic": 86400})
+def test_time(): pass
+
+@isolated(cgroup=True)
+def test_cgroup(): pass
+
+@isolated(tmpfs=["/var/tmp"])
+def test_tmpfs(): pass
+
+@isolated(user="root", hostname="t1")
+def test_root(): socket.sethostname("t2")
+
+@isolated(proc=False)
+def test_old_proc(): pass
+
+@isolated(scope="module")
+def test_scope(): pass
+
+def test_box(sandbox_factory):
+    assert sandbox_factory(hostname="b").run(socket.gethostname) == "b"
+
+def test_link(sandbox_factory):
+    sandbox_factory.link(sandbox_factory(net=True), sandbox_factory(net=True))
+"""
+
+#: The capabilities that some call takes. The others are dropped all at once.
+ALONE = (
+    "net_admin",
+    "setfcap",
+    "setgid",
+    "setpcap",
+    "setuid",
+    "sys_admin",
+    "sys_chroot",
+    "sys_time",
+)
+
+
+@pytest.mark.parametrize("name", [*ALONE, "others"])
+def test_each_alone(pytester: pytest.Pytester, name: str) -> None:
+    """
+    Whichever capability root lacks, if it is only one, everything works.
+    """
+    pytest.importorskip("pyroute2")
+    pytester.makepyfile(EVERYTHING)
+    sets = f"-{name}"
+    if name == "others":
+        sets = ",".join(["-all", *(f"+{one}" for one in ALONE)])
+    lose = ["setpriv", f"--bounding-set={sets}", f"--inh-caps={sets}"]
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+
+    result = pytester.run(*WAYS[PLAIN], *lose, *run, timeout=120)
+
+    result.assert_outcomes(passed=11)
+
+
 @pytest.mark.parametrize("name", list(TAKEN))
 def test_second_way_is_refused(pytester: pytest.Pytester, name: str) -> None:
     """

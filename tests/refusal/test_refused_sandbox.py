@@ -175,17 +175,23 @@ def test_masked_proc(refuse: Refuse) -> None:
 
 
 @pytest.mark.parametrize(("mapping", "kind"), [([], "uid"), (["--map-user=5"], "gid")])
-def test_unmapped(refuse: Refuse, mapping: list[str], kind: str) -> None:
+def test_unmapped(
+    pytester: pytest.Pytester, refuse: Refuse, mapping: list[str], kind: str
+) -> None:
     """
     A user or group without a mapping is named, which the kernel lets make none.
     """
+    mend = "unshare --user --map-current-user"
     refuse(
         ["unshare", "--user", *mapping],
         "unshare(CLONE_NEWUSER) failed: EPERM",
         f"{kind} 65534 has no mapping in the user namespace that pytest is in "
         f"(/proc/self/{kind}_map is empty), and so may make no other one (unshare(2))",
-        "map it there, as unshare --user --map-current-user does",
+        f"map it there, as {mend} does",
     )
+
+    mended = pytester.run(*mend.split(), *python("-k", "test_it"), timeout=60)
+    mended.assert_outcomes(passed=1, deselected=3)
 
 
 def test_limit_of_processes(refuse: Refuse) -> None:

@@ -65,6 +65,7 @@ class Borrowing:
             for one in item.listchain()[:-1]:
                 if node in one.listchain():
                     stack.enter_context(_replaced(one, lambda: None))
+            fill: Callable[[], None]
             if error is None:
                 fill = functools.partial(self._fill, item, others)
             else:

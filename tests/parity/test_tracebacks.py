@@ -258,6 +258,9 @@ def _run(pytester: pytest.Pytester, *arguments: str) -> list[str]:
 
 
 def _expect_same(lines: list[str], plain: list[str]) -> None:
+    """
+    Expect that the two runs have printed the same *lines*.
+    """
     differences = "\n".join(difflib.unified_diff(plain, lines, "plain", lineterm=""))
     assert not differences, differences
 

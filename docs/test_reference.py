@@ -300,7 +300,7 @@ def test_kernels_are_claimed_as_they_were_tried() -> None:
         itertools.product(kernels, ["a user", "root"])
     )
     for cell in (cell for row in rows for cell in row.cells):
-        assert re.fullmatch(r"ok|\d+ passed(, \d+ skipped)?|not run", cell)
+        assert re.fullmatch(r"ok|\d+ passed(, \d+ skipped)?", cell)
     reasons = re.findall(r"^\* .+, on (\d.+): ", page, re.MULTILINE)
     for row in rows:
         told = any(row.kernel in some.split(", ") for some in reasons)

@@ -10,8 +10,6 @@ import re
 import pytest
 from twins import WITHOUT, normal
 
-pytestmark = pytest.mark.python
-
 PLAIN, ISOLATED = ("-p", "no:nsisolate"), ("--nsisolate",)
 
 #: Arguments of pluggy's functions, which list all plugins.
@@ -265,7 +263,7 @@ def _expect_same(lines: list[str], plain: list[str]) -> None:
     assert not differences, differences
 
 
-@pytest.mark.parametrize("style", ["auto", "long", "short", "line", "native", "no"])
+@pytest.mark.parametrize("style", ["auto", "short", "line", "native"])
 def test_every_style(pytester: pytest.Pytester, style: str) -> None:
     """
     Whatever fails, installed and isolated runs print what a run without it does.

@@ -275,8 +275,9 @@ def _nested(refused: Refused) -> _Finding:
     mapped = machine.read("/proc/self/uid_map")
     if not _has_no_room(refused) or machine.is_initial_user_namespace() is not False:
         return None
-    # Without that option, root would be refused next: see `_unmappable_root`.
-    options = "--cap-add CAP_SETFCAP " if _is_unmappable() else ""
+    # Root would be refused next: bwrap takes away the capability of `_unmappable_root`,
+    # or masks /proc where pytest has no PID namespace that it may return to.
+    options = "--unshare-pid --cap-add CAP_SETFCAP " if os.geteuid() == 0 else ""
     return {"map": " ".join((mapped or "").split()), "options": options}
 
 
@@ -431,12 +432,8 @@ def _masked_proc(refused: Refused) -> _Finding:
 def _unmappable_root(refused: Refused) -> _Finding:
     if refused.number != errno.EPERM or refused.call != _MAP_UID:
         return None
-    return {} if _is_unmappable() else None
-
-
-def _is_unmappable() -> bool:
     lacks = machine.has_capability(capabilities.SETFCAP) is False
-    return os.geteuid() == 0 and lacks
+    return {} if os.geteuid() == 0 and lacks else None
 
 
 def _perhaps_selinux(refused: Refused) -> _Finding:

@@ -221,6 +221,13 @@ def test_a_bad_argument(pytester: pytest.Pytester) -> None:
     assert "def test_long" not in str(result.stdout)
 
 
+def _sleeping(token: str) -> int:
+    """
+    Return how many processes of the session *token* are a sleep(1).
+    """
+    return [one.name() for one in machine.marked(token)].count("sleep")
+
+
 @pytest.mark.parametrize(
     ("mark", "ends"),
     [
@@ -264,8 +271,8 @@ def test_nothing_is_left_of_a_crash(
     ) as process:
         machine.wait_until(Path("is-up").exists, "the box")
         if "sleep" in ends:
-            names = [one.name() for one in machine.marked(token)]
-            assert names.count("sleep") == 2
+            # They run Python until they have executed it.
+            machine.wait_until(lambda: _sleeping(token) == 2, "both programs")
             process.send_signal(signal.SIGKILL)
         process.wait(30)
 

@@ -7,7 +7,6 @@ are on the item, and those of `unittest` in a variable of the thread.
 
 from __future__ import annotations
 
-import importlib
 import pprint
 from collections.abc import Generator
 from typing import Any, cast
@@ -67,7 +66,9 @@ class Integration:
             self._sent = compared
             sides = [_to_message(one) for one in compared[1:]]
         if report is not None and report.failed:
-            error = cast("Any", _teamcity("jb_local_exc_store").get_exception())
+            from teamcity import jb_local_exc_store  # noqa: PLC0415 - few have it
+
+            error = cast("Any", jb_local_exc_store.get_exception())
         if sides or error:
             of_error = error and [error.expected, error.actual, error.msg]
             payload[_NAME] = [compared and compared[0], sides, of_error]
@@ -80,14 +81,16 @@ class Integration:
         if sides:
             setattr(item, _ATTRIBUTE, (op, *map(_from_message, sides)))
         if error:
-            make = _teamcity("diff_tools").EqualsAssertionError
-            _teamcity("jb_local_exc_store").store_exception(
-                make(*error, preformated=True, real_exception=AssertionError())
+            from teamcity import (  # noqa: PLC0415 - few have it
+                diff_tools,
+                jb_local_exc_store,
             )
 
-
-def _teamcity(module: str) -> Any:
-    return importlib.import_module(f"teamcity.{module}")
+            jb_local_exc_store.store_exception(
+                diff_tools.EqualsAssertionError(
+                    *error, preformated=True, real_exception=AssertionError()
+                )
+            )
 
 
 def _to_message(value: object) -> object:

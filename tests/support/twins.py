@@ -24,6 +24,7 @@ _NORMAL = (
     (r"\(cache from .* ago,", "(cache"),
     # A guest has other descriptors open than pytest.
     (r"\bfileno = \d+", "fileno ="),
+    (r"\boldfd=\d+", "oldfd="),
     (r"nsisolate: .*", "nsisolate: …"),
     (r"cache--(no-)?nsisolate", "cache"),
     (r"\d+\.\d+ ?s\b", "0s"),

@@ -90,7 +90,6 @@ BY_NAME = {
     "integrations": {"import_module", "importlib"},
 }
 
-#: Imported only where they are used, as few sessions need them: an optional package,
 #: Imported only where they are used, as few sessions need them: optional packages,
 #: psutil, which takes 23 ms, and the doctor.
 EXTRAS = {
@@ -98,6 +97,9 @@ EXTRAS = {
     "pyroute2",
     "pyroute2.IPRoute",
     "pyroute2.NetlinkError",
+    "teamcity",
+    "teamcity.diff_tools",
+    "teamcity.jb_local_exc_store",
     f"{NAME}.diagnosis.doctor",
 }
 

@@ -152,7 +152,9 @@ def test_fakeroot_of_root(pytester: pytest.Pytester) -> None:
     """
     needs_fakeroot()
     pytester.makepyfile(TEST)
-    space = [*SPACE, "--pid", "--fork", "--kill-child", "--mount-proc", *FAKEROOT]
+    # With its daemon, what that has made ends too.
+    alone = ["--pid", "--fork", "--kill-child", "--mount-proc", "--ipc"]
+    space = [*SPACE, *alone, *FAKEROOT]
     python = [sys.executable, *RUN]
 
     _, why, fix = explained(pytester.run(*space, *python, timeout=120))

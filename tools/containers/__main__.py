@@ -105,6 +105,8 @@ def _settle(work: Path) -> None:
     work.chmod(0o755)
     run(["mount", "--make-rshared", "/"], 60)
     run(["mount", "-t", "tmpfs", "none", "/run"], 60)
+    # Podman leaves a lock there.
+    run(["mount", "-t", "tmpfs", "-o", "mode=1777", "none", "/dev/shm"], 60)
     # crun refuses to work where there are both versions of cgroups.
     run(["umount", "--recursive", "--lazy", "/sys/fs/cgroup"], 60)
     run(["mount", "-t", "cgroup2", "none", "/sys/fs/cgroup"], 60)

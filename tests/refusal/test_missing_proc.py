@@ -37,6 +37,9 @@ umount --lazy /proc
 rmdir /proc
 """
 
+#: Mounts a /proc that shows a PID namespace below pytest's own.
+OTHERS = "unshare --pid --fork --kill-child mount -t proc proc /proc"
+
 RUN = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 
 
@@ -57,14 +60,22 @@ def fix_of(result: pytest.RunResult) -> str:
     return fix
 
 
-def test_none(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("make", "state"),
+    [
+        (HIDE, "no procfs is mounted at /proc (/proc/self does not exist)"),
+        (OTHERS, "/proc shows a PID namespace that pytest is not in"),
+    ],
+    ids=["none", "others"],
+)
+def test_not_of_pytest(pytester: pytest.Pytester, make: str, state: str) -> None:
     """
-    Where no /proc is mounted and a user namespace is needed, the text says so.
+    Where /proc does not show pytest and a user namespace is needed, the text says so.
     """
     pytester.makepyfile(TEST)
 
-    result = pytester.run(*changed(KEEP, HIDE), timeout=60)
-    fixed = f"{HIDE}; {typed(fix_of(result))}"
+    result = pytester.run(*changed(KEEP, make), timeout=60)
+    fixed = f"{make}; {typed(fix_of(result))}"
     again = pytester.run(*changed(KEEP, fixed), timeout=60)
 
     result.assert_outcomes(errors=1)
@@ -72,8 +83,8 @@ def test_none(pytester: pytest.Pytester) -> None:
         [
             "cannot isolate test_it: write(/proc/self/uid_map) failed: ENOENT",
             (
-                "why: no procfs is mounted at /proc (/proc/self does not exist), and "
-                "the ids of a user namespace are written to a file there"
+                f"why: {state}, and the ids of a user namespace are written to a file "
+                "there"
             ),
             f"fix: {FIX}",
         ]
@@ -153,31 +164,6 @@ def test_none_to_copy(
                 "fix: start the sandbox that pytest is in with a /proc, as bwrap "
                 "--proc /proc does"
             ),
-        ]
-    )
-    again.assert_outcomes(passed=1)
-
-
-def test_of_others(pytester: pytest.Pytester) -> None:
-    """
-    A /proc that shows a PID namespace below pytest's own is named as what it is.
-    """
-    pytester.makepyfile(TEST)
-    inner = "unshare --pid --fork --kill-child mount -t proc proc /proc"
-
-    result = pytester.run(*changed(KEEP, inner), timeout=60)
-    fixed = f"{inner}; {typed(fix_of(result))}"
-    again = pytester.run(*changed(KEEP, fixed), timeout=60)
-
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [
-            "cannot isolate test_it: write(/proc/self/uid_map) failed: ENOENT",
-            (
-                "why: /proc shows a PID namespace that pytest is not in, and the ids "
-                "of a user namespace are written to a file there"
-            ),
-            f"fix: {FIX}",
         ]
     )
     again.assert_outcomes(passed=1)

@@ -1,5 +1,5 @@
 """
-What a guest could not carry: a warning, once in a session for each place and type.
+Warnings of values that arrived as text, one in a session for each place and type.
 """
 
 from __future__ import annotations

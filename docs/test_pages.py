@@ -45,6 +45,10 @@ _DIFFERS = [
     (r"\b\d+\.\d+( ?)s\b", r"0.0\1s"),
     (r"\b\d+(\.\d)? MiB\b", "0 MiB"),
     (r"\buid \d+\b", "uid 0"),
+    # Process ids inside: mostly the first ones after init, but those of processes
+    # above pytest are left out.
+    (r": process \d+\b", ": process 0"),
+    (r"^( +)\d+ (.* of processor time, )", r"\1 0 \2"),
     # Python 3.14 and later name the thread.
     (r"(thread 0x0) \[.*\]", r"\1"),
     # Widths that depend on the above.

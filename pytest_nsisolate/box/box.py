@@ -154,7 +154,7 @@ class Box:
             functools.partial(function, *args, **keywords),
         )
         try:
-            said = call.make()
+            said = persist(call.make)
         except Refused as refused:
             self._refuse(f"run {action}", refused)
         except Garbled as garbled:

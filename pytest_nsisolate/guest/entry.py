@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import signal
 import struct
 import traceback
@@ -22,7 +23,7 @@ from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate.guest.channel import GuestChannel, send
 from pytest_nsisolate.guest.messages import Broken, Done, EntryRefused
-from pytest_nsisolate.linux import namespaces, syscalls
+from pytest_nsisolate.linux import ancestry, namespaces, syscalls
 from pytest_nsisolate.linux.credentials import Credentials, Directory
 from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
@@ -85,6 +86,8 @@ class Entry:
     """The pipe on which the guest waits inside until it is released."""
     signals: Blocked
     """The signals, which are all blocked from before the fork."""
+    taken: frozenset[int]
+    """The process ids that the guest must not have: see `ancestry`."""
 
     def fork(self) -> tuple[int, int | None]:
         """
@@ -148,6 +151,7 @@ class Entry:
 
     def _become_guest(self, credentials: Credentials | None) -> NoReturn:
         try:
+            self._check_id()
             channel = GuestChannel(
                 self.channel.write, self.gate.read, _pid_in_proc(), self.signals
             )
@@ -164,6 +168,22 @@ class Entry:
         self.gate.take_read()
         self.signals.keep()
         raise InGuest(channel)
+
+    def _check_id(self) -> None:
+        """
+        Make sure that this process has an id of its own.
+
+        Init has seen to that for the first one. After that, in a sandbox in which there
+        have been many processes, a number that is taken may come up.
+
+        Raises:
+            OSError: EEXIST. The next fork gets one that is free.
+        """
+        pid = os.getpid()
+        if pid in self.taken:
+            ancestry.use_up(pid, ancestry.pass_over(pid, self.taken))
+            text = f"fork() as process {pid}"
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), text)
 
     def _refuse(self, error: OSError, call: str) -> NoReturn:
         refused = Refused.from_os_error(error, call)

@@ -12,6 +12,7 @@ from pytest_nsisolate.guest.entry import Entry, InGuest
 from pytest_nsisolate.guest.handle import Guest
 from pytest_nsisolate.guest.messages import OF_GUEST, Grammar
 from pytest_nsisolate.guest.process import GuestProcess
+from pytest_nsisolate.linux import ancestry
 from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os
@@ -76,6 +77,7 @@ def _fork(sandbox: Sandbox, grammar: Grammar[_M], signals: Blocked) -> GuestProc
     with Pipe() as channel, Pipe() as gate:
         for fd in (channel.read, gate.write):
             os.set_blocking(fd, False)
-        pid, status = Entry(sandbox, channel, gate, signals).fork()
+        entry = Entry(sandbox, channel, gate, signals, ancestry.taken())
+        pid, status = entry.fork()
         inlet = Reader(channel.take_read(), grammar)
         return GuestProcess.of(pid, status, inlet, gate.take_write())

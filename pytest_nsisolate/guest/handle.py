@@ -29,7 +29,7 @@ from pytest_nsisolate.linux.stdlib import os, select, time
 from pytest_nsisolate.model import ending
 from pytest_nsisolate.model.ending import Ending, Exited, Killed
 from pytest_nsisolate.model.errors import Refused
-from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
+from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox, TakenId
 
 # Windows lacks these modules, and has no guests either.
 with contextlib.suppress(ImportError):
@@ -146,7 +146,7 @@ class Guest:
 
         After that everything in the sandbox has been sent SIGKILL, and `settle` waits
         for its end. But a guest that waits for another test lives on, and so does a
-        sandbox that was lent, if the guest finished.
+        sandbox that was lent, if the guest finished or makes way for another.
         """
         try:
             ended = self._hear_until_end(hear, interrupts, deadline or Deadline(None))
@@ -161,12 +161,16 @@ class Guest:
             self.settle()
             self.reap()
             raise KeyboardInterrupt
-        if self.lent and ended == ending.Finished():
-            self._end_alone()
-            return ended
         if isinstance(ended, ending.NeverStarted):
             ended = ending.NeverStarted(self.sandbox.classify(ended.refused))
-        elif grace is not None:
+        if (
+            self.lent
+            and ended is not None
+            and (ended == ending.Finished() or makes_way(ended))
+        ):
+            self._end_alone()
+            return ended
+        if grace is not None and not isinstance(ended, ending.NeverStarted):
             self.left = self.sandbox.audit(grace)
         self.sandbox.kill()
         return self._see_end() if ended is None else ended
@@ -359,3 +363,10 @@ class Guest:
         if self.has_spoken:
             raise Garbled("a refusal after other messages")
         return ending.NeverStarted(refused)
+
+
+def makes_way(ended: Ending) -> bool:
+    """
+    Say whether a guest with this ending is to be followed by another in its sandbox.
+    """
+    return isinstance(ended, ending.NeverStarted) and isinstance(ended.refused, TakenId)

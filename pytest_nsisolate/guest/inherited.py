@@ -38,12 +38,16 @@ def forget_multiprocessing() -> None:
 
 def forget_exit_handlers() -> None:
     """
-    In a guest: drop the exit handlers that the supervisor registered with `atexit`.
+    In a guest: drop the exit handlers that the supervisor has registered.
 
-    multiprocessing does the same in its forks. Since 3.13 it uses these two names,
-    which have existed since 3.0.
+    multiprocessing does the same in its forks. Since 3.13 it uses these two names of
+    `atexit`, which have existed since 3.0. Its own finalizers tell a fork by its
+    process id alone.
     """
     atexit._clear()
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util._finalizer_registry.clear()
     for finalizer in list(_weakref_finalizers()):
         finalizer.atexit = False
 

@@ -29,14 +29,11 @@ SHOWN = 20
 _SHOWN_PROCESSES = 100
 _CUT = 300
 
-#: What a process is: the guest, a helper process of Python, or anything else.
-GUEST, HELPER, OTHER = "guest", "helper", "other"
+#: What a process is: init, the guest, a helper process of Python, or anything else.
+INIT, GUEST, HELPER, OTHER = "init", "guest", "helper", "other"
 
 #: Python starts these by itself. They end with the process that started them.
 _HELPERS = ("resource_tracker import main", "multiprocessing.forkserver import main")
-
-#: The guest's process id inside: it is the first after init.
-_GUEST_PID = 2
 
 #: The flag of a segment that goes when the last process detaches. Source: shmctl(2).
 _SHM_DEST = 0o1000
@@ -47,9 +44,13 @@ class Audit:
     A search for what is in this sandbox.
 
     Create it with the sandbox: what is mounted by then is not a leak.
+
+    Args:
+        guest: The process id that the guest has inside, the first one after init.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guest: int) -> None:
+        self._guest = guest
         try:
             self._mounts = set(mounts())
         except OSError:
@@ -67,7 +68,7 @@ class Audit:
         facts: Facts = {}
         unseen: list[Fact] = []
         look_for = {
-            "process": lambda: _processes_after(grace),
+            "process": lambda: _processes_after(grace, self._guest),
             **_FIND,
             "mount": self._new_mounts,
         }
@@ -84,9 +85,9 @@ class Audit:
         return len(new), [mount[1:] for mount in new[:SHOWN]]
 
 
-def _processes() -> Found:
+def _processes(guest: int) -> Found:
     """
-    Find processes: id, id of the starter, age in seconds, command, what it is.
+    Find processes: id, starter's id, age in seconds, command, what it and starter are.
 
     Init and zombies are left out. Source: proc_pid_stat(5).
     """
@@ -107,12 +108,13 @@ def _processes() -> Found:
         if fields[0] in "ZX":
             continue
         age = max(0.0, now - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
-        kind = GUEST if pid == _GUEST_PID else OTHER
+        kind = GUEST if pid == guest else OTHER
+        by = {1: INIT, guest: GUEST}.get(starter, OTHER)
         if any(text in command for text in _HELPERS) and starter not in helpers:
             # A fork of a fork server has the same command line, but is no helper.
             kind = HELPER
             helpers.add(pid)
-        found.append((pid, starter, age, command[:_CUT], kind))
+        found.append((pid, starter, age, command[:_CUT], kind, by))
     return len(found), found[:_SHOWN_PROCESSES]
 
 
@@ -141,15 +143,15 @@ def _process_ids() -> dict[int, int]:
     return ids
 
 
-def _processes_after(grace: float) -> Found:
+def _processes_after(grace: float, guest: int) -> Found:
     """
     Find processes after those of the test have ended, or after *grace* seconds.
     """
-    found = _processes()
-    others = [int(pid) for pid, *_, kind in found[1] if kind == OTHER]
+    found = _processes(guest)
+    others = [int(pid) for pid, *_, kind, _ in found[1] if kind == OTHER]
     if grace > 0 and others:
         _wait_for(others, grace)
-        found = _processes()
+        found = _processes(guest)
     return found
 
 

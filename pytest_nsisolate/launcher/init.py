@@ -16,7 +16,7 @@ import struct
 
 from pytest_nsisolate.launcher import mounts
 from pytest_nsisolate.launcher.audit import Audit
-from pytest_nsisolate.linux import descriptors, namespaces, syscalls
+from pytest_nsisolate.linux import ancestry, descriptors, namespaces, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ DIED = "died"
 _NANO = 10**9
 
 
-def run(control: _socket.socket, request: Request, answered: int) -> NoReturn:
+def run(
+    control: _socket.socket, request: Request, first: int, answered: int
+) -> NoReturn:
     """
     Become the init of a new sandbox and answer *request* on *control*.
 
@@ -58,11 +60,13 @@ def run(control: _socket.socket, request: Request, answered: int) -> NoReturn:
     Args:
         control: The launcher's socket to the supervisor.
         request: What the sandbox is to be like.
+        first: The process id that the first process after init is to have.
         answered: Pipe to the launcher. A byte in it says that init has answered.
     """
     try:
         _build(request)
-        audit = Audit()
+        _give_next(first)
+        audit = Audit(first)
         ours, asker = descriptors.socketpair()
         pidfd = syscalls.named("pidfd_open()", os.pidfd_open, os.getpid())
         root = syscalls.named("open(/)", os.open, "/", os.O_PATH | os.O_CLOEXEC)
@@ -102,6 +106,13 @@ def _build(request: Request) -> None:
             set_up(request)
     if request["tmpfs"] is not None:
         mounts.cover(request["tmpfs"])
+
+
+def _give_next(first: int) -> None:
+    # As long as SIGCHLD is ignored, nobody can wait until a process is out of sight.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ancestry.use_up(os.getpid(), first)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
 def _set_up_net(_: Request) -> None:

@@ -34,7 +34,7 @@ MAIN = "main"
 
 
 def main(
-    control_fd: str, supervisor: str, user_namespace: str, thread: str
+    control_fd: str, supervisor: str, user_namespace: str, thread: str, first: str
 ) -> NoReturn:
     """
     Make sandboxes on request until the supervisor is gone.
@@ -44,6 +44,7 @@ def main(
         supervisor: The number of a pidfd of the supervisor.
         user_namespace: The value of a `UserNamespace`.
         thread: `MAIN` if the main thread of the supervisor has started this process.
+        first: The process id of the first process after the init of each sandbox.
     """
     control = socket(fileno=int(control_fd))
     kind = UserNamespace(user_namespace)
@@ -59,13 +60,13 @@ def main(
     except OSError as error:
         _refuse_first(control, error)
     if not inner:
-        _serve(control, int(supervisor))
+        _serve(control, int(supervisor), int(first))
     control.close()
     os.waitpid(inner, 0)
     os._exit(0)
 
 
-def _serve(control: socket, supervisor: int) -> NoReturn:
+def _serve(control: socket, supervisor: int, first: int) -> NoReturn:
     """
     Make a sandbox for each request on *control* until *supervisor* has ended.
     """
@@ -98,7 +99,7 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
             if not message:
                 break
             number, request = marshal.loads(message)
-            answer = _make(control, request, children)
+            answer = _make(control, request, first, children)
             if answer is not None:
                 answers[answer] = number
                 poll.register(answer, select.POLLIN)
@@ -106,7 +107,7 @@ def _serve(control: socket, supervisor: int) -> NoReturn:
 
 
 def _make(
-    control: socket, request: init.Request, children: PidForChildren
+    control: socket, request: init.Request, first: int, children: PidForChildren
 ) -> int | None:
     """
     Fork an init for *request*.
@@ -128,7 +129,7 @@ def _make(
             init.tell_refusal(control, error)
             made = -1
         if not made:
-            init.run(control, request, answered.write)
+            init.run(control, request, first, answered.write)
         children.restore()
         return answered.take_read() if made > 0 else None
 

@@ -20,7 +20,7 @@ from pytest_nsisolate.compat.builtin_plugins import flush
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.guest.crash_output import CrashOutput
 from pytest_nsisolate.guest.fork import fork_guest
-from pytest_nsisolate.guest.handle import Guest
+from pytest_nsisolate.guest.handle import Guest, makes_way
 from pytest_nsisolate.model.ending import Ending, Finished
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
@@ -257,6 +257,8 @@ class Scheduler:
         if group is None or not isinstance(group.kept, Sandbox):
             return False
         group.last = item
+        if makes_way(ended):
+            return True
         if ended == Finished():
             if scopes.following(item, nextitem) is not None:
                 return True

@@ -51,6 +51,8 @@ def without_guest(facts: Facts) -> Facts:
     Return *facts* with the guest as a process like any other, for a box has none.
     """
     number, found = facts.get("process", (0, []))
-    kinds = [OTHER if fact[4] == GUEST else fact[4] for fact in found]
-    told = [(*fact[:4], kind) for fact, kind in zip(found, kinds, strict=True)]
+    told = [
+        (*fact[:4], *(OTHER if what == GUEST else what for what in fact[4:]))
+        for fact in found
+    ]
     return {**facts, "process": (number, told)}

@@ -18,7 +18,13 @@ from typing import cast
 import pytest_nsisolate
 from pytest_nsisolate.launcher import main as launcher
 from pytest_nsisolate.launcher.init import DESCRIPTORS, DIED
-from pytest_nsisolate.linux import capabilities, descriptors, namespaces, syscalls
+from pytest_nsisolate.linux import (
+    ancestry,
+    capabilities,
+    descriptors,
+    namespaces,
+    syscalls,
+)
 from pytest_nsisolate.linux.descriptors import readable
 from pytest_nsisolate.linux.namespaces import Namespace
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
@@ -294,7 +300,10 @@ def _start(
     command = [sys.executable, "-I", "-S", "-c", _BOOT]
     is_main = threading.current_thread() is threading.main_thread()
     thread = launcher.MAIN if is_main else "other"
-    arguments = [str(control), str(supervisor), user_namespace.value, thread]
+    # Init is process 1.
+    first = ancestry.pass_over(1, ancestry.taken())
+    kind = user_namespace.value
+    arguments = [str(control), str(supervisor), kind, thread, str(first)]
     try:
         return subprocess.Popen(
             [*command, str(Path(pytest_nsisolate.__file__).parent.parent), *arguments],

@@ -9,7 +9,15 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from pytest_nsisolate.launcher.audit import GUEST, HELPER, OTHER, Fact, Facts, mounts
+from pytest_nsisolate.launcher.audit import (
+    GUEST,
+    HELPER,
+    INIT,
+    OTHER,
+    Fact,
+    Facts,
+    mounts,
+)
 from pytest_nsisolate.model.errors import errno_name
 
 #: The attribute of a teardown report that lists what its test left, as strings. It
@@ -50,8 +58,8 @@ def _count(number: float | str, one: str) -> str:
 
 
 def _starter(fact: Fact) -> str:
-    which = {1: "an orphan", 2: "started by the test"}
-    return which.get(int(fact[1]), f"started by process {fact[1]}")
+    which = {INIT: "an orphan", GUEST: "started by the test"}
+    return which.get(str(fact[5]), f"started by process {fact[1]}")
 
 
 KINDS = {
@@ -199,7 +207,7 @@ def process_tree(facts: Facts, activities: Mapping[int, object]) -> list[str]:
     lines: list[str] = []
 
     def add(starter: int, depth: int) -> None:
-        for pid, _, age, command, kind in of.get(starter, []):
+        for pid, _, age, command, kind, _ in of.get(starter, []):
             what = {GUEST: "the test: ", HELPER: "Python helper: "}.get(str(kind), "")
             does = activities.get(int(pid))
             more = _age(age) if does is None else f"{_age(age)}, {does}"

@@ -34,6 +34,12 @@ class LauncherGone(Refused):
     """
 
 
+class TakenId(LauncherGone):
+    """
+    A process has got an id that one above it has; the next one gets another.
+    """
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     """
@@ -91,12 +97,15 @@ class Sandbox:
         """
         Return *refused* as a `LauncherGone` if a dead init may be the reason.
 
-        Otherwise tell it how this sandbox was made.
+        EEXIST makes it a `TakenId`: see `Entry`. Otherwise tell it how this sandbox was
+        made.
 
         An init that is dying stays until everything inside has been reaped. Until then
         entering fails: setns() with ESRCH, fork() with ENOMEM. Source: setns(2),
         fork(2), pid_namespaces(7), "The namespace init process".
         """
+        if refused.number == errno.EEXIST:
+            return TakenId(refused.call, refused.number)
         if refused.number in {errno.ESRCH, errno.ENOMEM} or not self.is_alive():
             return LauncherGone(refused.call, refused.number)
         refused.user_namespace = self.user_namespace

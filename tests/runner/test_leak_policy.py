@@ -52,7 +52,7 @@ def test_fail(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
         [
             "*_ ERROR at teardown of test_marked _*",
             "test_marked left 1 process (sleep 1000, *)",
-            "why: found in its sandbox when * was over: sleep 1000, *: process 3, *",
+            "why: found in its sandbox when * was over: sleep 1000, *, an orphan",
             "fix: end or remove it in the test *",
             "*- Captured stdout call -*",
             "printed",

@@ -34,7 +34,7 @@ def is_capable() -> bool:
     return user_namespace_for(Spec()) is UserNamespace.NONE
 
 
-_GAIN = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc"
+GAIN = "unshare --user --map-root-user --pid --fork --kill-child --mount-proc"
 LOSE = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
 
 #: The two ways into a sandbox: without a user namespace, and with one.
@@ -42,7 +42,7 @@ PLAIN, KEEP = "plain", "keep"
 
 #: Runs a command with CAP_SYS_ADMIN (in a user namespace, if need be), or without it.
 WAYS = {
-    PLAIN: [] if is_capable() else _GAIN.split(),
+    PLAIN: [] if is_capable() else GAIN.split(),
     KEEP: LOSE.split() if is_capable() else [],
 }
 
@@ -50,7 +50,7 @@ WAYS = {
 #: that this user namespace owns, so that a sandbox needs no other user namespace, where
 #: another limit would apply.
 WITHOUT_NET = [
-    *_GAIN.split(),
+    *GAIN.split(),
     "sh",
     "-c",
     'echo 0 > /proc/sys/user/max_net_namespaces; exec "$@"',

@@ -70,6 +70,7 @@ BARE = {
 
 #: The modules of this package that the launcher imports besides its own.
 LAUNCHER = {
+    "linux.ancestry",
     "linux.descriptors",
     "linux.namespaces",
     "linux.pid_for_children",

@@ -1,0 +1,186 @@
+"""
+The process id of a guest, which none of the processes that it is a fork of has.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from ways import GAIN, KEEP, LOSE, WAYS, is_capable
+
+pytestmark = pytest.mark.python
+
+#: Runs a command in a new PID namespace.
+_NEW = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+#: How it is started to be process 2 there, or process 3.
+_START = {
+    2: ("sh", "-c", '"$@"; exit $?', "sh"),
+    3: ("sh", "-c", 'sh -c :; "$@"; exit $?', "sh"),
+}
+
+
+def in_namespace(way: str, number: int, *args: str) -> list[str]:
+    """
+    Return a command that runs pytest as process *number* of a new PID namespace.
+    """
+    new = _NEW if is_capable() else GAIN.split()
+    lose = LOSE.split() if way == KEEP else []
+    pytest_command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
+    return [*new, *_START[number], *lose, *pytest_command]
+
+
+FIXTURES = """
+import atexit
+import multiprocessing
+import os
+from pathlib import Path
+import pytest
+
+SUPERVISOR = os.getpid()
+
+@pytest.fixture(scope="session")
+def shared():
+    with multiprocessing.Manager() as manager:
+        yield manager.dict(number=0)
+
+def test_number_of_pytest():
+    assert os.getpid() == SUPERVISOR == NUMBER
+
+@pytest.mark.isolated
+@pytest.mark.parametrize("turn", [1, 2])
+def test_manager_lives(shared, turn):
+    shared["number"] += 1
+    assert shared["number"] == turn
+    assert os.getpid() not in {1, SUPERVISOR, os.getppid()}
+
+@pytest.mark.isolated(scope="module", fork=True)
+@pytest.mark.parametrize("turn", range(3))
+def test_each_fork(turn):
+    assert os.getpid() not in {1, SUPERVISOR}
+    # They share the sandbox, whatever number its next process gets.
+    assert len(os.listdir("/dev/shm")) == turn
+    Path(f"/dev/shm/{turn}").touch()
+
+def test_manager_still_lives(shared):
+    assert shared["number"] == 2
+"""
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("number", list(_START))
+def test_manager(pytester: pytest.Pytester, way: str, number: int) -> None:
+    """
+    What tells a fork by its process id, as multiprocessing does, can tell a guest.
+    """
+    pytester.makepyfile(f"NUMBER = {number}\n{FIXTURES}")
+    result = pytester.run(*in_namespace(way, number), timeout=60)
+    result.assert_outcomes(passed=7)
+
+
+NESTED = """
+import os
+import pytest
+
+pytest_plugins = "pytester"
+
+# What a library keeps; both sessions see this module.
+pytest.numbers = [os.getpid()]
+
+@pytest.mark.isolated
+def test_outer(pytester):
+    pytest.numbers.append(os.getpid())
+    pytester.makepyfile('''
+        import os
+        import pytest
+
+        @pytest.mark.isolated
+        def test_inner():
+            assert len(pytest.numbers) == 2
+            assert os.getpid() not in pytest.numbers
+    ''')
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+"""
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_nested(pytester: pytest.Pytester, way: str) -> None:
+    """
+    A guest of a guest has neither the number of that one nor that of its supervisor.
+    """
+    pytester.makepyfile(NESTED)
+    result = pytester.run(*in_namespace(way, 3), timeout=60)
+    result.assert_outcomes(passed=1)
+
+
+BOX = """
+import os
+import subprocess
+import pytest
+
+SUPERVISOR = os.getpid()
+
+@pytest.mark.isolated
+def test_in_guest(sandbox_factory):
+    box = sandbox_factory()
+    guest = os.getpid()
+    numbers = {box.run(os.getpid) for _ in range(3)}
+    assert len(numbers) == 3
+    assert not numbers & {1, SUPERVISOR, guest}
+
+def test_on_host(sandbox_factory):
+    box = sandbox_factory(leaks="ignore")
+    assert box.run(os.getpid) not in {1, SUPERVISOR}
+
+def test_number_comes_later(sandbox_factory):
+    \"\"\"The box has got as far as the number of pytest when it is entered again.\"\"\"
+    box = sandbox_factory()
+    seen = [box.run(os.getpid)]
+    while seen[-1] < SUPERVISOR - 3:
+        box.popen(["true"]).wait()
+        seen.append(box.run(os.getpid))
+    seen += [box.run(os.getpid) for _ in range(6)]
+    assert SUPERVISOR not in seen and seen[-1] > SUPERVISOR
+"""
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_boxes(pytester: pytest.Pytester, way: str) -> None:
+    """
+    What runs in a box has another number than all processes that it is a fork of.
+    """
+    pytester.makepyfile(BOX)
+    result = pytester.run(*in_namespace(way, 3), timeout=60)
+    result.assert_outcomes(passed=3)
+
+
+REGISTERED = """
+import os
+from multiprocessing.util import Finalize
+from pathlib import Path
+import pytest
+
+LOG = Path("log").absolute()
+
+def note(text):
+    with LOG.open("a") as file:
+        file.write(text + " ")
+
+OUTSIDE = Finalize(None, note, ["supervisor"], exitpriority=1)
+
+@pytest.mark.isolated
+def test_it():
+    Finalize(None, note, ["guest"], exitpriority=1)
+    # As if this process had the number of pytest.
+    OUTSIDE._pid = os.getpid()
+"""
+
+
+def test_only_what_the_guest_registered(pytester: pytest.Pytester) -> None:
+    """
+    A guest runs no finalizer of the supervisor, even one that takes it for its own.
+    """
+    pytester.makepyfile(REGISTERED)
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    assert (pytester.path / "log").read_text() == "guest supervisor "

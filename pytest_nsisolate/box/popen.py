@@ -1,12 +1,13 @@
 """
 A `subprocess.Popen` whose process is in a sandbox.
 
-The fork of Popen itself enters the sandbox, in its ``preexec_fn``. So the rest of Popen
-works as usual: pipes, errors of execve(2), waiting.
+The fork of Popen itself enters the sandbox, first of all. So the rest of Popen works as
+usual: pipes, errors of execve(2), waiting.
 
-With CAP_SYS_ADMIN this fork is the process inside. Without it the fork has to fork
-again to be inside, see `entry`. Popen then has the process in the middle, which passes
-on the signals that it gets, and ends in the way the process inside ends.
+With CAP_SYS_ADMIN this fork is the process inside. Without it, or if the caller has
+threads, the fork has to fork again to be inside, see `entry`. Popen then has the
+process in the middle, which passes on the signals that it gets, and ends in the way the
+process inside ends.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ import subprocess
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from pytest_nsisolate.guest.entry import NextForkInside, enter, no_warning_of_threads
+from pytest_nsisolate.guest.entry import (
+    NextForkInside,
+    enter,
+    needs_two_forks,
+    no_warning_of_threads,
+    turn_to,
+)
 from pytest_nsisolate.guest.rlimits import Confinement
-from pytest_nsisolate.linux import syscalls
-from pytest_nsisolate.linux.credentials import Credentials
+from pytest_nsisolate.linux import at_fork, syscalls
 from pytest_nsisolate.linux.descriptors import Pipe, close_all_but
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import Refused, Unlimited
 from pytest_nsisolate.model.limits import Limit
-from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
 # Windows does not have it, nor boxes.
@@ -66,11 +71,12 @@ def start(
             own=keywords.pop("preexec_fn", None),
             limits=limits,
         )
-        if sandbox.user_namespace is UserNamespace.NONE:
+        if not needs_two_forks(sandbox):
             try:
-                stack.enter_context(NextForkInside(sandbox))
+                way.inside = stack.enter_context(NextForkInside(sandbox))
             except OSError as error:
                 raise sandbox.classify(Refused.from_os_error(error)) from None
+        stack.enter_context(at_fork.innermost(in_child=way.enter))
         popen: Any = subprocess.Popen
         try:
             with no_warning_of_threads():
@@ -94,7 +100,7 @@ def _raise_told(sandbox: Sandbox, fd: int) -> None:
     raise sandbox.classify(Refused(*refused)) from None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(slots=True, kw_only=True)
 class _Way:
     """
     The steps of a fork into a sandbox, up to the call of execve(2).
@@ -110,13 +116,28 @@ class _Way:
     """The caller's own ``preexec_fn``, called inside."""
     limits: tuple[Limit, ...]
     """What the process may use."""
+    inside: NextForkInside | None = None
+    """What has forked it into the PID namespace, None if it has to fork again."""
+    refused: OSError | None = None
+    """Why the fork is not inside."""
 
-    def go(self) -> None:
+    def enter(self) -> None:
         """
         Enter the sandbox, and return inside.
+
+        This comes before anything that a library does in a fork: it may start threads.
         """
         try:
             self._enter()
+        except OSError as error:
+            self.refused = error
+
+    def go(self) -> None:
+        """
+        Get ready for execve(2).
+        """
+        try:
+            self._check()
         except OSError as error:
             told = (str(error.filename or "fork()"), error.errno or 0)
             os.write(self.tell, marshal.dumps(told))
@@ -130,19 +151,23 @@ class _Way:
         if self.own is not None:
             self.own()
 
+    def _check(self) -> None:
+        if self.refused is not None:
+            raise self.refused
+
     def _enter(self) -> None:
         credentials = None
-        if self.sandbox.user_namespace is not UserNamespace.NONE:
-            credentials = Credentials.now()
-            kinds = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWPID
-            syscalls.setns(self.sandbox.init, kinds)
-            pid = syscalls.named("fork()", os.fork)
+        if self.inside is None:
+            credentials = turn_to(self.sandbox)
+            pid = syscalls.named("fork()", at_fork.fork_without)
             if pid:
                 self._leave_group(0)
                 _stand_between(pid)
+        elif self.inside.error is not None:
+            raise self.inside.error
         enter(self.sandbox, credentials)
         self._leave_group(self.group)
-        if credentials is not None:
+        if self.inside is None:
             syscalls.set_parent_death_signal(signal.SIGKILL)
 
     def _leave_group(self, group: int) -> None:

@@ -173,6 +173,21 @@ CAUSES = (
         example={"name": "time", "instead": ", or leave time= out"},
     ),
     Cause(
+        name="threads",
+        title="A library that starts threads in each fork",
+        evidence="`setns()` with a pidfd fails with EINVAL, and `/proc/self/task` of "
+        "the process that called it has other threads",
+        why="a process with threads cannot enter a user or mount namespace (setns(2)), "
+        "and in the fork of pytest C code has started some: {names}",
+        fix="export GRPC_ENABLE_FORK_SUPPORT=0 if they are gRPC's, or set up what "
+        "starts them in a function-scoped fixture, which is set up in the sandbox",
+        environments="gRPC with `GRPC_ENABLE_FORK_SUPPORT=1`, and others that start "
+        "threads by pthread_atfork(3). Threads that `os.register_at_fork()` starts are "
+        "no obstacle",
+        source="setns(2), EINVAL; pthread_atfork(3)",
+        example={"names": "event_engine, lifeguard"},
+    ),
+    Cause(
         name="old-kernel",
         title="An old kernel",
         evidence="`setns()` with a pidfd fails with EINVAL",

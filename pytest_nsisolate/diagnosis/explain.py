@@ -22,6 +22,7 @@ from pytest_nsisolate.diagnosis.causes import (
     WITHOUT_FILTER,
     Cause,
 )
+from pytest_nsisolate.guest.entry import WITH_THREADS
 from pytest_nsisolate.linux import capabilities, namespaces
 from pytest_nsisolate.model.errors import Explanation, Known, Refused, errno_name
 from pytest_nsisolate.model.user_namespace import UserNamespace
@@ -250,6 +251,11 @@ def _no_such_namespaces(refused: Refused) -> _Finding:
     return None
 
 
+def _threads(refused: Refused) -> _Finding:
+    _, starts, names = refused.call.partition(WITH_THREADS)
+    return {"names": names} if starts and refused.number == errno.EINVAL else None
+
+
 def _old_kernel(refused: Refused) -> _Finding:
     if refused.number != errno.EINVAL or not refused.call.startswith("setns(pidfd"):
         return None
@@ -476,6 +482,7 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "gvisor": _gvisor,
     "wsl1": _wsl1,
     "no-such-namespaces": _no_such_namespaces,
+    "threads": _threads,
     "old-kernel": _old_kernel,
     "limit-zero": _limit_zero,
     "nested": _nested,

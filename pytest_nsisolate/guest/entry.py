@@ -4,7 +4,11 @@ The entry of a guest into its sandbox, from the fork to its body.
 With CAP_SYS_ADMIN, the supervisor enters the PID namespace for its next child, forks
 once and switches back. Without it, a process can enter a PID namespace only through the
 user namespace that owns it, and cannot return. So a fork enters and forks the guest;
-this process between then only waits, and reports how the guest ended.
+this process between then only waits, and reports how the guest ended. A supervisor that
+has threads always does so: see `needs_two_forks`.
+
+What libraries have registered to be called at a fork is called in the guest once it is
+inside, for it may start threads: see `at_fork`.
 
 Source: setns(2), pid_namespaces(7), user_namespaces(7).
 """
@@ -23,7 +27,7 @@ from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate.guest.channel import GuestChannel, send
 from pytest_nsisolate.guest.messages import Broken, Done, EntryRefused
-from pytest_nsisolate.linux import ancestry, namespaces, syscalls
+from pytest_nsisolate.linux import ancestry, at_fork, namespaces, syscalls
 from pytest_nsisolate.linux.credentials import Credentials, Directory
 from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
@@ -38,6 +42,9 @@ from pytest_nsisolate.sandbox.sandbox import Sandbox
 #: The format in which the process between reports the pid and the wait status of the
 #: guest. The `Usage` of the guest follows them.
 NUMBER = struct.Struct("=i")
+
+#: Between a call that was refused and the names of the threads of its process.
+WITH_THREADS = " in a process with the threads "
 
 #: The work of a guest. It gets its end of the channel and the word of `Guest.release`.
 Body: TypeAlias = Callable[[GuestChannel, str], None]
@@ -73,7 +80,7 @@ class InGuest(BaseException):
             os._exit(code)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Entry:
     """
     What a guest needs to enter its sandbox.
@@ -88,6 +95,8 @@ class Entry:
     """The signals, which are all blocked from before the fork."""
     taken: frozenset[int]
     """The process ids that the guest must not have: see `ancestry`."""
+    inside: GuestChannel | None = None
+    """In the guest, once it has entered: its end of the channel."""
 
     def fork(self) -> tuple[int, int | None]:
         """
@@ -100,46 +109,50 @@ class Entry:
         Raises:
             InGuest: In the guest.
         """
-        if self.sandbox.user_namespace is UserNamespace.NONE:
-            return self._fork_once(), None
-        return self._fork_twice()
+        if needs_two_forks(self.sandbox):
+            return self._fork_twice()
+        return self._fork_once(), None
 
     def _fork_once(self) -> int:
+        way = NextForkInside(self.sandbox)
         pid = 0
         try:
-            with NextForkInside(self.sandbox) as way:
+            with way, at_fork.innermost(in_child=lambda: self._begin(way)):
                 pid = fork()
-                if not pid:
-                    way.stay()
         except OSError:
             if pid:
-                # Switching back failed, which has killed the guest.
+                # Switching failed, so it has ended by itself or was killed.
                 os.waitpid(pid, 0)
             raise
         if not pid:
-            self._become_guest(None)
+            self._become_guest()
         return pid
+
+    def _begin(self, way: NextForkInside) -> None:
+        """
+        In the fork: enter the sandbox, unless the fork did not go there.
+        """
+        if way.error is not None:
+            os._exit(1)
+        self._enter(None)
 
     def _fork_twice(self) -> tuple[int, int]:
         with Pipe() as status:
-            pid = fork()
-            credentials = None if pid else self._be_between(status.write)
+            with at_fork.innermost(in_child=lambda: self._be_between(status.write)):
+                pid = fork()
             status_fd = status.take_read() if pid else -1
-        if credentials is not None:
-            self._become_guest(credentials)
+        if not pid:
+            self._become_guest()
         return pid, status_fd
 
-    def _be_between(self, status: int) -> Credentials:
+    def _be_between(self, status: int) -> None:
         """
         Fork the guest and return in it; in this process, report how it ended.
         """
         try:
             syscalls.set_parent_death_signal(signal.SIGKILL)
-            credentials = Credentials.now()
-            syscalls.setns(
-                self.sandbox.init, syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWPID
-            )
-            pid = fork()
+            credentials = turn_to(self.sandbox)
+            pid = at_fork.fork_without()
             if pid:
                 os.write(status, NUMBER.pack(pid))
                 _, ended, used = os.wait4(pid, 0)
@@ -147,15 +160,17 @@ class Entry:
                 os._exit(0)
         except OSError as error:
             self._refuse(error, "fork()")
-        return credentials
+        self._enter(credentials)
 
-    def _become_guest(self, credentials: Credentials | None) -> NoReturn:
+    def _enter(self, credentials: Credentials | None) -> None:
+        """
+        In the fork inside: enter the other namespaces, or end this process.
+        """
         try:
             self._check_id()
             channel = GuestChannel(
                 self.channel.write, self.gate.read, _pid_in_proc(), self.signals
             )
-            self.gate.close_write()
             enter(self.sandbox, credentials)
             # With a group of its own, kill(0, SIGTERM) inside reaches nothing outside.
             syscalls.named("setpgid()", os.setpgid, 0, 0)
@@ -164,10 +179,17 @@ class Entry:
             syscalls.set_parent_death_signal(signal.SIGKILL)
         except OSError as error:
             self._refuse(error, "a system call")
+        self.inside = channel
+
+    def _become_guest(self) -> NoReturn:
+        if self.inside is None:
+            # An error on the way in, which Python has printed and then ignored.
+            os._exit(1)
         self.channel.take_write()
         self.gate.take_read()
+        self.gate.close_write()
         self.signals.keep()
-        raise InGuest(channel)
+        raise InGuest(self.inside)
 
     def _check_id(self) -> None:
         """
@@ -198,6 +220,9 @@ class NextForkInside:
     """
     A context in which this thread forks into the PID namespace of *sandbox*.
 
+    It is directed there only during the fork itself, for it can start no thread
+    meanwhile. Source: clone(2), EINVAL for CLONE_THREAD.
+
     Raises:
         OSError: The kernel refused a call. If it refused to switch back, the sandbox
             was killed with what was forked, so that no other fork can land there.
@@ -206,32 +231,77 @@ class NextForkInside:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._children = PidForChildren()
-        self._stays = False
+        self._functions = at_fork.innermost(before=self._go, in_parent=self._return)
+        #: Why the fork did not go there, or this process did not return; None if all
+        #: went well.
+        self.error: OSError | None = None
 
     def __enter__(self) -> NextForkInside:
-        try:
-            self._children.enter(self._sandbox.init)
-        except OSError:
-            self._children.close()
-            raise
+        self._functions.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        try:
-            if not self._stays:
-                # user_namespace_for() has checked that this is allowed.
-                self._children.restore()
-        except OSError:
-            self._sandbox.kill()
-            raise
-        finally:
-            self._children.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._functions.__exit__(None, None, None)
+        self._children.close()
+        if self.error is not None and kind is None:
+            raise self.error
 
-    def stay(self) -> None:
-        """
-        In the fork: do not switch back, which is impossible from there.
-        """
-        self._stays = True
+    def _go(self) -> None:
+        try:
+            self._children.enter(self._sandbox.init)
+        except OSError as error:
+            self.error = error
+
+    def _return(self) -> None:
+        if self.error is not None:
+            return
+        try:
+            # user_namespace_for() has checked that this is allowed.
+            self._children.restore()
+        except OSError as error:
+            self.error = error
+            self._sandbox.kill()
+
+
+def needs_two_forks(sandbox: Sandbox) -> bool:
+    """
+    Say whether the way into *sandbox* leads through a process between.
+
+    C code may start a thread in this process as soon as it has forked, and give up if
+    it cannot, as gRPC does. Source: pthread_atfork(3). So a process that has threads
+    is never directed elsewhere.
+    """
+    return sandbox.user_namespace is not UserNamespace.NONE or at_fork.has_threads()
+
+
+def turn_to(sandbox: Sandbox) -> Credentials | None:
+    """
+    Direct the forks of this process into *sandbox*, for good.
+
+    Returns:
+        The credentials of this process before it joined a user namespace, None if it
+        did not.
+
+    Raises:
+        OSError: The kernel refused; EINVAL if this process has threads.
+    """
+    kinds = syscalls.CLONE_NEWPID
+    credentials = None
+    try:
+        if sandbox.user_namespace is not UserNamespace.NONE:
+            credentials = Credentials.now()
+            kinds |= syscalls.CLONE_NEWUSER
+        elif at_fork.has_threads():
+            # A fork would lose them, without a word. This call tells: EINVAL.
+            syscalls.setns(sandbox.init, syscalls.CLONE_NEWNS)
+        syscalls.setns(sandbox.init, kinds)
+    except OSError as error:
+        threads = at_fork.threads()
+        text = f"{error.filename}{WITH_THREADS}{', '.join(threads)}"
+        if not threads:
+            raise
+        raise OSError(error.errno, error.strerror, text) from None
+    return credentials
 
 
 def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:

@@ -35,6 +35,7 @@ NOT_REAL = {
     "gvisor": "another kernel",
     "wsl1": "another kernel",
     "no-such-namespaces": "a kernel built without them",
+    "threads": "gRPC, or other C code that starts threads in a fork",
     "old-kernel": "Linux 5.7 or older, which Debian no longer has",
     "not-dumpable": "`tests/refusal` makes it real",
     "faked-uid": "`tests/refusal` makes it real",

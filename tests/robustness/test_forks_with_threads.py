@@ -18,7 +18,7 @@ import threading
 import pytest
 
 SUPERVISOR = os.getpid()
-# What each function has seen: which one it was, and in which process.
+# The functions that have started a thread, and in which process.
 SEEN = []
 # The work that a thread does which was started in this process.
 JOBS = []
@@ -28,12 +28,12 @@ def serve(started, stop):
     stop.wait()
 
 def start(name):
-    SEEN.append((name, os.getpid()))
     started, stop = threading.Event(), threading.Event()
     thread = threading.Thread(target=serve, args=(started, stop), name=name)
     thread.start()
     started.wait()
     JOBS.append((thread, stop))
+    SEEN.append((name, os.getpid()))
     if FAILS:
         raise ValueError(name)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_nsisolate.model.errors import (
         BoxError,
         Explanation,
+        HookWarning,
         LeakWarning,
         NsIsolateError,
         Refused,
@@ -47,6 +48,7 @@ __all__ = [
     "Exited",
     "Explanation",
     "Finished",
+    "HookWarning",
     "Ipc",
     "Isolation",
     "Killed",
@@ -75,6 +77,7 @@ _HOMES = {
     "Exited": "model.ending",
     "Explanation": "model.errors",
     "Finished": "model.ending",
+    "HookWarning": "model.errors",
     "Ipc": "sandbox.ipc",
     "Isolation": "settings.isolation",
     "Killed": "model.ending",

@@ -169,6 +169,21 @@ class SessionEnd:
     shouldfail: object
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A call of the test has raised an exception, which is of interest to plugins."""
+
+    kind: ClassVar[str] = "failure"
+    when: str
+    """The phase."""
+    errors: list[dict[str, object]]
+    """The exception and those that belong to it: see `reporting.exceptions`."""
+    report: dict[str, object] | None
+    """Its report, as pytest serialises it; None if that is the one sent last."""
+    marked: str | None
+    """As for a `Report`."""
+
+
 class FailureShown(_Bare):
     """The debugger shows the failure that was reported last."""
 
@@ -299,6 +314,7 @@ TestMessage: TypeAlias = (
     | HandOver
     | Report
     | SessionEnd
+    | Failure
     | FailureShown
     | TerminalTaken
     | DebuggerLeft

@@ -74,6 +74,16 @@ class ReprWarning(UserWarning):
     __module__ = "pytest_nsisolate"
 
 
+class HookWarning(UserWarning):
+    """
+    A hook of another plugin cannot do its work for an isolated test.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __module__ = "pytest_nsisolate"
+
+
 class Refused(NsIsolateError):
     """
     A sandbox could not be made or entered.

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import warnings
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 from pytest_nsisolate.guest.messages import Interrupted, RecordedWarning
+from pytest_nsisolate.reporting.exceptions import find_class
 
 
 def warning_to_message(warning: warnings.WarningMessage) -> RecordedWarning:
@@ -43,7 +43,7 @@ def show_warning(message: RecordedWarning) -> None:
     same name.
     """
     name = message.category
-    category = _find_category(message.module, name)
+    category = find_class(message.module, name, Warning)
     if category is None:
         attributes = {"__module__": message.module, "__qualname__": name}
         category = type(name.rpartition(".")[2], (Warning,), attributes)
@@ -78,13 +78,6 @@ def _warning(category: type[Warning], message: RecordedWarning) -> Warning:
         if str(instance) == text:
             return instance
     return Warning(text)
-
-
-def _find_category(module: str, qualname: str) -> type[Warning] | None:
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found if isinstance(found, type) and issubclass(found, Warning) else None
 
 
 def interruption_to_message(error: BaseException) -> Interrupted:

@@ -46,7 +46,7 @@ def apply(
     for text in explain(wording, facts):
         error = pytest.fail.Exception(text, pytrace=False)
         if fails or _is_error(run.item, text):
-            run.fail_teardown(failed_report(run.item, "teardown", error))
+            run.fail_teardown(failed_report(run.item, "teardown", error), error)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

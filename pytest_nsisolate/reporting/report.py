@@ -119,13 +119,18 @@ def failed_report(
     return report
 
 
-def never_expected(report: pytest.TestReport) -> None:
+def never_expected(report: pytest.TestReport) -> bool:
     """
     Make *report*, of a refusal, a failure even if a mark ``xfail`` excused it.
+
+    Returns:
+        Whether one has excused it.
     """
-    if hasattr(report, "wasxfail"):
-        report.outcome = "failed"
-        del report.wasxfail
+    if not hasattr(report, "wasxfail"):
+        return False
+    report.outcome = "failed"
+    del report.wasxfail
+    return True
 
 
 def join_outcomes(

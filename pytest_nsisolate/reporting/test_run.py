@@ -17,7 +17,9 @@ from pytest_nsisolate.guest.messages import (
     BasetempRequest,
     Broken,
     DebuggerLeft,
+    Failure,
     FailureShown,
+    Garbled,
     HandOver,
     Interrupted,
     LiveLog,
@@ -31,7 +33,7 @@ from pytest_nsisolate.guest.messages import (
     assert_never,
 )
 from pytest_nsisolate.linux.stdlib import time
-from pytest_nsisolate.reporting import carried, events, refusals
+from pytest_nsisolate.reporting import carried, events, interaction, refusals
 from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.reporting.report import (
     Phase,
@@ -85,6 +87,8 @@ class TestRun:
         self._stays = stays
         #: The report of teardown, while it is held back.
         self._held: pytest.TestReport | None = None
+        #: The call that has failed and that this report is about.
+        self._failure: pytest.CallInfo[None] | None = None
         self._is_torn_down = False
         #: For each phase that has been reported, whether it passed.
         self._passed: dict[str, bool] = {}
@@ -193,6 +197,8 @@ class TestRun:
         match message:
             case Interrupted():
                 self._interruption = message
+            case Failure():
+                self._hear_failure(message)
             case FailureShown():
                 self._note_shown()
             case TerminalTaken():
@@ -226,9 +232,15 @@ class TestRun:
                 assert_never(message)
         return None
 
-    def log(self, report: pytest.TestReport) -> None:
+    def log(
+        self, report: pytest.TestReport, failure: pytest.CallInfo[None] | None = None
+    ) -> None:
         """
         Pass *report* to pytest and its plugins, or collect it for `stays`.
+
+        Args:
+            report: The report.
+            failure: The call that has failed, if pytest itself does not tell of it.
         """
         if self._leaks and report.when == "teardown":
             setattr(report, ATTRIBUTE, [str(leak) for leak in self._leaks])
@@ -240,14 +252,17 @@ class TestRun:
             self._logged = report
             self._order.keep(report)
             self.item.ihook.pytest_runtest_logreport(report=report)
+        if failure is not None and report.failed:
+            interaction.tell(self.item, failure, report)
 
     def log_held(self) -> None:
         """
         Log the report of teardown, if it is held back.
         """
         held, self._held = self._held, None
+        failure, self._failure = self._failure, None
         if held is not None:
-            self.log(held)
+            self.log(held, failure)
 
     def refuse(self, error: BaseException, reason: Reason) -> None:
         """
@@ -256,7 +271,7 @@ class TestRun:
         self.last = failed_report(self.item, "setup", error)
         never_expected(self.last)
         refusals.mark(self.last, self.item.name, reason)
-        self.log(self.last)
+        self.log(self.last, interaction.call_of(error, "setup"))
 
     def fail(self, text: str, output: dict[str, str]) -> None:
         """
@@ -281,10 +296,10 @@ class TestRun:
             if content
         ]
         if phase == "teardown":
-            failed = self.fail_teardown(failed)
+            failed = self.fail_teardown(failed, error)
         failed.sections = [*before.sections, *captured]
         if phase != "teardown":
-            self.log(failed)
+            self.log(failed, interaction.call_of(error, phase))
         self.last = failed
 
     def note_leaks(self, leaks: Leaks) -> None:
@@ -308,6 +323,9 @@ class TestRun:
         if self._is_torn_down:
             return
         self._is_torn_down = True
+        if report.failed:
+            # pytest is about to tell of that.
+            self._failure = None
         held = self._held
         if held is None:
             # The guest never got to teardown, or its report has been logged.
@@ -323,12 +341,16 @@ class TestRun:
         self._held.sections, self._held.duration = sections, duration
         self.log_held()
 
-    def fail_teardown(self, report: pytest.TestReport) -> pytest.TestReport:
+    def fail_teardown(
+        self, report: pytest.TestReport, error: BaseException
+    ) -> pytest.TestReport:
         """
-        Make *report*, a failure, the report of teardown, and return the result.
+        Make *report*, the failure *error*, the report of teardown; return the result.
 
         If the guest reported a failure too, that one is shown below this one.
         """
+        if self._failure is None:
+            self._failure = interaction.call_of(error, "teardown")
         held = self._held
         if held is None:
             self._held = report
@@ -382,6 +404,21 @@ class TestRun:
             self._held = report
         else:
             self.log(report)
+
+    def _hear_failure(self, message: Failure) -> None:
+        """
+        Tell plugins of a failure, or note it, if its report is held back.
+        """
+        call, report = interaction.call_from_message(message), self.last
+        if message.report is not None:
+            own = Report(report=message.report, marked=message.marked)
+            report = report_from_message(self.item.config, own)
+        if report is None:
+            raise Garbled("a failure without a report")
+        if report is self._held:
+            self._failure = call
+        else:
+            interaction.tell(self.item, call, report)
 
     def _give_terminal(self) -> None:
         """

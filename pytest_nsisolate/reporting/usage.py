@@ -77,7 +77,7 @@ class EndingReporter:
         except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - whatever a plugin raises
             failed = failed_report(run.item, "teardown", error)
             never_expected(failed)
-            run.fail_teardown(failed)
+            run.fail_teardown(failed, error)
 
 
 def forget(item: pytest.Item) -> None:

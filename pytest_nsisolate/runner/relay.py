@@ -2,7 +2,7 @@
 The relay: a plugin that, in a guest, sends what the test reports to the supervisor.
 
 Four hooks lead out of a guest (`RELAYED`). Their calls go over the channel, and the
-supervisor makes them.
+supervisor makes them. A fifth, `pytest_exception_interact`, leads out for some plugins.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pytest_nsisolate.guest.messages import (
     TerminalTaken,
 )
 from pytest_nsisolate.model import frames
+from pytest_nsisolate.reporting import interaction
 from pytest_nsisolate.reporting.events import warning_to_message
 from pytest_nsisolate.reporting.report import report_to_message
 
@@ -58,6 +59,9 @@ class Relay:
         self._crash_output: CrashOutput | None = None
         self._others: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
+        #: Whether a plugin outside wants to know of failures.
+        self._tells_failures = False
+        self._sent: pytest.TestReport | None = None
         #: The warning filters around the protocol of a test.
         self.filters = warnings.filters[:]
 
@@ -78,6 +82,10 @@ class Relay:
             self._callers = {
                 name: manager.subset_hook_caller(name, others) for name in RELAYED
             }
+            self._tells_failures = interaction.is_watched(self._config)
+            self._callers["pytest_exception_interact"] = interaction.caller(
+                self._config, lambda impl: not interaction.is_inside(impl)
+            )
 
     def take_over(
         self,
@@ -190,10 +198,29 @@ class Relay:
                 call.excinfo = pytest.ExceptionInfo.from_exception(error)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_exception_interact(self) -> None:
-        if self._channel is not None and self._config.getoption("usepdb", False):
+    def pytest_exception_interact(
+        self, call: pytest.CallInfo[object], report: pytest.TestReport
+    ) -> None:
+        if self._channel is None:
+            return
+        if self._tells_failures:
+            self._send_failure(self._channel, call, report)
+        if self._config.getoption("usepdb", False):
             # The debugger is about to show this failure.
             self._channel.send(FailureShown(), synchronous=True)
+
+    def _send_failure(
+        self,
+        channel: GuestChannel,
+        call: pytest.CallInfo[object],
+        report: pytest.TestReport,
+    ) -> None:
+        own = None
+        if report is not self._sent:
+            own = report_to_message(self._config, report)
+        channel.send(
+            interaction.failure_to_message(call, own), synchronous=self.synchronous
+        )
 
     def pytest_enter_pdb(self) -> None:
         if self._channel is not None:
@@ -227,6 +254,7 @@ class Relay:
             self.send_payload(report)
             message = report_to_message(self._config, report)
             self._channel.send(message, synchronous=self.synchronous)
+            self._sent = report
             self._crash_output.clear()
 
     def pytest_runtest_logfinish(self) -> None:

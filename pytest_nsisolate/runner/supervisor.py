@@ -37,7 +37,13 @@ from pytest_nsisolate.model.ending import (
 )
 from pytest_nsisolate.model.errors import Explanation, Refused
 from pytest_nsisolate.model.spec import Spec
-from pytest_nsisolate.reporting import crash, leak_policy, network, usage
+from pytest_nsisolate.reporting import (
+    crash,
+    interaction,
+    leak_policy,
+    network,
+    usage,
+)
 from pytest_nsisolate.reporting import report as reports
 from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.reporting.test_run import TestRun
@@ -122,8 +128,11 @@ class Supervisor:
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         self.scheduler.settle()
         run = TestRun(item)
-        report = self.borrowing.set_up(item, crash.refusal(explanation, "fail"))
-        reports.never_expected(report)
+        error = crash.refusal(explanation, "fail")
+        report = self.borrowing.set_up(item, error, log=run.log)
+        if reports.never_expected(report):
+            # pytest tells nobody of a failure that is expected.
+            run.log(report, interaction.call_of(error, "setup"))
         run.borrow(report)
         self._tear_down(run, nextitem)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -177,7 +186,7 @@ class Supervisor:
         if self.scheduler.has_guest(item):
             if not stays:
                 self.scheduler.settle()
-                report = self.borrowing.set_up(item)
+                report = self._set_up_untold(item)
                 # What fails or skips the test here will do so again in the guest.
                 if report.passed:
                     run.borrow(report)
@@ -340,7 +349,7 @@ class Supervisor:
             self.scheduler.settle()
             if run.borrowed is None:
                 # A failure has just made this test the last one: -x.
-                self.borrowing.set_up(item)
+                self._set_up_untold(item)
             with self.borrowing.telling(run.complete_teardown):
                 report = setup_state.run_phase(item, "teardown", nextitem=nextitem)
             run.complete_teardown(report)
@@ -353,8 +362,15 @@ class Supervisor:
         """
         if run.borrowed is None:
             # Only then has pytest evaluated the marks of the test, such as xfail.
-            run.borrow(self.borrowing.set_up(run.item))
+            run.borrow(self._set_up_untold(run.item))
         run.fail(text, crash.without_own_frames(output))
+
+    def _set_up_untold(self, item: pytest.Item) -> pytest.TestReport:
+        """
+        Set up what *item* borrows; if that fails, the guest tells or has told of it.
+        """
+        with interaction.without(self._config, lambda _: True):
+            return self.borrowing.set_up(item)
 
     def _output_so_far(self) -> dict[str, str]:
         """
@@ -393,7 +409,8 @@ class Supervisor:
         if ended != Finished() or run.broken:
             text = crash.explain_group(group.share.name, run, ended)
             error = pytest.fail.Exception(text, pytrace=False)
-            run.log(reports.failed_report(item, "teardown", error))
+            failed = reports.failed_report(item, "teardown", error)
+            run.log(failed, interaction.call_of(error, "teardown"))
         elif spec.leaks != "ignore":
             fails = spec.leaks == "fail"
             leak_policy.apply(run, left, fails=fails, sharers=group.share.name)

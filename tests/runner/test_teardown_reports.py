@@ -255,7 +255,7 @@ def test_any_order(pytester: pytest.Pytester) -> None:
             run.fail("crashed", {})
         for number in range(leaks):
             texts.append(f"leak {number}")
-            run.fail_teardown(failed(item, texts[-1]))
+            run.fail_teardown(failed(item, texts[-1]), ValueError("so"))
         if outside:
             texts.append("outside")
             run.complete_teardown(failed(item, "outside"))

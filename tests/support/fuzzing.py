@@ -23,6 +23,7 @@ from pytest_nsisolate.guest.handle import Guest
 from pytest_nsisolate.guest.process import GuestProcess
 from pytest_nsisolate.model.ending import Finished
 from pytest_nsisolate.model.user_namespace import UserNamespace
+from pytest_nsisolate.reporting.exceptions import describe
 from pytest_nsisolate.reporting.report import report_to_message
 from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.sandbox.sandbox import Sandbox
@@ -63,6 +64,12 @@ OTHERS: list[messages.GuestMessage] = [
         line=None,
         sourced=True,
         content=(("careful",), {}),
+    ),
+    messages.Failure(
+        when="call",
+        errors=describe(OSError(2, "gone", "file")),
+        report=None,
+        marked=None,
     ),
 ]
 

@@ -1,0 +1,146 @@
+"""
+The hook `pytest_exception_interact`: what acts inside on a failure, and what outside.
+
+A debugger needs the frames of a failure, and acts in the guest. All others, such as
+those that tell an editor of the failure, act in the supervisor, where what they keep in
+memory stays. There they get the failure from the channel; and no guest tells them of
+its own crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pluggy
+import pytest
+
+from pytest_nsisolate.guest.messages import Failure, Garbled, Report
+from pytest_nsisolate.model.errors import Explanation, HookWarning
+from pytest_nsisolate.reporting.exceptions import describe, revive
+
+_NAME = "pytest_exception_interact"
+
+#: Packages that act where the exception is: pytest with its debugger and watchdog, this
+#: one, the timer of pytest-timeout, and other debuggers.
+_INSIDE = {"_pytest", "pytest_nsisolate", "pytest_timeout", "pytest_pudb"}
+
+_PHASES = {"setup", "call", "teardown"}
+
+
+def is_inside(impl: pluggy.HookImpl) -> bool:
+    """
+    Say whether the implementation *impl* of the hook acts in the guest.
+    """
+    return impl.function.__module__.partition(".")[0] in _INSIDE
+
+
+def caller(
+    config: pytest.Config, leave_out: Callable[[pluggy.HookImpl], bool]
+) -> pluggy.HookCaller:
+    """
+    Return a caller of the hook for the plugins whose implementation is not left out.
+    """
+    manager = config.pluginmanager
+    impls = cast("pluggy.HookCaller", getattr(manager.hook, _NAME)).get_hookimpls()
+    out = [impl.plugin for impl in impls if leave_out(impl)]
+    return manager.subset_hook_caller(_NAME, out)
+
+
+def is_watched(config: pytest.Config) -> bool:
+    """
+    Say whether someone outside waits for failures.
+    """
+    hook: Any = config.pluginmanager.hook
+    return not all(map(is_inside, hook.pytest_exception_interact.get_hookimpls()))
+
+
+@contextlib.contextmanager
+def without(
+    config: pytest.Config, leave_out: Callable[[pluggy.HookImpl], bool]
+) -> Iterator[None]:
+    """
+    Leave some implementations of the hook out, for a while.
+    """
+    hooks = config.pluginmanager.hook
+    callers = [(one, getattr(one, _NAME)) for one in {hooks, config.hook}]
+    subset = caller(config, leave_out)
+    for one, _ in callers:
+        setattr(one, _NAME, subset)
+    try:
+        yield
+    finally:
+        for one, before in callers:
+            setattr(one, _NAME, before)
+
+
+def failure_to_message(call: pytest.CallInfo[Any], report: Report | None) -> Failure:
+    """
+    Return the failure of *call* as a message.
+
+    Args:
+        call: What has failed.
+        report: Its report; None if it is the one that was sent last.
+    """
+    assert call.excinfo is not None
+    return Failure(
+        when=call.when,
+        errors=describe(call.excinfo.value),
+        report=None if report is None else report.report,
+        marked=None if report is None else report.marked,
+    )
+
+
+def call_from_message(message: Failure) -> pytest.CallInfo[None]:
+    """
+    Return the call in *message*.
+
+    Raises:
+        Garbled: It describes none.
+    """
+    if message.when not in _PHASES:
+        raise Garbled("a failure outside the phases of a test")
+    return call_of(revive(message.errors), message.when)
+
+
+def call_of(error: BaseException, when: str) -> pytest.CallInfo[None]:
+    """
+    Return a call in the phase *when* that has raised *error*.
+    """
+    call = pytest.CallInfo.from_call(lambda: None, when=cast("Any", when))
+    call.excinfo = pytest.ExceptionInfo.from_exc_info(
+        (type(error), error, cast("Any", error.__traceback__))
+    )
+    return call
+
+
+def tell(
+    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> None:
+    """
+    Call the hook outside for *report*, which has been logged.
+    """
+    call.start, call.stop, call.duration = report.start, report.stop, report.duration
+    with without(item.config, is_inside):
+        try:
+            item.ihook.pytest_exception_interact(node=item, call=call, report=report)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+            _warn(item, error)
+
+
+def _warn(item: pytest.Item, error: Exception) -> None:
+    """
+    Say that an implementation of the hook has raised, whatever the filters say.
+    """
+    place = pytest.ExceptionInfo.from_exception(error).traceback[-1]
+    explanation = Explanation(
+        what=f"{_NAME}() failed for {item.name}: {type(error).__name__}: {error}",
+        why=f"{place.path}:{place.lineno + 1} raised it in the supervisor, where "
+        "nothing is that the test has set up, also not in node.funcargs",
+        fix="do this in pytest_runtest_makereport(), which runs where the test does",
+    )
+    warning = HookWarning(str(explanation))
+    filename, line, _ = item.reportinfo()
+    warnings.showwarning(warning, HookWarning, str(filename), (line or 0) + 1)

@@ -8,14 +8,15 @@ form, and which public API could replace it ("Public would be").
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-# Since 3.0. Public would be: a hook that runs one phase and returns its report.
-from _pytest.runner import call_and_report
+# Since 5.4. Public would be: a hook that runs one phase and returns its report.
+from _pytest.runner import check_interactive_exception
 
 if TYPE_CHECKING:
     # Since 7.0. Public would be: session.setup_state.
@@ -25,7 +26,10 @@ _kept = pytest.StashKey["list[object]"]()
 
 
 def run_phase(
-    item: pytest.Item, when: Literal["setup", "teardown"], **kwargs: object
+    item: pytest.Item,
+    when: Literal["setup", "teardown"],
+    silence: contextlib.AbstractContextManager[object],
+    **kwargs: object,
 ) -> pytest.TestReport:
     """
     Run the hooks of a phase of *item* and return the report, without logging it.
@@ -33,9 +37,23 @@ def run_phase(
     Args:
         item: The test.
         when: The phase.
+        silence: The context in which the report is made, if the phase has passed.
         kwargs: *nextitem* for teardown.
     """
-    return call_and_report(item, when, log=False, **kwargs)
+    hook = item.ihook
+    run = hook.pytest_runtest_setup if when == "setup" else hook.pytest_runtest_teardown
+    reraise: tuple[type[BaseException], ...] = (pytest.exit.Exception,)
+    if not item.config.getoption("usepdb", False):
+        reraise += (KeyboardInterrupt,)
+    # A function here would be seen in the traceback of a failure.
+    call = pytest.CallInfo.from_call(
+        functools.partial(run, item=item, **kwargs), when=when, reraise=reraise
+    )
+    with silence if call.excinfo is None else contextlib.nullcontext():
+        report: pytest.TestReport = hook.pytest_runtest_makereport(item=item, call=call)
+    if check_interactive_exception(call, report):
+        hook.pytest_exception_interact(node=item, call=call, report=report)
+    return report
 
 
 def tears_down_all(session: pytest.Session) -> bool:

@@ -184,6 +184,19 @@ class Failure:
     """As for a `Report`."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What `pytest_runtest_makereport` has kept in memory; its report comes next."""
+
+    kind: ClassVar[str] = "kept"
+    number: int
+    """The number of the report, counted from the first one that was made."""
+    changes: object
+    """The changes: see `reporting.memory`."""
+    lost: list[str]
+    """What was kept and cannot come back, and its type."""
+
+
 class FailureShown(_Bare):
     """The debugger shows the failure that was reported last."""
 
@@ -315,6 +328,7 @@ TestMessage: TypeAlias = (
     | Report
     | SessionEnd
     | Failure
+    | Kept
     | FailureShown
     | TerminalTaken
     | DebuggerLeft

@@ -33,6 +33,13 @@ _INTEGRATIONS = {
 }
 
 
+def serves(package: str) -> bool:
+    """
+    Say whether an integration carries what the plugin *package* keeps.
+    """
+    return package in _INTEGRATIONS
+
+
 def register(config: pytest.Config) -> None:
     """
     Import and register the integrations that this session needs.

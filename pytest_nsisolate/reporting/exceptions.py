@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from pytest_nsisolate.guest.messages import Garbled, short
 
-_E = TypeVar("_E", bound=BaseException)
+_T = TypeVar("_T")
 
 #: An exception as data. Several make a chain or a group; the first is the outermost.
 Described: TypeAlias = "dict[str, object]"
@@ -150,7 +150,7 @@ def revive(described: list[Described]) -> BaseException:
         raise Garbled(f"an exception that cannot be read ({short(text)})") from None
 
 
-def find_class(module: object, qualname: object, base: type[_E]) -> type[_E] | None:
+def find_class(module: object, qualname: object, base: type[_T]) -> type[_T] | None:
     """
     Return the class *qualname* of *module* if it is loaded and a subclass of *base*.
     """

@@ -9,14 +9,14 @@ its own crash.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import pluggy
 import pytest
 
+from pytest_nsisolate.compat import hooks
 from pytest_nsisolate.guest.messages import Failure, Garbled, Report
 from pytest_nsisolate.model.errors import Explanation, HookWarning
 from pytest_nsisolate.reporting.exceptions import describe, revive
@@ -37,43 +37,25 @@ def is_inside(impl: pluggy.HookImpl) -> bool:
     return impl.function.__module__.partition(".")[0] in _INSIDE
 
 
-def caller(
-    config: pytest.Config, leave_out: Callable[[pluggy.HookImpl], bool]
-) -> pluggy.HookCaller:
+def caller_inside(config: pytest.Config) -> pluggy.HookCaller:
     """
-    Return a caller of the hook for the plugins whose implementation is not left out.
+    Return a caller of the hook for what acts in the guest.
     """
-    manager = config.pluginmanager
-    impls = cast("pluggy.HookCaller", getattr(manager.hook, _NAME)).get_hookimpls()
-    out = [impl.plugin for impl in impls if leave_out(impl)]
-    return manager.subset_hook_caller(_NAME, out)
+    return hooks.caller_without(config, _NAME, lambda impl: not is_inside(impl))
 
 
 def is_watched(config: pytest.Config) -> bool:
     """
     Say whether someone outside waits for failures.
     """
-    hook: Any = config.pluginmanager.hook
-    return not all(map(is_inside, hook.pytest_exception_interact.get_hookimpls()))
+    return not all(map(is_inside, hooks.implementations(config, _NAME)))
 
 
-@contextlib.contextmanager
-def without(
-    config: pytest.Config, leave_out: Callable[[pluggy.HookImpl], bool]
-) -> Iterator[None]:
+def untold(config: pytest.Config) -> AbstractContextManager[None]:
     """
-    Leave some implementations of the hook out, for a while.
+    Return a context in which nobody is told of a failure.
     """
-    hooks = config.pluginmanager.hook
-    callers = [(one, getattr(one, _NAME)) for one in {hooks, config.hook}]
-    subset = caller(config, leave_out)
-    for one, _ in callers:
-        setattr(one, _NAME, subset)
-    try:
-        yield
-    finally:
-        for one, before in callers:
-            setattr(one, _NAME, before)
+    return hooks.without(config, _NAME, lambda _: True)
 
 
 def failure_to_message(call: pytest.CallInfo[Any], report: Report | None) -> Failure:
@@ -123,7 +105,7 @@ def tell(
     Call the hook outside for *report*, which has been logged.
     """
     call.start, call.stop, call.duration = report.start, report.stop, report.duration
-    with without(item.config, is_inside):
+    with hooks.without(item.config, _NAME, is_inside):
         try:
             item.ihook.pytest_exception_interact(node=item, call=call, report=report)
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises

@@ -22,6 +22,7 @@ from pytest_nsisolate.guest.messages import (
     Garbled,
     HandOver,
     Interrupted,
+    Kept,
     LiveLog,
     RecordedWarning,
     Report,
@@ -33,7 +34,13 @@ from pytest_nsisolate.guest.messages import (
     assert_never,
 )
 from pytest_nsisolate.linux.stdlib import time
-from pytest_nsisolate.reporting import carried, events, interaction, refusals
+from pytest_nsisolate.reporting import (
+    carried,
+    events,
+    interaction,
+    memory,
+    refusals,
+)
 from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.reporting.report import (
     Phase,
@@ -89,6 +96,10 @@ class TestRun:
         self._held: pytest.TestReport | None = None
         #: The call that has failed and that this report is about.
         self._failure: pytest.CallInfo[None] | None = None
+        #: What hooks have kept when they made the next report, or the one held back.
+        self._kept: Kept | None = None
+        #: The reports that have arrived, by their number in a `Kept`.
+        self._numbered: dict[int, pytest.TestReport] = {}
         self._is_torn_down = False
         #: For each phase that has been reported, whether it passed.
         self._passed: dict[str, bool] = {}
@@ -197,6 +208,8 @@ class TestRun:
         match message:
             case Interrupted():
                 self._interruption = message
+            case Kept():
+                self._kept = message
             case Failure():
                 self._hear_failure(message)
             case FailureShown():
@@ -260,6 +273,8 @@ class TestRun:
         Log the report of teardown, if it is held back.
         """
         held, self._held = self._held, None
+        if held is not None:
+            self._remember(held)
         failure, self._failure = self._failure, None
         if held is not None:
             self.log(held, failure)
@@ -324,8 +339,8 @@ class TestRun:
             return
         self._is_torn_down = True
         if report.failed:
-            # pytest is about to tell of that.
-            self._failure = None
+            # pytest is about to tell of that, and hooks know of it.
+            self._failure = self._kept = None
         held = self._held
         if held is None:
             # The guest never got to teardown, or its report has been logged.
@@ -403,7 +418,18 @@ class TestRun:
         if report.when == "teardown":
             self._held = report
         else:
+            self._remember(report)
             self.log(report)
+
+    def _remember(self, report: pytest.TestReport) -> None:
+        """
+        Let the hooks here remember what they kept when they made *report*.
+        """
+        kept, self._kept = self._kept, None
+        found = self.item.config.stash.get(memory.key, None)
+        if kept is not None and found is not None:
+            self._numbered[kept.number] = report
+            found.apply(self.item, kept, self._numbered)
 
     def _hear_failure(self, message: Failure) -> None:
         """

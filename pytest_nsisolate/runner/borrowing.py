@@ -13,6 +13,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_nsisolate.compat import builtin_plugins, fixtures, setup_state
+from pytest_nsisolate.reporting import memory
 from pytest_nsisolate.settings.scopes import Node, node_of
 
 
@@ -72,7 +73,8 @@ class Borrowing:
                 fill = functools.partial(_raise, error)
             stack.enter_context(_replaced(item, fill))
             stack.enter_context(self.telling(log))
-            report = setup_state.run_phase(item, "setup")
+            silence = memory.untouched(item.config)
+            report = setup_state.run_phase(item, "setup", silence)
         if report.passed:
             # The guest calls the hooks that come before the fixtures again.
             item.user_properties[:] = properties

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Generator
+from typing import Any
 
 import pluggy
 import pytest
@@ -24,14 +25,16 @@ from pytest_nsisolate.guest.messages import (
     DebuggerLeft,
     FailureShown,
     HandOver,
+    Kept,
     LiveLog,
     Payload,
     Restarted,
     SessionEnd,
     TerminalTaken,
 )
+from pytest_nsisolate.guest.values import pack
 from pytest_nsisolate.model import frames
-from pytest_nsisolate.reporting import interaction
+from pytest_nsisolate.reporting import interaction, memory
 from pytest_nsisolate.reporting.events import warning_to_message
 from pytest_nsisolate.reporting.report import report_to_message
 
@@ -62,6 +65,13 @@ class Relay:
         #: Whether a plugin outside wants to know of failures.
         self._tells_failures = False
         self._sent: pytest.TestReport | None = None
+        #: What hooks may keep, and the wrapper that notes it; None if there are none.
+        self._memory: memory.Memory | None = None
+        self._keeper: Keeper | None = None
+        #: The reports that were made of the test, and what was kept with those that
+        #: have not been sent.
+        self._made: list[pytest.TestReport] = []
+        self._kept: list[tuple[int, list[Any], list[str]]] = []
         #: The warning filters around the protocol of a test.
         self.filters = warnings.filters[:]
 
@@ -74,6 +84,7 @@ class Relay:
             self._is_direct or is_watched(item) or builtin_plugins.is_on_terminal(item)
         )
         manager = self._config.pluginmanager
+        self._prepare_memory(item)
         # The session counts its failures, and a test may read that number.
         session = manager.get_plugin("session")
         others = manager.get_plugins() - {self, session}
@@ -83,9 +94,59 @@ class Relay:
                 name: manager.subset_hook_caller(name, others) for name in RELAYED
             }
             self._tells_failures = interaction.is_watched(self._config)
-            self._callers["pytest_exception_interact"] = interaction.caller(
-                self._config, lambda impl: not interaction.is_inside(impl)
+            self._callers["pytest_exception_interact"] = interaction.caller_inside(
+                self._config
             )
+
+    def _prepare_memory(self, item: pytest.Item) -> None:
+        """
+        Note how the memory of hooks is, so that no guest needs to look into all of it.
+        """
+        manager = self._config.pluginmanager
+        if manager.get_plugins() != self._others | {
+            self,
+            manager.get_plugin("session"),
+        }:
+            if self._keeper is not None:
+                manager.unregister(self._keeper)
+                self._keeper = self._memory = None
+            if memory.keepers(self._config):
+                self._memory = memory.Memory(self._config)
+                self._config.stash[memory.key] = self._memory
+                self._keeper = Keeper(self, self._memory)
+                # Registered last, it is the outermost wrapper.
+                manager.register(self._keeper, "nsisolate-keeper")
+        if self._memory is not None:
+            self._memory.look(item)
+
+    def keep(self, report: pytest.TestReport) -> None:
+        """
+        In a guest: note what was kept in memory when *report* was made.
+        """
+        if self._memory is not None and self.item is not None:
+            self._made.append(report)
+            changes, lost = self._memory.changes(self.item, self._made)
+            self._kept.append((len(self._made) - 1, changes, lost))
+
+    def is_guest(self) -> bool:
+        """
+        Say whether this process is a guest.
+        """
+        return self._channel is not None
+
+    def _send_kept(self, channel: GuestChannel, report: pytest.TestReport) -> None:
+        """
+        Send what was kept until *report* was made.
+        """
+        numbers = [number for number, one in enumerate(self._made) if one is report]
+        last = numbers[-1] if numbers else len(self._made)
+        now = [one for one in self._kept if one[0] <= last]
+        self._kept = [one for one in self._kept if one[0] > last]
+        changes = [change for _, some, _ in now for change in some]
+        lost = [text for *_, some in now for text in some]
+        if now:
+            packed = pack(changes).content
+            channel.send(Kept(number=last, changes=packed, lost=lost))
 
     def take_over(
         self,
@@ -105,6 +166,8 @@ class Relay:
             is_shared: Whether other tests may follow in this guest.
         """
         self.item, self._channel, self._crash_output = item, channel, crash_output
+        self._made.clear()
+        self._kept.clear()
         self.synchronous = self.synchronous or is_shared
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of each caller in a relay of its own.
@@ -120,6 +183,8 @@ class Relay:
         From here on relay what *item* reports, in a guest that tests share.
         """
         self.item, self.began = item, False
+        self._made.clear()
+        self._kept.clear()
 
     def _send_live_log(self, when: str | None, text: str | None) -> None:
         if self._channel is not None:
@@ -252,6 +317,7 @@ class Relay:
             # The output of the test must appear before that of this report.
             flush_streams()
             self.send_payload(report)
+            self._send_kept(self._channel, report)
             message = report_to_message(self._config, report)
             self._channel.send(message, synchronous=self.synchronous)
             self._sent = report
@@ -265,6 +331,31 @@ class Relay:
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         if self._channel is not None:
             self._channel.send(warning_to_message(warning_message))
+
+
+class Keeper:
+    """
+    Notes, in a guest, what one call of `pytest_runtest_makereport` keeps in memory.
+
+    Args:
+        relay: Sends it.
+        found: Where it may be kept.
+    """
+
+    def __init__(self, relay: Relay, found: memory.Memory) -> None:
+        self._relay = relay
+        self._memory = found
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        if not self._relay.is_guest():
+            return (yield)
+        self._memory.look(item)
+        report = yield
+        self._relay.keep(report)
+        return report
 
 
 #: Hooks that the supervisor calls between the start of a test and that of the next.

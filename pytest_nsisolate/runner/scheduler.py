@@ -24,6 +24,7 @@ from pytest_nsisolate.guest.handle import Guest, makes_way
 from pytest_nsisolate.model.ending import Ending, Finished
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.reporting import memory
 from pytest_nsisolate.runner.relay import Relay, is_watched
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 from pytest_nsisolate.settings import scopes
@@ -115,8 +116,8 @@ class Ahead:
 
     item: pytest.Item
     """The test of the guest."""
-    failed: int
-    """How many tests had failed when it was forked."""
+    state: tuple[int, int]
+    """What `_state` was when it was forked."""
     guest: Guest
 
 
@@ -212,9 +213,9 @@ class Scheduler:
             self.pool.prepare(spec)
             if is_fork_ahead_safe(item, nextitem):
                 with contextlib.suppress(Refused):
-                    failed = nextitem.session.testsfailed
+                    state = _state(nextitem)
                     guest = self._fork(nextitem, self.pool.take(spec))
-                    self._ahead = Ahead(nextitem, failed, guest)
+                    self._ahead = Ahead(nextitem, state, guest)
                     if spec.nproc is None:
                         # The test after that will most likely ask for the same.
                         self.pool.prepare(spec)
@@ -395,7 +396,7 @@ class Scheduler:
         # Only something outside can have killed it: its test has not begun.
         if (
             ahead.item is item
-            and ahead.failed == item.session.testsfailed
+            and ahead.state == _state(item)
             and ahead.guest.is_alive()
         ):
             self._ahead = None
@@ -427,6 +428,14 @@ def is_fork_ahead_safe(item: pytest.Item, nextitem: pytest.Item) -> bool:
         and not is_watched(item)
         and not is_watched(nextitem)
     )
+
+
+def _state(item: pytest.Item) -> tuple[int, int]:
+    """
+    Return what tells whether other tests have left something that *item* may see.
+    """
+    kept = item.config.stash.get(memory.key, None)
+    return item.session.testsfailed, 0 if kept is None else kept.version
 
 
 def is_skippable(item: pytest.Item) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -41,6 +42,7 @@ from pytest_nsisolate.reporting import (
     crash,
     interaction,
     leak_policy,
+    memory,
     network,
     usage,
 )
@@ -351,7 +353,11 @@ class Supervisor:
                 # A failure has just made this test the last one: -x.
                 self._set_up_untold(item)
             with self.borrowing.telling(run.complete_teardown):
-                report = setup_state.run_phase(item, "teardown", nextitem=nextitem)
+                # The hook has made the guest's report, and makes no other one.
+                silence = run.holds_report and memory.untouched(self._config)
+                report = setup_state.run_phase(
+                    item, "teardown", silence or nullcontext(), nextitem=nextitem
+                )
             run.complete_teardown(report)
         run.stop_session()
         fixtures.refresh_request(item)
@@ -369,7 +375,7 @@ class Supervisor:
         """
         Set up what *item* borrows; if that fails, the guest tells or has told of it.
         """
-        with interaction.without(self._config, lambda _: True):
+        with interaction.untold(self._config):
             return self.borrowing.set_up(item)
 
     def _output_so_far(self) -> dict[str, str]:

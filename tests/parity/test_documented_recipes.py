@@ -58,7 +58,6 @@ def test_result_in_fixtures(pytester: pytest.Pytester, twins: Twins) -> None:
     ]
 
 
-@pytest.mark.xfail(reason="what makereport keeps in memory stays in the guest")
 def test_incremental(pytester: pytest.Pytester, twins: Twins) -> None:
     """
     After a step of a class has failed, the later steps are expected to fail.

@@ -41,10 +41,16 @@ class Coded(Exception):
 
 
 def _coded() -> None:
+    """
+    Raise an exception with a code.
+    """
     raise Coded(code=7)
 
 
 def _chained() -> None:
+    """
+    Raise an exception with a cause.
+    """
     try:
         _coded()
     except Coded as error:
@@ -54,6 +60,10 @@ def _chained() -> None:
 
 
 def _of_a_local_class() -> None:
+    """
+    Raise an exception that nobody can import.
+    """
+
     class Local(LookupError):
         """
         A class that nobody can import.
@@ -63,6 +73,9 @@ def _of_a_local_class() -> None:
 
 
 def _without_traceback_text() -> None:
+    """
+    Raise an exception that hides its context.
+    """
     try:
         1 / 0  # noqa: B018 - for its error
     except ZeroDivisionError:
@@ -70,10 +83,16 @@ def _without_traceback_text() -> None:
 
 
 def _recursive() -> None:
+    """
+    Raise an exception from very deep.
+    """
     _recursive()
 
 
 def _import() -> None:
+    """
+    Raise an exception that has fields of its own.
+    """
     __import__("a_module_that_nobody_has")
 
 
@@ -84,6 +103,9 @@ RAISING = [
 
 
 def _caught(function: Callable[[], object]) -> BaseException:
+    """
+    Return what *function* raises.
+    """
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - of any class
         function()
     return caught.value

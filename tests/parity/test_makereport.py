@@ -1,0 +1,272 @@
+"""
+What `pytest_runtest_makereport` keeps in memory, with and without isolation.
+"""
+
+from __future__ import annotations
+
+import pytest
+from twins import Twins, run_once
+
+KEEPING = """
+    import collections
+    import dataclasses
+    import enum
+    import pathlib
+    import pytest
+
+    class Colour(enum.Enum):
+        RED = 1
+
+    @dataclasses.dataclass
+    class Result:
+        outcomes: list
+        more: object = None
+
+    class Keys:
+        inner = pytest.StashKey()
+
+    key = pytest.StashKey()
+    reports = {}
+    seen = []
+    counted = collections.Counter()
+    by_kind = collections.defaultdict(list)
+    kinds = set()
+    latest = None
+    results = {"before": Result(["x"])}
+    results["same"] = results["before"]
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(item, call):
+        global latest
+        report = yield
+        latest = item.name, call.when
+        reports[item.name, call.when] = report
+        seen.append(report.outcome)
+        counted[report.outcome] += 1
+        by_kind[call.when].append(item.name)
+        kinds.add((call.when, report.outcome))
+        results["before"].outcomes.append(call.when)
+        results.setdefault(item.name, Result([])).outcomes += [Colour.RED, b"\\xff"]
+        item.stash.setdefault(key, {})[call.when] = report
+        item.session.stash.setdefault(Keys.inner, []).append(item)
+        item.parent.tally = getattr(item.parent, "tally", 0) + 1
+        item.config.notes = getattr(item.config, "notes", ()) + (1j, {1: {2}})
+        if call.excinfo is not None:
+            item.parent._previousfailed = item
+            item.error = call.excinfo
+            results[item.name].more = call.excinfo.value
+        if item.name == "test_one" and call.when == "call":
+            del results["gone"]
+        return report
+
+    results["gone"] = None
+    at_log = []
+
+    def pytest_runtest_logreport(report):
+        at_log.append(reports[report.nodeid.split("::")[-1], report.when] is report)
+
+    def pytest_terminal_summary(terminalreporter, config):
+        line = terminalreporter.line
+        session = terminalreporter._session
+        line(str(latest))
+        line(str({name: one.outcome for name, one in reports.items()}))
+        line(str((seen, counted, by_kind, sorted(kinds), config.notes, at_log)))
+        line(str({name: repr(one) for name, one in results.items()}))
+        line(str(results["same"] is results["before"]))
+        line(str([item.name for item in session.stash[Keys.inner]]))
+        for item in session.items:
+            found = item.stash[key]
+            line(f"{item.name} {sorted(found)} {item.parent.tally}")
+            line(str([one is reports[item.name, when] for when, one in found.items()]))
+            line(str(getattr(item.parent, "_previousfailed", None)))
+            if hasattr(item, "error"):
+                line(item.error.exconly())
+                line(str(item.error.traceback[-1].lineno))
+"""
+
+TESTS = """
+    import pytest
+
+    @pytest.fixture(scope="module")
+    def wide(): yield
+
+    @pytest.fixture
+    def bad(): raise KeyError("a")
+
+    def test_one(wide): pass
+    def test_two(): assert 0
+    def test_three(bad): pass
+    class TestIt:
+        def test_four(self, wide): pass
+        def test_five(self): pytest.skip("so")
+"""
+
+
+@pytest.mark.parametrize("scope", ["function", "class", "module"])
+def test_memory_of_a_hook(pytester: pytest.Pytester, twins: Twins, scope: str) -> None:
+    """
+    What the hook keeps, wherever it does, is as in a plain run.
+    """
+    pytester.makeconftest(KEEPING)
+    pytester.makepyfile(TESTS)
+    run = twins(f"--nsisolate-scope={scope}", "--tb=no")
+    assert "('test_five', 'teardown')" in run.stdout
+
+
+INCREMENTAL = """
+    import pytest
+
+    # store history of failures per test class name and per index in parametrize
+    _test_failed_incremental: dict[str, dict[tuple[int, ...], str]] = {}
+
+    def pytest_runtest_makereport(item, call):
+        if "incremental" in item.keywords:
+            if call.excinfo is not None:
+                cls_name = str(item.cls)
+                parametrize_index = (
+                    tuple(item.callspec.indices.values())
+                    if hasattr(item, "callspec")
+                    else ()
+                )
+                test_name = item.originalname or item.name
+                _test_failed_incremental.setdefault(cls_name, {}).setdefault(
+                    parametrize_index, test_name
+                )
+
+    def pytest_runtest_setup(item):
+        if "incremental" in item.keywords:
+            cls_name = str(item.cls)
+            if cls_name in _test_failed_incremental:
+                parametrize_index = (
+                    tuple(item.callspec.indices.values())
+                    if hasattr(item, "callspec")
+                    else ()
+                )
+                test_name = _test_failed_incremental[cls_name].get(
+                    parametrize_index, None
+                )
+                if test_name is not None:
+                    pytest.xfail(f"previous test failed ({test_name})")
+"""
+
+OF_THE_PARENT = """
+    import pytest
+
+    def pytest_runtest_makereport(item, call):
+        if "incremental" in item.keywords:
+            if call.excinfo is not None:
+                parent = item.parent
+                parent._previousfailed = item
+
+    def pytest_runtest_setup(item):
+        if "incremental" in item.keywords:
+            previousfailed = getattr(item.parent, "_previousfailed", None)
+            if previousfailed is not None:
+                pytest.xfail(f"previous test failed ({previousfailed.name})")
+"""
+
+
+@pytest.mark.parametrize("recipe", [INCREMENTAL, OF_THE_PARENT])
+def test_incremental(pytester: pytest.Pytester, twins: Twins, recipe: str) -> None:
+    """
+    The two recipes for incremental tests of pytest's documentation work.
+    """
+    pytester.makeconftest(recipe)
+    pytester.makeini("[pytest]\nmarkers = incremental")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.incremental
+        class TestUserHandling:
+            def test_login(self): pass
+            def test_modification(self): assert 0
+            def test_deletion(self): pass
+
+        def test_normal(): pass
+
+        @pytest.mark.incremental
+        @pytest.mark.parametrize("number", [1, 2])
+        class TestNumbers:
+            def test_first(self, number): assert number == 2
+            def test_second(self, number): pass
+        """
+    )
+    run = twins("-rA")
+    assert "previous test failed (test_modification)" in run.stdout
+
+
+def test_what_cannot_come_back(pytester: pytest.Pytester) -> None:
+    """
+    What cannot come back is named once in a session, with its type and the reason.
+    """
+    pytester.makeconftest(
+        """
+        import threading
+
+        locks = {}
+        class Slotted:
+            __slots__ = ("one",)
+
+        def pytest_runtest_makereport(item, call):
+            if call.when == "call":
+                locks["last"] = threading.Lock()
+                item.parent.slotted = Slotted()
+                item.config.kept = 1
+        """
+    )
+    pytester.makepyfile(
+        """
+        def test_one(): pass
+        def test_two(): pass
+        """
+    )
+    run = run_once(pytester, ["--nsisolate", "-W", "error"])
+    run.result.assert_outcomes(passed=2, warnings=2)
+    run.result.stdout.fnmatch_lines(
+        [
+            "*HookWarning: Module.slotted is lost, which * of conftest.py has kept",
+            "*why: test_one ran in a process of its own, *conftest.Slotted comes back",
+            "*fix: keep values of builtin types there, or bring it back with *()",
+            "*HookWarning: conftest.locks.last is lost, *",
+            "*why: test_one ran in a process of its own, *no _thread.lock comes back",
+        ]
+    )
+
+
+def test_hook_outside(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    The hook is called once for each phase, also for a test that borrows.
+    """
+    pytester.makeconftest(
+        """
+        told = []
+
+        def pytest_runtest_makereport(item, call):
+            told.append((item.name, call.when, call.excinfo is None))
+
+        def pytest_terminal_summary(terminalreporter):
+            terminalreporter.line(str(told))
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def wide():
+            yield
+            assert 0
+
+        @pytest.fixture(scope="session")
+        def session(): yield
+
+        @pytest.fixture(scope="module")
+        def broken(): assert 0
+
+        def test_one(session): pass
+        def test_two(broken): pass
+        def test_three(wide): pass
+        """
+    )
+    twins()

@@ -19,13 +19,14 @@ import collections
 import dataclasses
 import datetime as dt
 import enum
+import io
 import operator
 import pathlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from types import ModuleType, NoneType
+from types import FunctionType, ModuleType, NoneType
 from typing import Any, TypeAlias
 
 import pluggy
@@ -68,8 +69,17 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 }
 _FACTORIES = {kind.__name__: kind for kind in (dict, list, set, int, float, str, tuple)}
 
+_OWNERS = (pytest.Config, pytest.Item, pytest.Collector)
+
 #: Sequences that can change.
-_CHANGING = {list, set, collections.deque}
+_CHANGING = {list, set, collections.deque, io.StringIO}
+
+#: What keeps no results, and what travels as a reference.
+_NO_VALUES = (
+    *(type, ModuleType, FunctionType, enum.Enum, BaseException, *_OWNERS),
+    *(pytest.TestReport, pytest.ExceptionInfo, pytest.CallInfo),
+)
+_MACHINERY = {"_pytest", "pluggy", "pytest_nsisolate", "functools", "typing"}
 
 _PATHS = (pathlib.PurePosixPath, pathlib.PosixPath, pathlib.PureWindowsPath)
 _PATHLIB = {one.__module__ for one in _PATHS}
@@ -83,12 +93,17 @@ _Path: TypeAlias = "tuple[Any, ...]"
 _ATTRIBUTES, _STASH = object(), object()
 #: The length of a path without keys.
 _ROOT = 2
-_OWNERS = (pytest.Config, pytest.Item, pytest.Collector)
 
 
 class _Uncarried(Exception):
     """
     A value cannot travel; the argument says what it is.
+    """
+
+
+class _Elsewhere(Exception):
+    """
+    What a guest has changed is not where it was.
     """
 
 
@@ -127,15 +142,19 @@ class _Place:
 
     path: _Path
     value: Any
-    """The container: a mapping, a list, a deque, a set, or attributes of an object."""
+    """A mapping, list, deque, set or text in memory, or the attributes of an object."""
     before: Any
     """A shallow copy."""
+    kind: str = ""
+    """The class of the object whose attributes it is, if that does not travel."""
 
     def is_changed(self) -> bool:
         """
         Say whether anything in it is another object than before.
         """
         now, before = self.value, self.before
+        if isinstance(now, io.StringIO):
+            return bool(now.getvalue() != before)
         if len(now) != len(before):
             return True
         if isinstance(now, set):
@@ -211,6 +230,10 @@ class Memory:
             if not place.is_changed():
                 continue
             packer = _Packer(item, reports, self._packages)
+            if place.kind:
+                lost.append(f"{self._label(place.path)} ({place.kind})")
+                self._renew(place)
+                continue
             try:
                 path = self._packed_path(place.path, packer)
                 found.append((path, self._difference(place, packer, lost)))
@@ -242,7 +265,7 @@ class Memory:
                 unpacker = _Unpacker(item, reports, self._packages, self._plugins)
                 try:
                     place = self._found_place(path, unpacker)
-                except LookupError:
+                except _Elsewhere:
                     lost.append(f"{short(path)} (it is another one by now)")
                     continue
                 _make_changes(place, difference, unpacker)
@@ -284,14 +307,22 @@ class Memory:
             for number, part in enumerate(value):
                 self._add(part, (*path, number))
             return
+        strange = ""
         if kind in _MAPPINGS or kind in _CHANGING:
             container = value
         elif is_simple(kind, self._packages):
             container, path = vars(value), (*path, _ATTRIBUTES)
+        elif not isinstance(value, _NO_VALUES) and hasattr(value, "__dict__"):
+            # Looked at, to say that it is lost.
+            container, path = vars(value), (*path, _ATTRIBUTES)
+            strange = _full_name(kind)
+            if _package(kind.__module__) in _MACHINERY:
+                return
         else:
             return
         if len(self._places) < _MOST:
-            self._places[id(container)] = place = _Place(path, container, None)
+            place = _Place(path, container, None, strange)
+            self._places[id(container)] = place
             self._renew(place)
 
     def _renew(self, place: _Place) -> None:
@@ -301,11 +332,15 @@ class Memory:
         value, path = place.value, place.path
         if isinstance(value, dict):
             place.before = dict(value)
+            if place.kind:
+                return
             for name, part in place.before.items():
                 if type(part) not in _ATOMS and not self._is_own(path, name):
                     self._add(part, (*path, name))
         elif isinstance(value, set):
             place.before = set(value)
+        elif isinstance(value, io.StringIO):
+            place.before = value.getvalue()
         else:
             place.before = list(value)
             for number, part in enumerate(place.before):
@@ -338,6 +373,11 @@ class Memory:
                 [packer.pack(one) for one in before - now],
                 [packer.pack(one) for one in now - before],
             )
+        if isinstance(now, io.StringIO):
+            text = now.getvalue()
+            if text.startswith(before):
+                return ("more", text[len(before) :])
+            return ("all", text)
         if not isinstance(now, dict):
             new, number = [*now], len(before)
             if len(new) >= number and all(map(operator.is_, new, before)):
@@ -388,7 +428,7 @@ class Memory:
         Return the container at *path*, and check that others may change it.
 
         Raises:
-            LookupError: It is not there.
+            _Elsewhere: It is not there.
         """
         start, *steps = path
         if start == "config":
@@ -401,18 +441,18 @@ class Memory:
         for number, step in enumerate(steps):
             if step == ("attributes",):
                 if number and not is_simple(type(found), self._packages):
-                    raise LookupError
+                    raise _Elsewhere
                 unpacker.owner = found
                 found = vars(found)
             elif step == ("stash",):
                 found = memory.stash_of(found)
             else:
                 name = unpacker.unpack(step)
-                if type(found) in _SEQUENCES or type(found) in _MAPPINGS:
-                    unpacker.owner = None
-                    found = found[name]
-                else:
-                    raise LookupError
+                unpacker.owner = None
+                try:
+                    found = _step(found, name)
+                except LookupError:
+                    raise _Elsewhere from None
         if len(steps) == 1:
             unpacker.is_own = lambda name: self._is_own(
                 (root, _STASH if steps[0] == ("stash",) else _ATTRIBUTES), name
@@ -438,6 +478,22 @@ class Memory:
             else:
                 text += f"[{short(step)}]"
         return text
+
+
+def _step(container: Any, name: Any) -> Any:  # noqa: ANN401 - anything
+    """
+    Return what is in *container* under *name*.
+    """
+    kinds = (*_MAPPINGS, list, tuple, collections.deque)
+    if type(container) not in kinds:
+        raise LookupError(name)
+    if isinstance(container, dict):
+        return dict.__getitem__(container, name)
+    return container[name]
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _name_of(impl: pluggy.HookImpl) -> str:
@@ -558,7 +614,7 @@ class _Packer:
             number = self._begin(value)
             pairs = self._pairs(vars(value), depth)
             return ("object", number, pairs, kind.__module__, kind.__qualname__)
-        raise _Uncarried(f"{kind.__module__}.{kind.__qualname__}")
+        raise _Uncarried(_full_name(kind))
 
     def _begin(self, value: object) -> int:
         number = len(self._numbers)
@@ -707,6 +763,13 @@ def _make_changes(place: Any, difference: _Term, unpacker: _Unpacker) -> None:  
         case ("set", gone, come) if isinstance(place, set):
             place -= {unpacker.unpack(one) for one in gone}
             place |= {unpacker.unpack(one) for one in come}
+        case ("more", str(text)) if isinstance(place, io.StringIO):
+            place.seek(0, io.SEEK_END)
+            place.write(text)
+        case ("all", str(text)) if isinstance(place, io.StringIO):
+            place.seek(0)
+            place.truncate()
+            place.write(text)
         case ("more", parts) if isinstance(place, list | collections.deque):
             place.extend(unpacker.unpack(one) for one in parts)
         case ("all", parts) if isinstance(place, list | collections.deque):

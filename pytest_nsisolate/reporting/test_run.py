@@ -96,7 +96,7 @@ class TestRun:
         self._held: pytest.TestReport | None = None
         #: The call that has failed and that this report is about.
         self._failure: pytest.CallInfo[None] | None = None
-        #: What hooks have kept when they made the next report, or the one held back.
+        #: What hooks have kept when they made the next report.
         self._kept: Kept | None = None
         #: The reports that have arrived, by their number in a `Kept`.
         self._numbered: dict[int, pytest.TestReport] = {}
@@ -273,8 +273,6 @@ class TestRun:
         Log the report of teardown, if it is held back.
         """
         held, self._held = self._held, None
-        if held is not None:
-            self._remember(held)
         failure, self._failure = self._failure, None
         if held is not None:
             self.log(held, failure)
@@ -339,8 +337,8 @@ class TestRun:
             return
         self._is_torn_down = True
         if report.failed:
-            # pytest is about to tell of that, and hooks know of it.
-            self._failure = self._kept = None
+            # pytest is about to tell of that.
+            self._failure = None
         held = self._held
         if held is None:
             # The guest never got to teardown, or its report has been logged.
@@ -398,6 +396,7 @@ class TestRun:
         # A report after that of teardown: the test runs again.
         self.log_held()
         intern(self.item, report)
+        self._remember(report)
         if report.when == "setup":
             self._passed.clear()
         self._passed[report.when] = report.passed
@@ -418,7 +417,6 @@ class TestRun:
         if report.when == "teardown":
             self._held = report
         else:
-            self._remember(report)
             self.log(report)
 
     def _remember(self, report: pytest.TestReport) -> None:

@@ -11,6 +11,7 @@ KEEPING = """
     import collections
     import dataclasses
     import enum
+    import io
     import pathlib
     import pytest
 
@@ -44,6 +45,7 @@ KEEPING = """
         seen.append(report.outcome)
         counted[report.outcome] += 1
         by_kind[call.when].append(item.name)
+        print(item.name, call.when, file=text)
         kinds.add((call.when, report.outcome))
         results["before"].outcomes.append(call.when)
         results.setdefault(item.name, Result([])).outcomes += [Colour.RED, b"\\xff"]
@@ -60,6 +62,7 @@ KEEPING = """
         return report
 
     results["gone"] = None
+    text = io.StringIO()
     at_log = []
 
     def pytest_runtest_logreport(report):
@@ -69,6 +72,7 @@ KEEPING = """
         line = terminalreporter.line
         session = terminalreporter._session
         line(str(latest))
+        line(repr(text.getvalue()))
         line(str({name: one.outcome for name, one in reports.items()}))
         line(str((seen, counted, by_kind, sorted(kinds), config.notes, at_log)))
         line(str({name: repr(one) for name, one in results.items()}))
@@ -205,6 +209,7 @@ def test_what_cannot_come_back(pytester: pytest.Pytester) -> None:
         import threading
 
         locks = {}
+        strange = threading.Event()
         class Slotted:
             __slots__ = ("one",)
 
@@ -213,6 +218,7 @@ def test_what_cannot_come_back(pytester: pytest.Pytester) -> None:
                 locks["last"] = threading.Lock()
                 item.parent.slotted = Slotted()
                 item.config.kept = 1
+                strange.name = item.name
         """
     )
     pytester.makepyfile(
@@ -222,7 +228,7 @@ def test_what_cannot_come_back(pytester: pytest.Pytester) -> None:
         """
     )
     run = run_once(pytester, ["--nsisolate", "-W", "error"])
-    run.result.assert_outcomes(passed=2, warnings=2)
+    run.result.assert_outcomes(passed=2, warnings=3)
     run.result.stdout.fnmatch_lines(
         [
             "*HookWarning: Module.slotted is lost, which * of conftest.py has kept",
@@ -254,9 +260,7 @@ def test_hook_outside(pytester: pytest.Pytester, twins: Twins) -> None:
         import pytest
 
         @pytest.fixture(scope="module")
-        def wide():
-            yield
-            assert 0
+        def wide(): yield
 
         @pytest.fixture(scope="session")
         def session(): yield

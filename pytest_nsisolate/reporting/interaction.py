@@ -9,6 +9,7 @@ its own crash.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from contextlib import AbstractContextManager
 from typing import Any, cast
@@ -26,6 +27,10 @@ _NAME = "pytest_exception_interact"
 #: Packages that act where the exception is: pytest with its debugger and watchdog, this
 #: one, the timer of pytest-timeout, and other debuggers.
 _INSIDE = {"_pytest", "pytest_nsisolate", "pytest_timeout", "pytest_pudb"}
+
+#: What `sys` has of the last exception; the last of these since Python 3.12.
+_LAST = ("last_type", "last_value", "last_traceback", "last_exc")
+_CALLER = "pytest_runtest_call"
 
 _PHASES = {"setup", "call", "teardown"}
 
@@ -96,6 +101,33 @@ def call_of(error: BaseException, when: str) -> pytest.CallInfo[None]:
         (type(error), error, cast("Any", error.__traceback__))
     )
     return call
+
+
+def forget_last() -> None:
+    """
+    Forget the last exception of a test, as pytest does before it calls the next one.
+    """
+    for name in _LAST:
+        vars(sys).pop(name, None)
+
+
+def note_last(call: pytest.CallInfo[None]) -> None:
+    """
+    Note the exception of *call* in `sys`, as pytest does for a failure of the test.
+    """
+    assert call.excinfo is not None
+    error = call.excinfo.value
+    if call.when != "call" or not isinstance(error, Exception):
+        return
+    trace = error.__traceback__
+    # pytest leaves out its own frames, down to the one that calls the test.
+    while trace is not None and trace.tb_frame.f_code.co_name != _CALLER:
+        trace = trace.tb_next
+    trace = error.__traceback__ if trace is None else trace.tb_next
+    values = (type(error), error, trace, error)
+    vars(sys).update(zip(_LAST, values, strict=True))
+    if sys.version_info < (3, 12):
+        vars(sys).pop(_LAST[-1], None)
 
 
 def tell(

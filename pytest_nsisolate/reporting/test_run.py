@@ -397,6 +397,8 @@ class TestRun:
         self.log_held()
         intern(self.item, report)
         self._remember(report)
+        if report.when == "call":
+            interaction.forget_last()
         if report.when == "setup":
             self._passed.clear()
         self._passed[report.when] = report.passed
@@ -439,6 +441,7 @@ class TestRun:
             report = report_from_message(self.item.config, own)
         if report is None:
             raise Garbled("a failure without a report")
+        interaction.note_last(call)
         if report is self._held:
             self._failure = call
         else:

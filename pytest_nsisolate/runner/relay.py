@@ -85,6 +85,7 @@ class Relay:
         )
         manager = self._config.pluginmanager
         self._prepare_memory(item)
+        self._tells_failures = interaction.is_watched(self._config) or is_watched(item)
         # The session counts its failures, and a test may read that number.
         session = manager.get_plugin("session")
         others = manager.get_plugins() - {self, session}
@@ -93,7 +94,6 @@ class Relay:
             self._callers = {
                 name: manager.subset_hook_caller(name, others) for name in RELAYED
             }
-            self._tells_failures = interaction.is_watched(self._config)
             self._callers["pytest_exception_interact"] = interaction.caller_inside(
                 self._config
             )

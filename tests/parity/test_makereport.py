@@ -274,3 +274,71 @@ def test_hook_outside(pytester: pytest.Pytester, twins: Twins) -> None:
         """
     )
     twins()
+
+
+def test_wrapper_that_decides(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    A wrapper around the protocol sees how its test went, wherever it looks.
+    """
+    pytester.makeconftest(
+        """
+        import sys
+        import traceback
+        import pytest
+
+        class Plugin:
+            def __init__(self):
+                self.outcomes = {}
+                self.told = []
+
+            @pytest.hookimpl(hookwrapper=True)
+            def pytest_runtest_makereport(self, item, call):
+                outcome = yield
+                report = outcome.get_result()
+                if not report.passed or hasattr(report, "wasxfail"):
+                    self.outcomes[item.nodeid] = report, call.excinfo
+
+            @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+            def pytest_runtest_protocol(self, item):
+                before = item.session.testsfailed
+                yield
+                report, excinfo = self.outcomes.pop(item.nodeid, (None, None))
+                last = getattr(sys, "last_value", None)
+                self.told.append((
+                    item.name,
+                    report and report.outcome,
+                    excinfo and excinfo.exconly(),
+                    item.session.testsfailed - before,
+                    repr(last),
+                    last is getattr(sys, "last_exc", last),
+                    getattr(sys, "last_type", None),
+                    last and [
+                        frame.name
+                        for frame in traceback.extract_tb(sys.last_traceback)
+                    ][-1],
+                ))
+
+            def pytest_terminal_summary(self, terminalreporter):
+                for one in self.told:
+                    terminalreporter.line(str(one))
+
+        def pytest_configure(config):
+            config.pluginmanager.register(Plugin())
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def bad(): raise KeyError("a")
+
+        def test_fails(): assert 1 == 2
+        def test_passes(): pass
+        def test_raises(): raise OSError(2, "gone", "file")
+        def test_skips(): pytest.skip("so")
+        def test_bad(bad): pass
+        """
+    )
+    run = twins("--tb=no")
+    assert "('test_bad', 'failed', \"KeyError: 'a'\", 1, " in run.stdout

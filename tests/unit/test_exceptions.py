@@ -37,6 +37,9 @@ class Coded(Exception):
         self.code = code
 
     def __str__(self) -> str:
+        """
+        Return the code.
+        """
         return f"code {self.code}"
 
 
@@ -185,6 +188,9 @@ def test_texts_that_raise() -> None:
         """
 
         def __str__(self) -> str:
+            """
+            Raise an exception.
+            """
             raise ValueError
 
         __repr__ = __str__

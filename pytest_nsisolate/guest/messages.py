@@ -176,9 +176,9 @@ class Failure:
     kind: ClassVar[str] = "failure"
     when: str
     """The phase."""
-    errors: list[dict[str, object]]
+    errors: object
     """The exception and those that belong to it: see `reporting.exceptions`."""
-    report: dict[str, object] | None
+    report: object
     """Its report, as pytest serialises it; None if that is the one sent last."""
     marked: str | None
     """As for a `Report`."""

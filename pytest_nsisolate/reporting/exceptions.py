@@ -125,7 +125,7 @@ def _span(code: CodeType, lasti: int, line: int) -> list[int]:
     return [line, line, -1, -1]
 
 
-def revive(described: list[Described]) -> BaseException:
+def revive(described: object) -> BaseException:
     """
     Return the exception that the first of *described* is.
 
@@ -135,7 +135,8 @@ def revive(described: list[Described]) -> BaseException:
     made: dict[int, BaseException] = {}
     try:
         # Backwards: a group is made of its members, and a reference leads forward.
-        for number, data in reversed([*enumerate(described)]):
+        parts = cast("list[Described]", described)
+        for number, data in reversed([*enumerate(parts)]):
             others = {
                 name: [made[other] for other in cast("list[int]", data[name])]
                 for name in ("cause", "context", "members")

@@ -27,7 +27,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import FunctionType, ModuleType, NoneType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pluggy
 import pytest
@@ -35,7 +35,6 @@ import pytest
 from pytest_nsisolate import integrations
 from pytest_nsisolate.compat import hooks, memory
 from pytest_nsisolate.guest.messages import Garbled, Kept, short
-from pytest_nsisolate.guest.values import unpack
 from pytest_nsisolate.model.errors import Explanation, HookWarning
 from pytest_nsisolate.reporting.exceptions import describe, find_class, revive
 
@@ -261,7 +260,7 @@ class Memory:
         """
         lost = [*message.lost]
         try:
-            for path, difference in unpack(message.changes):
+            for path, difference in cast("list[Any]", message.changes):
                 unpacker = _Unpacker(item, reports, self._packages, self._plugins)
                 try:
                     place = self._found_place(path, unpacker)

@@ -203,7 +203,8 @@ class TestRun:
             Garbled: Some part of the message cannot be used.
         """
         item = self.item
-        if texts:
+        # In a copy of an exception, text in place of a value is what one expects.
+        if texts and not isinstance(message, Failure):
             carried.warn(item, message, texts)
         match message:
             case Interrupted():
@@ -437,6 +438,8 @@ class TestRun:
         """
         call, report = interaction.call_from_message(message), self.last
         if message.report is not None:
+            if not isinstance(message.report, dict):
+                raise Garbled("a failure with a report that is none")
             own = Report(report=message.report, marked=message.marked)
             report = report_from_message(self.item.config, own)
         if report is None:

@@ -32,7 +32,6 @@ from pytest_nsisolate.guest.messages import (
     SessionEnd,
     TerminalTaken,
 )
-from pytest_nsisolate.guest.values import pack
 from pytest_nsisolate.model import frames
 from pytest_nsisolate.reporting import interaction, memory
 from pytest_nsisolate.reporting.events import warning_to_message
@@ -145,8 +144,7 @@ class Relay:
         changes = [change for _, some, _ in now for change in some]
         lost = [text for *_, some in now for text in some]
         if now:
-            packed = pack(changes).content
-            channel.send(Kept(number=last, changes=packed, lost=lost))
+            channel.send(Kept(number=last, changes=changes, lost=lost))
 
     def take_over(
         self,

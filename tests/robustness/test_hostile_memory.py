@@ -60,7 +60,6 @@ def test_forged_changes(pytester: pytest.Pytester, name: str) -> None:
         import time
         from pytest_nsisolate.guest.channel import GuestChannel
         from pytest_nsisolate.guest.messages import Kept
-        from pytest_nsisolate.guest.values import pack
 
         MODULE = [("plugin", 0), ("attributes",)]
         NESTED = 1
@@ -75,8 +74,7 @@ def test_forged_changes(pytester: pytest.Pytester, name: str) -> None:
             channel = next(
                 one for one in gc.get_objects() if isinstance(one, GuestChannel)
             )
-            content = pack({FORGED[name]}).content
-            channel.send(Kept(number=0, changes=content, lost=[]))
+            channel.send(Kept(number=0, changes={FORGED[name]}, lost=[]))
             # The report of a phase comes next.
             from pytest_nsisolate.guest.messages import Report
             report = request.config.hook.pytest_report_to_serializable(

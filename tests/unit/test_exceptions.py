@@ -114,7 +114,7 @@ def _caught(function: Callable[[], object]) -> BaseException:
     return caught.value
 
 
-def _carried(described: list[Described]) -> list[Described]:
+def _carried(described: list[Described]) -> object:
     """
     Return *described* as it arrives.
     """

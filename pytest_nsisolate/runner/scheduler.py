@@ -154,6 +154,8 @@ class Scheduler:
         self._lanes: list[Lane] = []
         self._ahead: Ahead | None = None
         self._groups: list[Group] = []
+        #: What `_state` was before the test that runs.
+        self._state = (0, 0)
 
     def has_guest(self, item: pytest.Item) -> bool:
         """
@@ -211,9 +213,11 @@ class Scheduler:
         own, next_one = share_of(item), share_of(nextitem)
         if own is None and next_one is None:
             self.pool.prepare(spec)
-            if is_fork_ahead_safe(item, nextitem):
+            state = _state(nextitem)
+            # If each test leaves something, a guest that is forked ahead is of no use.
+            is_steady, self._state = state == self._state, state
+            if is_steady and is_fork_ahead_safe(item, nextitem):
                 with contextlib.suppress(Refused):
-                    state = _state(nextitem)
                     guest = self._fork(nextitem, self.pool.take(spec))
                     self._ahead = Ahead(nextitem, state, guest)
                     if spec.nproc is None:

@@ -8,7 +8,6 @@ form, and which public API could replace it ("Public would be").
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,11 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 # Since 5.4. Public would be: a hook that runs one phase and returns its report.
-from _pytest.runner import check_interactive_exception
+from _pytest.runner import call_and_report, check_interactive_exception
+
+from pytest_nsisolate.compat import hooks
 
 if TYPE_CHECKING:
     # Since 7.0. Public would be: session.setup_state.
     from _pytest.runner import SetupState
+
+_MAKEREPORT = "pytest_runtest_makereport"
 
 _kept = pytest.StashKey["list[object]"]()
 
@@ -40,20 +43,52 @@ def run_phase(
         silence: The context in which the report is made, if the phase has passed.
         kwargs: *nextitem* for teardown.
     """
-    hook = item.ihook
-    run = hook.pytest_runtest_setup if when == "setup" else hook.pytest_runtest_teardown
-    reraise: tuple[type[BaseException], ...] = (pytest.exit.Exception,)
-    if not item.config.getoption("usepdb", False):
-        reraise += (KeyboardInterrupt,)
-    # A function here would be seen in the traceback of a failure.
-    call = pytest.CallInfo.from_call(
-        functools.partial(run, item=item, **kwargs), when=when, reraise=reraise
-    )
+    taker.is_taking = True
+    try:
+        with hooks.without(
+            item.config, _MAKEREPORT, lambda one: one.plugin is not taker
+        ):
+            taken: Any = call_and_report(item, when, log=False, **kwargs)
+    finally:
+        taker.is_taking = False
+    call = taken.call
     with silence if call.excinfo is None else contextlib.nullcontext():
-        report: pytest.TestReport = hook.pytest_runtest_makereport(item=item, call=call)
+        report: pytest.TestReport = item.ihook.pytest_runtest_makereport(
+            item=item, call=call
+        )
     if check_interactive_exception(call, report):
-        hook.pytest_exception_interact(node=item, call=call, report=report)
+        item.ihook.pytest_exception_interact(node=item, call=call, report=report)
     return report
+
+
+class _Taken:
+    """
+    A call that is to be reported later. pytest tells nobody of what was expected.
+    """
+
+    wasxfail = ""
+
+    def __init__(self, call: pytest.CallInfo[None]) -> None:
+        self.call = call
+
+
+class CallTaker:
+    """
+    A plugin that, while `run_phase` runs, takes the call in place of its report.
+    """
+
+    is_taking = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> _Taken | None:
+        """
+        Return *call*, or None to leave it to others.
+        """
+        return _Taken(call) if self.is_taking else None
+
+
+#: Registered in each supervisor.
+taker = CallTaker()
 
 
 def tears_down_all(session: pytest.Session) -> bool:

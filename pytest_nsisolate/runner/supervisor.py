@@ -77,6 +77,7 @@ class Supervisor:
         self.scheduler = Scheduler(config, self._relay)
         config.pluginmanager.register(self._relay, "nsisolate-relay")
         config.pluginmanager.register(self.borrowing, "nsisolate-borrowing")
+        config.pluginmanager.register(setup_state.taker, "nsisolate-taker")
         self._config = config
         self._options = options
         self._endings = EndingReporter(options)

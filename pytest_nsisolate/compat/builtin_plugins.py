@@ -99,6 +99,15 @@ def warn_of_unraisable(config: pytest.Config) -> None:
         collect(config)
 
 
+def watchdogs(config: pytest.Config) -> int:
+    """
+    Return how many threads `faulthandler` has during a test, to dump a traceback later.
+    """
+    # The ini option has existed since 5.0.
+    is_on = config.pluginmanager.has_plugin("faulthandler")
+    return int(is_on and float(config.getini("faulthandler_timeout") or 0) > 0)
+
+
 def redirect_live_log(
     config: pytest.Config, show: Callable[[str | None, str | None], None]
 ) -> None:

@@ -7,12 +7,16 @@ form, and which public API could replace it ("Public would be").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from pytest_nsisolate.compat.setup_state import stack_of
+
+#: The name of a fixture that pytest makes of a function such as `setup_module`.
+_FUNCTION = re.compile(r"_?(?:xunit|unittest)_(?P<name>\w+?)_fixture_.*")
 
 
 def fill_wide_fixtures(item: pytest.Item) -> None:
@@ -80,6 +84,14 @@ def requested(item: pytest.Item) -> list[str]:
     # Since 3.0. Public would be: item.request.
     request: Any = getattr(item, "_request", None)
     return list(request.fixturenames) if request else []
+
+
+def label(fixturedef: pytest.FixtureDef[object]) -> str:
+    """
+    Return what to call *fixturedef*: its name, or that of a function as `setup_module`.
+    """
+    function = _FUNCTION.fullmatch(fixturedef.argname)
+    return fixturedef.argname if function is None else function["name"]
 
 
 def pass_over(

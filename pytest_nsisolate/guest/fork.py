@@ -4,9 +4,9 @@ The fork of a process into a sandbox.
 
 from __future__ import annotations
 
-import threading
 from typing import TypeVar
 
+from pytest_nsisolate.guest import absent
 from pytest_nsisolate.guest.channel import Reader
 from pytest_nsisolate.guest.entry import Entry, InGuest
 from pytest_nsisolate.guest.handle import Guest
@@ -34,18 +34,18 @@ def fork_guest(sandbox: Sandbox) -> Guest:
         Refused: The supervisor could not fork.
         LauncherGone: The sandbox is dead.
     """
-    own = threading.current_thread()
-    others = tuple(one.name for one in threading.enumerate() if one is not own)
+    threads = absent.others()
     try:
         process = fork_into(sandbox, OF_GUEST)
     except InGuest:
+        absent.leave_behind(threads)
         # The supervisor ends the sandbox. A guest only closes its descriptors.
         sandbox.close_inherited()
         raise
     except BaseException:
         sandbox.close()
         raise
-    return Guest(sandbox=sandbox, process=process, absent=others)
+    return Guest(sandbox=sandbox, process=process, absent=threads)
 
 
 def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:

@@ -8,10 +8,12 @@ import contextlib
 import dataclasses
 import errno
 import signal
+import threading
 from typing import Protocol
 
 from pytest_nsisolate.guest.channel import WORD_LENGTH
 from pytest_nsisolate.guest.deadline import Deadline, expire
+from pytest_nsisolate.guest.deadlock import DEADLOCK_SIGNAL, Watch
 from pytest_nsisolate.guest.interrupt import Interrupts
 from pytest_nsisolate.guest.messages import (
     Done,
@@ -65,8 +67,8 @@ class Guest:
     sandbox: Sandbox
     process: GuestProcess[GuestMessage]
     """The process, with the supervisor's ends of channel and gate."""
-    absent: tuple[str, ...] = ()
-    """The names of the threads that pytest had besides when it forked the guest."""
+    absent: tuple[threading.Thread, ...] = ()
+    """The threads that pytest had besides when it forked the guest."""
     interrupted: bool = False
     """Whether it was interrupted: SIGINT has been sent, or is about to be."""
     is_interrupt_due: bool = False
@@ -279,10 +281,11 @@ class Guest:
         poll.register(self.process.inlet.fd, select.POLLIN)
         poll.register(self.process.pidfd, select.POLLIN)
         poll.register(interrupts.fd, select.POLLIN)
+        watch = Watch(self.absent)
         while True:
             # The check for death comes before the read: what a guest wrote before it
             # died is still in the pipe, which a fork of it may hold open for ever.
-            events = poll.poll(self._patience(deadline))
+            events = poll.poll(self._patience(deadline, watch))
             dead = any(fd == self.process.pidfd for fd, _ in events)
             if interrupts.take():
                 self._interrupt_once()
@@ -303,16 +306,17 @@ class Guest:
                 return ended
             if deadline.limit is not None and deadline.is_over():
                 return expire(self.process, self.sandbox, deadline.limit)
+            if watch.is_due() and not dead and watch.sees(self.process.pid_inside()):
+                self.process.send(DEADLOCK_SIGNAL)
 
-    def _patience(self, deadline: Deadline) -> float | None:
+    def _patience(self, deadline: Deadline, watch: Watch) -> float | None:
         """
         Return how many milliseconds to wait for an event; None for no end.
         """
-        timeout = deadline.timeout()
-        if not self.is_interrupt_due:
-            return timeout
         # No event tells that a pipe has been read.
-        return _GLANCE if timeout is None else min(timeout, _GLANCE)
+        glance = _GLANCE if self.is_interrupt_due else None
+        times = (deadline.timeout(), watch.timeout(), glance)
+        return min((one for one in times if one is not None), default=None)
 
     def _take_in(self, hear: Hear) -> Ending | None:
         """

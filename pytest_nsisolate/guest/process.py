@@ -82,11 +82,17 @@ class GuestProcess(Generic[_M]):
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
+    def pid_inside(self) -> int | None:
+        """
+        Return the process id of the process inside, if that is known.
+        """
+        return self.pid if self.status is None else self._number(0)
+
     def send(self, *numbers: int) -> int | None:
         """
         Send signals to the process inside and return its process id, if that is known.
         """
-        pid = self.pid if self.status is None else self._number(0)
+        pid = self.pid_inside()
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 for number in numbers:

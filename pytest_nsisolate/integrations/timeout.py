@@ -9,6 +9,9 @@ stack of the test.
 
 If the guest cannot run that handler, for example because it hangs in a call into C, the
 supervisor ends it a little later.
+
+In each case the threads of pytest are named that do not exist in the guest, since the
+test may have waited for one of them.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Any
 
 import pytest
 
+from pytest_nsisolate.guest import absent
 from pytest_nsisolate.linux.stdlib import time
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.settings.marker import BadMarker
@@ -30,6 +34,9 @@ from pytest_nsisolate.settings.resolve import resolve_spec
 
 #: How long the guest's own timer may be overdue, in seconds.
 GRACE = 2.0
+
+#: Title of the section that names the threads.
+TITLE = "nsisolate threads"
 
 #: The state of the guest's timer, in a byte that it shares with the supervisor.
 _UNSET, _ARMED, _CANCELLED, _OVER = range(4)
@@ -59,6 +66,8 @@ class Integration:
         #: Whether this object itself is calling a hook of the plugin.
         self._own = False
         self._state: mmap.mmap | None = None
+        #: In the guest, whether the limit was hit in a phase that has no report yet.
+        self._has_fired = False
 
     @pytest.hookimpl(tryfirst=True, optionalhook=True)
     def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> object:
@@ -90,6 +99,17 @@ class Integration:
     def pytest_exception_interact(self) -> None:
         if self._inside:
             self._tell(_OVER)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self,
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        line = absent.sentence(absent.left_behind())
+        if self._has_fired and report.failed and line:
+            report.sections.append((TITLE, line))
+        self._has_fired = False
+        return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(
@@ -169,6 +189,11 @@ class Integration:
         def fire(item: pytest.Item, settings: Any) -> None:
             __tracebackhide__ = True
             self._tell(_OVER)
+            self._has_fired = True
+            if threading.current_thread() is not threading.main_thread():
+                # The method `thread` prints what was captured, and ends the guest.
+                line = absent.sentence(absent.left_behind())
+                sys.stderr.write(f"{line}\n" if line else "")
             function(item, settings)
 
         return fire
@@ -187,7 +212,9 @@ class Integration:
         if self._state is not None and self._state[0] == _ARMED and self._left() <= 0:
             _stop_alarm()
             message = sys.modules["pytest_timeout"].PYTEST_FAILURE_MESSAGE
-            pytest.fail(message % self._settings.timeout, pytrace=False)
+            # The guest was forked from this process, which has them.
+            lines = [message % self._settings.timeout, absent.sentence(absent.others())]
+            pytest.fail("\n".join(filter(None, lines)), pytrace=False)
 
 
 def _stop_alarm() -> None:

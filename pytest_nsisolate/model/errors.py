@@ -163,6 +163,21 @@ class BoxError(NsIsolateError):
         self.explanation = explanation
 
 
+class LeftBehind(NsIsolateError, RuntimeError):
+    """
+    A test waits for a thread that does not exist in its process.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __module__ = "pytest_nsisolate"
+
+    def __init__(self, explanation: Explanation) -> None:
+        super().__init__(str(explanation))
+        #: The three lines.
+        self.explanation = explanation
+
+
 def safe_repr(value: object) -> str:
     """
     Return `repr` of *value*, or a text that says why there is none.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
+import threading
 from collections.abc import Sequence
 
 import pluggy
@@ -14,6 +15,7 @@ import pytest
 
 import pytest_nsisolate
 from pytest_nsisolate.diagnosis import explain
+from pytest_nsisolate.guest import absent
 from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.model.ending import Ending, Exited, Killed, TimedOut
 from pytest_nsisolate.model.errors import Explanation, Refused
@@ -63,7 +65,7 @@ def explain_end(run: TestRun, ended: Exited | Killed, seconds: float = 0.0) -> s
 
 
 def explain_time_out(
-    run: TestRun, ended: TimedOut, stack: str, absent: Sequence[str]
+    run: TestRun, ended: TimedOut, stack: str, threads: Sequence[threading.Thread]
 ) -> str:
     """
     Say that a test took too long, where it was, and what ran in its sandbox.
@@ -72,7 +74,7 @@ def explain_time_out(
         run: The run of the test.
         ended: How its guest was ended.
         stack: The stack that `faulthandler` has written.
-        absent: The names of the threads that the fork left behind in pytest.
+        threads: The threads that the fork left behind in pytest.
     """
     item, phase = run.item, run.phase
     own = spec_of(item)
@@ -97,24 +99,10 @@ def explain_time_out(
             "processes in the sandbox:",
             *processes,
             "",
-            *_on_threads(absent),
+            *([absent.sentence(threads), ""] if threads else []),
             _of_test(stack) or f"no stack was written: {silence}",
         ]
     )
-
-
-def _on_threads(absent: Sequence[str]) -> list[str]:
-    """
-    Return a line on the threads *absent*, and an empty one; none if there are none.
-    """
-    if not absent:
-        return []
-    does = "thread of pytest does" if len(absent) == 1 else "threads of pytest do"
-    line = (
-        f"{len(absent)} {does} not exist here, since fork(2) copies only the one that "
-        f"calls it: {', '.join(absent)}"
-    )
-    return [line, ""]
 
 
 def _of_test(stack: str) -> str:

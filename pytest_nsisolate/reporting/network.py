@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 from collections.abc import Generator, Iterable
 from typing import get_args
@@ -39,9 +38,6 @@ _TEXTS = (
     "Temporary failure in name resolution",
     "Name or service not known",
 )
-
-#: The name of a fixture that pytest makes of a function such as `setup_module`.
-_FUNCTION = re.compile(r"_?(?:xunit|unittest)_(?P<name>\w+?)_fixture_.*")
 
 
 def watch(config: pytest.Config, outside: Iterable[pytest.FixtureDef[object]]) -> None:
@@ -116,12 +112,11 @@ def _label(fixturedef: pytest.FixtureDef[object]) -> str | None:
     result = fixturedef.cached_result
     if result is None or result[2] is not None:
         return None
-    function = _FUNCTION.fullmatch(fixturedef.argname)
-    if function is not None:
-        return function["name"]
+    label = fixtures.label(fixturedef)
     # A callable object may have no module.
     module = str(getattr(fixturedef.func, "__module__", None))
-    return None if module.partition(".")[0] == "_pytest" else fixturedef.argname
+    is_own = label == fixturedef.argname and module.partition(".")[0] == "_pytest"
+    return None if is_own else label
 
 
 def _is_unreachable(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_nsisolate.compat import builtin_plugins, fixtures, setup_state
+from pytest_nsisolate.guest import absent
 from pytest_nsisolate.reporting import memory
 from pytest_nsisolate.settings.scopes import Node, node_of
 
@@ -125,12 +126,18 @@ class Borrowing:
     ) -> object:
         if not self.passes_over(request):
             self._nodes[fixturedef] = request.node
+            absent.begin(fixtures.label(fixturedef), fixturedef.scope)
             self._show(request.config, shown=True)
             return None
         self._passed_over.append(fixturedef)
         # pytest shows the fixture when this hook is over.
         self._show(request.config, shown=False)
         return fixtures.pass_over(fixturedef, request)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        # What a test on the host starts is of no fixture.
+        absent.end()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_post_finalizer(self, request: pytest.FixtureRequest) -> None:

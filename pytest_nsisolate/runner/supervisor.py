@@ -23,7 +23,7 @@ from contextlib import nullcontext
 import pytest
 
 from pytest_nsisolate.compat import builtin_plugins, fixtures, items, setup_state
-from pytest_nsisolate.guest import terminal
+from pytest_nsisolate.guest import deadlock, terminal
 from pytest_nsisolate.guest.channel import GuestChannel
 from pytest_nsisolate.guest.deadline import Deadline
 from pytest_nsisolate.guest.handle import Guest
@@ -446,6 +446,7 @@ class Supervisor:
         self.scheduler.close_inherited()
         crash_output = forking.lane.crash_output
         crash_output.take_over()
+        deadlock.take_over(builtin_plugins.watchdogs(self._config))
         node = node_of(item)
         is_shared = node is not item
         self._relay.take_over(item, channel, crash_output, is_shared=is_shared)

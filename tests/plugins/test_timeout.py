@@ -245,3 +245,61 @@ def test_shifted_clock(
         """
     )
     with_plugins("timeout")().result.assert_outcomes(passed=1)
+
+
+def test_threads_of_pytest(pytester: pytest.Pytester) -> None:
+    """
+    However a test is ended, the threads are named that it may have waited for.
+    """
+    pytester.makepyfile(
+        """
+        import ctypes
+        import threading
+        import pytest
+
+        @pytest.fixture(scope="module", autouse=True)
+        def done():
+            stop, done = threading.Event(), threading.Event()
+            thread = threading.Thread(target=stop.wait, name="worker")
+            thread.start()
+            yield done
+            stop.set()
+            thread.join()
+
+        pytestmark = pytest.mark.isolated
+
+        def test_before(): pass
+
+        @pytest.mark.timeout(2, method="signal")
+        def test_signal(done):
+            while not done.wait(0.1): pass
+
+        @pytest.mark.timeout(2, method="thread")
+        def test_thread(done):
+            while not done.wait(0.1): pass
+
+        @pytest.mark.timeout(2)
+        def test_no_handler():
+            # PyDLL keeps the GIL while the function runs.
+            ctypes.PyDLL(None).sleep(60)
+
+        @pytest.mark.timeout(50, method="signal")
+        def test_deadlock_signal(done): done.wait()
+
+        @pytest.mark.timeout(50, method="thread")
+        def test_deadlock_thread(done): done.wait()
+        """
+    )
+    options = ("-p", "nsisolate", "-p", "timeout")
+    result = pytester.runpytest_subprocess(*options, timeout=60)
+    result.assert_outcomes(failed=5, passed=1)
+    text = result.stdout.str()
+    line = (
+        "1 thread of pytest does not exist here, since fork(2) copies only the one "
+        "that calls it: worker (of done, module)"
+    )
+    assert text.splitlines().count(line) == 3
+    assert text.count("Timeout (>2.0s) from pytest-timeout") == 2
+    assert "_ nsisolate threads _" in text.replace("-", "_")
+    for method in ("signal", "thread"):
+        assert f"LeftBehind: test_deadlock_{method}() waits for ever" in text

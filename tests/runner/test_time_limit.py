@@ -403,14 +403,15 @@ def test_threads_of_pytest(pytester: pytest.Pytester) -> None:
         def test_waits(answer):
             asked, done = answer
             asked.set()
-            done.wait()
+            while not done.wait(0.1): pass
 
         @pytest.mark.isolated(scope="class")
         class TestShared:
             def test_first(self, answer): pass
 
             @pytest.mark.isolated(timeout=2)
-            def test_second(self, answer): answer[1].wait()
+            def test_second(self, answer):
+                while not answer[1].wait(0.1): pass
 
         @pytest.mark.isolated
         def test_no_time_out(answer): assert 0
@@ -420,7 +421,7 @@ def test_threads_of_pytest(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(failed=3, passed=1)
     line = (
         "2 threads of pytest do not exist here, since fork(2) copies only the one that "
-        "calls it: serving, idle"
+        "calls it: serving (of answer, module), idle (of answer, module)"
     )
     for name in ("test_waits", "TestShared.test_second"):
         assert text_of(result, name).splitlines().count(line) == 1

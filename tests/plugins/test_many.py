@@ -200,9 +200,7 @@ def test_process_of_outside(pytester: pytest.Pytester) -> None:
             class Starter(ProcessStarter):
                 pattern = "ready"
                 timeout = 60
-                args = [
-                    sys.executable, "-uc", "import time; print('ready'); time.sleep(1000)"
-                ]
+                args = [sys.executable, "-uc", "print('ready'); input()"]
 
             xprocess.ensure("outside", Starter)
             yield xprocess.getinfo("outside")

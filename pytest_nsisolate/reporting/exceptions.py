@@ -20,6 +20,7 @@ from types import CodeType, GetSetDescriptorType, MemberDescriptorType, Tracebac
 from typing import Any, TypeAlias, TypeVar, cast
 
 from pytest_nsisolate.guest.messages import Garbled, short
+from pytest_nsisolate.model.chain import attribute
 
 _T = TypeVar("_T")
 
@@ -51,7 +52,7 @@ def describe(error: BaseException) -> list[Described]:
     for one in errors:
         data = _describe_alone(one)
         found.append(data)
-        members = getattr(one, "exceptions", ())
+        members = attribute(one, "exceptions")
         for name, others in {
             "cause": [one.__cause__],
             "context": [one.__context__],

@@ -177,15 +177,22 @@ def test_chain_that_ends_in_itself() -> None:
     assert back.__cause__.__cause__ is None
 
 
-def test_texts_that_raise() -> None:
+def test_what_raises() -> None:
     """
     An exception that cannot be shown comes back with a text that says so.
     """
 
     class Bad(Exception):
         """
-        An exception without a text.
+        An exception without a text, and whose properties raise.
         """
+
+        @property
+        def exceptions(self) -> None:
+            """
+            Raise an exception.
+            """
+            raise ValueError
 
         def __str__(self) -> str:
             """

@@ -307,6 +307,7 @@ def test_during_fork(pytester: pytest.Pytester, number: int, name: str) -> None:
 KEY_IN_FORK = """
 import os
 import time
+from pytest_nsisolate.linux import syscalls
 
 # Much memory makes a fork last, so that a key can be pressed within it.
 ballast = b"!" * (200 << 20)
@@ -327,6 +328,15 @@ def tell():
         fifo.write("!")
 
 os.register_at_fork(before=tell)
+
+# The process between calls nothing that is registered.
+fork_alone = syscalls.fork_alone
+
+def tell_and_fork():
+    tell()
+    return fork_alone()
+
+syscalls.fork_alone = tell_and_fork
 """
 
 SWALLOW = """

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import platform
-import resource
 import signal
 import threading
 from collections.abc import Sequence
@@ -26,6 +25,10 @@ from pytest_nsisolate.guest import absent
 from pytest_nsisolate.guest.crash_output import STACK_SIGNAL
 from pytest_nsisolate.linux.stdlib import os, time
 from pytest_nsisolate.model.errors import Explanation, LeftBehind
+
+# Windows does not have it, nor guests.
+with contextlib.suppress(ImportError):
+    import resource
 
 #: The signal by which the supervisor asks. Tests do not use this one: see STACK_SIGNAL.
 DEADLOCK_SIGNAL = STACK_SIGNAL - 1

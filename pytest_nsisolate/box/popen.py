@@ -28,7 +28,7 @@ from pytest_nsisolate.guest.entry import (
     turn_to,
 )
 from pytest_nsisolate.guest.rlimits import Confinement
-from pytest_nsisolate.linux import at_fork, syscalls
+from pytest_nsisolate.linux import at_fork, process_group, syscalls
 from pytest_nsisolate.linux.descriptors import Pipe, close_all_but
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os
@@ -67,7 +67,7 @@ def start(
             signals=signals,
             tell=told.write,
             new_session=bool(keywords.pop("start_new_session", False)),
-            group=keywords.pop("process_group", None) or 0,
+            group=keywords.pop("process_group", None),
             own=keywords.pop("preexec_fn", None),
             limits=limits,
         )
@@ -111,7 +111,8 @@ class _Way:
     tell: int
     """Pipe on which to report what was refused."""
     new_session: bool
-    group: int
+    group: int | None
+    """The caller's ``process_group``."""
     own: Callable[[], object] | None
     """The caller's own ``preexec_fn``, called inside."""
     limits: tuple[Limit, ...]
@@ -170,14 +171,19 @@ class _Way:
         if self.inside is None:
             syscalls.set_parent_death_signal(signal.SIGKILL)
 
-    def _leave_group(self, group: int) -> None:
+    def _leave_group(self, group: int | None) -> None:
         """
         Leave the process group of the caller, whose signals are not for the box.
 
         Nor are those from inside, as of kill(0, SIGTERM), for the caller.
+
+        Args:
+            group: The one to join; 0 to lead one, None to be in one without a leader.
         """
         if self.new_session:
             syscalls.named("setsid()", os.setsid)
+        elif group is None:
+            process_group.found()
         else:
             syscalls.named("setpgid()", os.setpgid, 0, group)
         self.signals.discard()

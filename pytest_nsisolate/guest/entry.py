@@ -27,7 +27,13 @@ from typing import NoReturn, TypeAlias
 
 from pytest_nsisolate.guest.channel import GuestChannel, send
 from pytest_nsisolate.guest.messages import Broken, Done, EntryRefused
-from pytest_nsisolate.linux import ancestry, at_fork, namespaces, syscalls
+from pytest_nsisolate.linux import (
+    ancestry,
+    at_fork,
+    namespaces,
+    process_group,
+    syscalls,
+)
 from pytest_nsisolate.linux.credentials import Credentials, Directory
 from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
@@ -172,8 +178,8 @@ class Entry:
                 self.channel.write, self.gate.read, _pid_in_proc(), self.signals
             )
             enter(self.sandbox, credentials)
-            # With a group of its own, kill(0, SIGTERM) inside reaches nothing outside.
-            syscalls.named("setpgid()", os.setpgid, 0, 0)
+            # With another group, kill(0, SIGTERM) inside reaches nothing outside.
+            process_group.found()
             # What came to the supervisor's group until now was not for this process.
             self.signals.discard()
             syscalls.set_parent_death_signal(signal.SIGKILL)

@@ -13,7 +13,7 @@ import sys
 import pytest
 from boxes import wait_until
 from terminals import terminals
-from ways import WAYS
+from ways import WAYS, RunPytest
 
 from pytest_nsisolate.box.box import Box
 from pytest_nsisolate.model.errors import BoxError
@@ -59,7 +59,7 @@ def test_popen_ends_by_a_signal(box: Box, number: signal.Signals) -> None:
 @pytest.mark.parametrize("own_session", [False, True])
 def test_popen_gets_signals(box: Box, *, own_session: bool) -> None:
     """
-    A signal runs the handler inside, and the process leads its own group or session.
+    A signal runs the handler inside, also if the process leads a session of its own.
     """
     # The signal may come before the wait for it begins, which a pipe remembers.
     program = (
@@ -78,11 +78,60 @@ def test_popen_gets_signals(box: Box, *, own_session: bool) -> None:
     )
     assert process.stdout is not None
     with process:
-        assert process.stdout.readline() == f"True {own_session}\n"
+        try:
+            assert process.stdout.readline() == f"{own_session} {own_session}\n"
 
-        process.send_signal(signal.SIGUSR1)
+            process.send_signal(signal.SIGUSR1)
 
-        assert process.wait(10) == 5
+            assert process.wait(10) == 5
+        finally:
+            process.kill()
+
+
+GROUPS = """
+import os
+import subprocess
+import sys
+import pytest
+
+TELL = "import os; print(os.getpgrp() == os.getpid(), os.getsid(0) == os.getpid())"
+
+def told(box, **keywords):
+    command = [sys.executable, "-I", "-S", "-c", TELL]
+    pipe = subprocess.PIPE
+    with box.popen(command, stdout=pipe, text=True, **keywords) as process:
+        return process.communicate()[0].split()
+
+def session():
+    group = os.getpgrp()
+    os.setsid()
+    return group, os.getpid(), os.getpgrp(), os.getsid(0)
+
+def look(box):
+    assert told(box) == ["False", "False"]
+    assert told(box, process_group=0) == ["True", "False"]
+    assert told(box, preexec_fn=os.setpgrp) == ["True", "False"]
+    assert told(box, start_new_session=True) == ["True", "True"]
+    assert told(box, preexec_fn=os.setsid) == ["True", "True"]
+    before, number, *after = box.run(session)
+    assert before not in {0, 1, number}
+    assert after == [number, number]
+
+def test_on_host(sandbox_factory):
+    look(sandbox_factory())
+
+@pytest.mark.isolated
+def test_in_guest(sandbox_factory):
+    look(sandbox_factory())
+"""
+
+
+def test_groups(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    What runs in a box leads a group or session if it wants to, as outside.
+    """
+    pytester.makepyfile(GROUPS)
+    run_both_ways().assert_outcomes(passed=2)
 
 
 PROGRAM = """

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.mark.parametrize("way", list(WAYS))
-@pytest.mark.parametrize("call", ["memfd_create", "sendmsg", "socketpair"])
+@pytest.mark.parametrize("call", ["memfd_create", "sendmsg", "setpgid", "socketpair"])
 def test_first(tmp_path: Path, way: str, call: str) -> None:
     """
     If the first such call fails in any process, three lines say so and nothing is left.

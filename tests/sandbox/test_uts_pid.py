@@ -109,8 +109,8 @@ def test_pids_start_over(turn, isolation):
     assert os.readlink("/proc/self/ns/pid") != SPACE
     assert os.readlink("/proc/self") == str(here)
     process = subprocess.Popen(["sleep", "60"])
-    assert process.pid == here + 1
-    assert in_proc() == set(psutil.pids()) == {1, here, here + 1}
+    assert process.pid not in {1, here}
+    assert in_proc() == set(psutil.pids()) == {1, here, process.pid}
 
 @pytest.mark.isolated
 def test_psutil():
@@ -119,6 +119,7 @@ def test_psutil():
     assert Path(here.exe()) == Path(os.path.realpath(sys.executable))
     assert psutil.Process(1).uids() == here.uids()
     assert here.children(recursive=True) == []
+    assert here.parent() is None and here.parents() == []
     assert {one.pid for one in psutil.process_iter()} == {1, os.getpid()}
 
 def test_host_does_not_see_it():
@@ -183,9 +184,12 @@ def test_groups(how, on_host):
 @pytest.mark.isolated
 def test_init_survives():
     assert os.getpid() != SUPERVISOR, "not isolated, and so not safe to go on"
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGSTOP):
+    for number in (0, *signal.valid_signals()):
         os.kill(1, number)
-    assert psutil.Process(1).is_running()
+    states = {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    assert psutil.Process(1).status() not in states
+    # It still answers: the audit finds this.
+    subprocess.Popen(["sleep", "60"])
 
 def test_host_goes_on(on_host):
     assert on_host("2 + 2") == 4
@@ -198,7 +202,9 @@ def test_signals(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     No signal leaves the sandbox, whether sent to a host pid, a group or everyone.
     """
     pytester.makepyfile(SIGNALS)
-    run_both_ways().assert_outcomes(passed=6)
+    result = run_both_ways()
+    result.assert_outcomes(passed=6, warnings=1)
+    result.stdout.fnmatch_lines("*test_init_survives left 1 process (sleep 60, *)")
 
 
 def test_no_process_is_left(

@@ -178,11 +178,12 @@ class _Way:
         Nor are those from inside, as of kill(0, SIGTERM), for the caller.
 
         Args:
-            group: The one to join; 0 to lead one, None to be in one without a leader.
+            group: The one to join; 0 to lead one. None, or less than 0, to be in one
+                that has no leader.
         """
         if self.new_session:
             syscalls.named("setsid()", os.setsid)
-        elif group is None:
+        elif group is None or group < 0:
             process_group.found()
         else:
             syscalls.named("setpgid()", os.setpgid, 0, group)

@@ -109,6 +109,7 @@ def session():
 
 def look(box):
     assert told(box) == ["False", "False"]
+    assert told(box, process_group=-1) == ["False", "False"]
     assert told(box, process_group=0) == ["True", "False"]
     assert told(box, preexec_fn=os.setpgrp) == ["True", "False"]
     assert told(box, start_new_session=True) == ["True", "True"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from terminals import compare, terminals
+from terminals import terminals
 from ways import RunPytest
 
 pytestmark = pytest.mark.python
@@ -168,6 +168,31 @@ def test_isolated(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     assert result.ret == 0
 
 
+REAPED = """
+import os
+import signal
+import pytest
+
+# As of a parent that wants none of its children.
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+@pytest.mark.isolated
+def test_group():
+    assert os.getpgrp() not in {0, 1, os.getpid()}
+    os.setsid()
+"""
+
+
+def test_reaped_by_the_kernel(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    A test leads no group either if pytest ignores SIGCHLD, and no zombie waits.
+    """
+    pytester.makepyfile(REAPED)
+    run_both_ways().assert_outcomes(passed=1)
+
+
 READS = """
 import os
 import signal
@@ -179,7 +204,7 @@ def test_reads():
         print(input("line? "), file=log)
         fd = os.open("/dev/tty", os.O_RDWR)
         print(os.tcgetpgrp(fd) == os.getpgrp(), file=log)
-        command = ["sh", "-c", "read line; echo $line"]
+        command = ["sh", "-c", "printf 'more? ' >&0; read line; echo $line"]
         print(subprocess.check_output(command, stdin=fd, text=True), file=log)
         signal.signal(signal.SIGINT, lambda *_: print("interrupted", file=log))
         print("interrupt! ")
@@ -195,9 +220,11 @@ def test_terminal(pytester: pytest.Pytester) -> None:
         for one in found.values():
             one.spawn.expect_exact("line? ")
             one.spawn.sendline("first")
+            one.spawn.expect_exact("more? ")
             one.spawn.sendline("second")
             one.spawn.expect_exact("interrupt! ")
             one.spawn.sendintr()
             one.spawn.sendeof()
-        seen = compare(found)
-    assert seen.log == ["first", "True", "second", "", "interrupted"]
+            seen = one.finish()
+            assert seen.log == ["first", "True", "second", "", "interrupted"]
+            assert (seen.status, seen.left) == (0, [])

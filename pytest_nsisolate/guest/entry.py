@@ -101,6 +101,8 @@ class Entry:
     """The signals, which are all blocked from before the fork."""
     taken: frozenset[int]
     """The process ids that the guest must not have: see `ancestry`."""
+    confined: bool
+    """Whether the guest may send signals only to itself and to what it starts."""
     inside: GuestChannel | None = None
     """In the guest, once it has entered: its end of the channel."""
 
@@ -177,7 +179,7 @@ class Entry:
             channel = GuestChannel(
                 self.channel.write, self.gate.read, _pid_in_proc(), self.signals
             )
-            enter(self.sandbox, credentials)
+            enter(self.sandbox, credentials, confined=self.confined)
             # With another group, kill(0, SIGTERM) inside reaches nothing outside.
             process_group.found()
             # What came to the supervisor's group until now was not for this process.
@@ -310,7 +312,9 @@ def turn_to(sandbox: Sandbox) -> Credentials | None:
     return credentials
 
 
-def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
+def enter(
+    sandbox: Sandbox, credentials: Credentials | None, *, confined: bool = False
+) -> None:
     """
     Enter *sandbox* with the identity and directory that this process has outside.
 
@@ -320,6 +324,8 @@ def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
         sandbox: The sandbox to enter.
         credentials: The credentials of this process before it joined a user namespace,
             None if it did not.
+        confined: Whether it may send signals only to itself and to what it starts, if
+            the kernel can do that.
 
     Raises:
         OSError: The kernel refused.
@@ -333,6 +339,9 @@ def enter(sandbox: Sandbox, credentials: Credentials | None) -> None:
         syscalls.named("fchdir()", os.fchdir, sandbox.root)
         syscalls.named("chroot()", os.chroot, ".")
     directory.enter()
+    if confined:
+        with contextlib.suppress(OSError):
+            syscalls.confine_signals()
     if credentials is not None and sandbox.user_namespace is UserNamespace.KEPT:
         credentials.resume()
 

@@ -17,6 +17,7 @@ from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
 _M = TypeVar("_M")
@@ -36,7 +37,7 @@ def fork_guest(sandbox: Sandbox) -> Guest:
     """
     threads = absent.others()
     try:
-        process = fork_into(sandbox, OF_GUEST)
+        process = fork_into(sandbox, OF_GUEST, confined=_is_confined(sandbox))
     except InGuest:
         absent.leave_behind(threads)
         # The supervisor ends the sandbox. A guest only closes its descriptors.
@@ -48,9 +49,16 @@ def fork_guest(sandbox: Sandbox) -> Guest:
     return Guest(sandbox=sandbox, process=process, absent=threads)
 
 
-def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:
+def fork_into(
+    sandbox: Sandbox, grammar: Grammar[_M], *, confined: bool = False
+) -> GuestProcess[_M]:
     """
     Fork a process into *sandbox*, which sends messages of *grammar* from there.
+
+    Args:
+        sandbox: The sandbox to enter.
+        grammar: What the process may say.
+        confined: Whether it may send signals only to itself and to what it starts.
 
     Raises:
         InGuest: In that process, where all signals are blocked.
@@ -59,7 +67,7 @@ def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:
     """
     with Blocked() as signals:
         try:
-            process = _fork(sandbox, grammar, signals)
+            process = _fork(sandbox, grammar, signals, confined=confined)
         except OSError as error:
             refused = Refused.from_os_error(error, "fork()")
             raise sandbox.classify(refused) from None
@@ -73,11 +81,29 @@ def fork_into(sandbox: Sandbox, grammar: Grammar[_M]) -> GuestProcess[_M]:
     return process
 
 
-def _fork(sandbox: Sandbox, grammar: Grammar[_M], signals: Blocked) -> GuestProcess[_M]:
+def _fork(
+    sandbox: Sandbox, grammar: Grammar[_M], signals: Blocked, *, confined: bool
+) -> GuestProcess[_M]:
     with Pipe() as channel, Pipe() as gate:
         for fd in (channel.read, gate.write):
             os.set_blocking(fd, False)
-        entry = Entry(sandbox, channel, gate, signals, ancestry.taken())
+        taken = ancestry.taken()
+        entry = Entry(sandbox, channel, gate, signals, taken, confined)
         pid, status = entry.fork()
         inlet = Reader(channel.take_read(), grammar)
         return GuestProcess.of(pid, status, inlet, gate.take_write())
+
+
+def _is_confined(sandbox: Sandbox) -> bool:
+    """
+    Say whether a guest in *sandbox* is to be kept from process 1, as this process is.
+
+    Besides init there are only its own processes inside, unless it is lent the sandbox.
+    """
+    if sandbox.lent or sandbox.user_namespace is UserNamespace.ROOT:
+        return False
+    try:
+        os.kill(1, 0)
+    except PermissionError:
+        return True
+    return False

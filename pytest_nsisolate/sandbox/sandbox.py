@@ -58,6 +58,8 @@ class Sandbox:
     """Its own namespaces, the user namespace last."""
     lacking: tuple[str, ...] = ()
     """As in `Refused.lacking`."""
+    lent: bool = False
+    """Whether it is used by one guest after another."""
 
     def is_alive(self) -> bool:
         """
@@ -155,7 +157,7 @@ class Sandbox:
                 os.close(fd)
             raise Refused("dup()", error.errno or 0) from None
         init, root, asker = fds
-        return dataclasses.replace(self, init=init, root=root, asker=asker)
+        return dataclasses.replace(self, init=init, root=root, asker=asker, lent=True)
 
     def close_inherited(self) -> None:
         """

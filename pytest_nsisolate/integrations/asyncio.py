@@ -24,6 +24,8 @@ from typing import Any
 
 import pytest
 
+from pytest_nsisolate.guest import absent
+
 
 class Integration:
     """
@@ -94,7 +96,10 @@ def _revive_executors() -> None:
     if module is None:
         return
     # Since 3.9: the first argument of each thread is a weak reference to its executor.
-    for thread in list(module._threads_queues):
+    # Since 3.14 a fork forgets which threads there were in `_threads_queues`.
+    for thread in absent.left_behind():
+        if getattr(thread, "_target", None) is not module._worker:
+            continue
         reference = (*getattr(thread, "_args", ()), None)[0]
         executor = None if reference is None else reference()
         if executor is not None:

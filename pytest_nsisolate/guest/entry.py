@@ -279,7 +279,7 @@ def needs_two_forks(sandbox: Sandbox) -> bool:
     it cannot, as gRPC does. Source: pthread_atfork(3). So a process that has threads
     is never directed elsewhere.
     """
-    return sandbox.user_namespace is not UserNamespace.NONE or at_fork.has_threads()
+    return sandbox.user_namespace is not UserNamespace.NONE or syscalls.has_threads()
 
 
 def turn_to(sandbox: Sandbox) -> Credentials | None:
@@ -299,7 +299,7 @@ def turn_to(sandbox: Sandbox) -> Credentials | None:
         if sandbox.user_namespace is not UserNamespace.NONE:
             credentials = Credentials.now()
             kinds |= syscalls.CLONE_NEWUSER
-        elif at_fork.has_threads():
+        elif syscalls.has_threads():
             # A fork would lose them, without a word. This call tells: EINVAL.
             syscalls.setns(sandbox.init, syscalls.CLONE_NEWNS)
         syscalls.setns(sandbox.init, kinds)

@@ -13,52 +13,59 @@ import contextlib
 import gc
 from _thread import get_ident
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
 
 from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.linux.stdlib import os
 
-#: The links of the directory of a process with one thread.
-_LINKS = 3
 
-_Functions: TypeAlias = "list[Callable[[], object]]"
-
-
-def _lists() -> tuple[_Functions, _Functions, _Functions]:
+class _Registered:
     """
-    Return the interpreter's lists: what it calls before, in the parent, in the child.
-
-    Functions can only be added at their ends, which for the first list is the wrong end
-    too. But they are lists, and the garbage collector knows them. It does not look at
-    what is frozen.
+    What is registered, once for each list: it calls the functions of `innermost`.
     """
-    names = ("before", "after_in_parent", "after_in_child")
-    # One function for each list, which can be found in no other.
-    own: dict[str, Any] = {name: _Nothing() for name in names}
-    os.register_at_fork(**own)
-    frozen = gc.get_freeze_count()
-    if frozen:
-        gc.unfreeze()
-    found = []
-    for one in own.values():
-        (functions,) = (each for each in gc.get_referrers(one) if type(each) is list)
-        functions.remove(one)
-        found.append(functions)
-    if frozen:
-        gc.freeze()
-    before, in_parent, in_child = found
-    return before, in_parent, in_child
 
+    def __init__(self) -> None:
+        self.functions: list[Callable[[], object]] = []
 
-class _Nothing:
     def __call__(self) -> None:
-        pass
+        for function in self.functions[:]:
+            function()
 
 
-# Windows does not have them, nor guests.
-_before, _in_parent, _in_child = (
-    _lists() if hasattr(os, "register_at_fork") else ([], [], [])
-)
+_before, _in_parent, _in_child = _own = _Registered(), _Registered(), _Registered()
+
+
+def _lists() -> tuple[list[object], ...]:
+    """
+    Register, and get next to the fork by way of the interpreter's lists.
+
+    Functions can only be added at their ends, which for each is the wrong end. But they
+    are lists, and the garbage collector knows them. This module is imported when there
+    is little else for it to look through: that takes 2 ms.
+
+    Returns:
+        What Python calls before a fork, in the parent and in the child; nothing if that
+        cannot be had, as in a heap that was frozen before. What others registered
+        earlier is then nearer to the fork.
+    """
+    if not hasattr(os, "register_at_fork"):
+        # Windows does not have it, nor guests.
+        return ()
+    os.register_at_fork(
+        before=_before, after_in_parent=_in_parent, after_in_child=_in_child
+    )
+    found = gc.get_referrers(*_own)
+    lists = [
+        [each for each in found if type(each) is list and each and each[-1] is one]
+        for one in _own
+    ]
+    if [len(each) for each in lists] != [1, 1, 1]:
+        return ()
+    for (each,) in lists:
+        each.insert(0, each.pop())
+    return tuple(each for (each,) in lists)
+
+
+_called = _lists()
 
 
 @contextlib.contextmanager
@@ -76,18 +83,17 @@ def innermost(
         in_parent: Called in this process before all that are registered for it.
         in_child: Called in the new process before all that are registered for it.
     """
-    own = get_ident()
     added = []
-    for functions, one in (
-        (_before, before),
-        (_in_parent, in_parent),
-        (_in_child, in_child),
+    # Python calls what comes before a fork in the reverse order.
+    for one, function, at_end in (
+        (_before, before, True),
+        (_in_parent, in_parent, False),
+        (_in_child, in_child, False),
     ):
-        if one is not None:
-            here = _in_thread(own, one)
-            # The list of those called before a fork is run through from its end.
-            functions.insert(0, here)
-            added.append((functions, here))
+        if function is not None:
+            here = _in_thread(get_ident(), function)
+            one.functions.insert(len(one.functions) if at_end else 0, here)
+            added.append((one.functions, here))
     try:
         yield
     finally:
@@ -104,26 +110,18 @@ def fork_without() -> int:
     """
     Fork this process, which has one thread, and call nothing that is registered.
 
-    Nor are the handlers of C code called, if possible: see `syscalls.fork_alone`.
+    Nor are the handlers of C code called, if possible.
     """
-    lists = (_before, _in_parent, _in_child)
-    kept = [one[:] for one in lists]
-    for one in lists:
+    if not _called:
+        return syscalls.fork_alone(is_told=False)
+    kept = [one[:] for one in _called]
+    for one in _called:
         one.clear()
     try:
-        return syscalls.fork_alone()
+        return syscalls.fork_alone(is_told=True)
     finally:
-        for one, functions in zip(lists, kept, strict=True):
+        for one, functions in zip(_called, kept, strict=True):
             one[:] = functions
-
-
-def has_threads() -> bool:
-    """
-    Say whether this process has other threads, also such as C code has started.
-
-    Source: proc(5): /proc/self/task has a link for itself, its parent and each thread.
-    """
-    return os.stat("/proc/self/task").st_nlink > _LINKS
 
 
 def threads() -> tuple[str, ...]:
@@ -132,12 +130,21 @@ def threads() -> tuple[str, ...]:
 
     Source: proc_pid_task(5), proc_pid_comm(5).
     """
-    names = []
-    first = os.readlink("/proc/self")
-    for number in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError):
-            fd = os.open(f"/proc/self/task/{number}/comm", os.O_RDONLY | os.O_CLOEXEC)
-            if number != first:
-                names.append(os.read(fd, 64).decode(errors="replace").strip())
+    try:
+        others = {*os.listdir("/proc/self/task")} - {os.readlink("/proc/self")}
+    except OSError:
+        # Where there is no /proc, nothing tells them.
+        return ()
+    names = [_name(f"/proc/self/task/{number}/comm") for number in sorted(others)]
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+def _name(path: str) -> str:
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, 64).decode(errors="replace").strip()
+        finally:
             os.close(fd)
-    return tuple(dict.fromkeys(names))
+    # It has ended.
+    return ""

@@ -50,6 +50,7 @@ CLONE_NEWNET = namespaces.NET.flag
 CLONE_NEWNS = namespaces.MNT.flag
 CLONE_NEWPID = namespaces.PID.flag
 CLONE_NEWUSER = namespaces.USER.flag
+_CLONE_THREAD = 0x00010000
 
 # linux/sockios.h
 SIOCGIFFLAGS = 0x8913
@@ -129,12 +130,13 @@ _functions = {
     )
 }
 
-# While it runs, this thread goes on to hold the lock of the interpreter.
-_fork = (
-    None
-    if _libc is None
-    else getattr(ctypes.PyDLL(None, use_errno=True), "_Fork", None)
-)
+# The fork that calls no handlers of pthread_atfork(3); one that calls them must do,
+# where there is no other. While it runs, this thread goes on to hold the lock of the
+# interpreter. Source: _Fork(3p); it is in glibc since 2.34, and in musl since 1.2.2.
+_fork = None
+if _libc is not None:
+    _with_lock = ctypes.PyDLL(None, use_errno=True)
+    _fork = getattr(_with_lock, "_Fork", None) or getattr(_with_lock, "fork", None)
 
 # What `confine_signals` and `start_ended` take, made here for the same reason.
 _RULESET = _Ruleset(scoped=LANDLOCK_SCOPE_SIGNAL)
@@ -206,25 +208,40 @@ def unshare(flags: int) -> None:
         raise _error(error.errno or 0, text) from None
 
 
-def fork_alone() -> int:
+def has_threads() -> bool:
+    """
+    Say whether this process has other threads, also such as C code has started.
+
+    Where this cannot be known, as under a seccomp filter, it may have some.
+
+    Source: unshare(2), CLONE_THREAD: has no effect if the caller is single threaded,
+    and is an error if not. This needs no ``/proc``.
+    """
+    try:
+        _call("unshare", "unshare(CLONE_THREAD)", ctypes.c_int(_CLONE_THREAD))
+    except OSError:
+        return True
+    return False
+
+
+def fork_alone(*, is_told: bool) -> int:
     """
     Fork a process that has one thread, without the handlers of pthread_atfork(3).
 
-    It does what `os.fork` does, but for the C library's part of it. A fork() that runs
-    those handlers must do, where the C library has no other.
+    Args:
+        is_told: Whether Python is told, as by `os.fork`. It then calls what is
+            registered by `os.register_at_fork`.
 
     Raises:
         OSError: The kernel refused.
-
-    Source: _Fork(3p); it is in glibc since 2.34, and in musl since 1.2.2.
     """
-    if _fork is None:
-        return os.fork()
-    ctypes.pythonapi.PyOS_BeforeFork()
+    assert _fork is not None
+    if is_told:
+        ctypes.pythonapi.PyOS_BeforeFork()
     pid = int(_fork())
-    if pid == 0:
+    if is_told and pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
-    else:
+    elif is_told:
         ctypes.pythonapi.PyOS_AfterFork_Parent()
     if pid == -1:
         raise _error(ctypes.get_errno(), "fork()")

@@ -45,7 +45,9 @@ def rest():
     while JOBS:
         thread, stop = JOBS.pop()
         stop.set()
-        thread.join()
+        # One that is not here is none that a test can wait for.
+        if thread.is_alive():
+            thread.join()
     SEEN.clear()
 
 def plain():
@@ -130,14 +132,56 @@ def test_python(
     result.assert_outcomes(passed=6)
 
 
+def test_registered_before_this_plugin(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    It makes no difference whether a library has registered before this plugin.
+    """
+    pytester.makepyfile(
+        early=f"FAILS = False\n{HOOKS}",
+        test_it="from early import *\nimport early\n"
+        + ISOLATED.removeprefix(HOOKS).replace("PLAIN", "early.PLAIN"),
+    )
+    result = run_both_ways("-W", "ignore", "-p", "early")
+    result.assert_outcomes(passed=6)
+
+
+FROZEN = """
+import gc
+import pytest
+from pytest_nsisolate.linux import at_fork
+
+def test_heap_stays_frozen():
+    assert not at_fork._called
+    # Some of it may have gone since.
+    assert 0 < gc.get_freeze_count() <= COUNT
+"""
+
+
+def test_lists_out_of_sight(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    Where Python's lists cannot be found, as in a frozen heap, all else works too.
+    """
+    pytester.makepyfile(
+        freezing="import gc\ngc.freeze()\nCOUNT = gc.get_freeze_count()\n",
+        test_it=f"FAILS = False\n{ISOLATED}\nfrom freezing import COUNT\n{FROZEN}",
+    )
+    result = run_both_ways("-W", "ignore", "-p", "freezing")
+    result.assert_outcomes(passed=7)
+
+
 NONE_LEFT = """
 import os
 import pytest
 
 def registered():
     from pytest_nsisolate.linux import at_fork
-    lists = (at_fork._before, at_fork._in_parent, at_fork._in_child)
-    return [len(one) for one in lists]
+    own = [one.functions for one in at_fork._own]
+    assert len(at_fork._called) == 3 and not any(own)
+    return [len(one) for one in at_fork._called]
 
 BEFORE = registered()
 

@@ -2,17 +2,23 @@
 The threads that a fork leaves behind: fork(2) copies only the one that calls it.
 
 Python marks the others as ended in the fork, so that `Thread.join` would return at once
-although their work is not done there. So it raises `LeftBehind` instead.
+although their work is not done there. So in a test it raises `LeftBehind` instead.
+
+What libraries have registered for a fork, or for the end of a process, is made for that
+and often joins threads. There, as in a fork that the test makes, it returns at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import NoReturn, get_args
+from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
+from pytest_nsisolate.linux import at_fork
+from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import Explanation, LeftBehind
 from pytest_nsisolate.model.spec import Scope
 
@@ -23,6 +29,11 @@ _origins = weakref.WeakKeyDictionary()
 #: In a fork, the threads that are not there.
 _left_behind: list[threading.Thread] = []
 
+#: Whether the guest runs its test, in which it is an error to join one of them.
+_in_test = False
+
+#: How many forks this process is about to make. In those forks it stays above zero.
+_forks = 0
 
 #: The fixture whose set-up began last, and the threads that there were then.
 _current: tuple[tuple[str, str], set[threading.Thread]] | None = None
@@ -59,14 +70,60 @@ def others() -> tuple[threading.Thread, ...]:
     return tuple(one for one in threading.enumerate() if one is not own)
 
 
+@contextlib.contextmanager
+def at_the_fork() -> Iterator[list[threading.Thread]]:
+    """
+    Yield a list that gets, when this thread forks, the threads that are left behind.
+
+    Libraries may end threads, and start some, as late as when they are called then.
+    """
+    threads: list[threading.Thread] = []
+    with at_fork.innermost(before=lambda: threads.extend(others())):
+        yield threads
+
+
 def leave_behind(threads: Iterable[threading.Thread]) -> None:
     """
-    In a fork: let `Thread.join` of each of *threads*, which are not here, say so.
+    In a guest: note that *threads* are not here, and so are not to be joined.
     """
-    _left_behind.extend(threads)
-    for thread in _left_behind:
-        # On the instance: the test's own threads keep the method of their class.
-        vars(thread)["join"] = functools.partial(_refuse_join, thread)
+    global _forks  # noqa: PLW0603 - of the process, as the threads are
+    _forks = 0
+    # A library may have made one of them anew and started it.
+    threads = [one for one in threads if not one.is_alive()]
+    if threads and not _left_behind:
+        # What is registered last is called first before a fork, and last after it.
+        os.register_at_fork(before=_begin_fork, after_in_parent=_end_fork)
+    _left_behind.extend(one for one in threads if one not in _left_behind)
+    for thread in threads:
+        # On the instance: the test's own threads keep the methods of their class.
+        vars(thread)["join"] = functools.partial(_join, thread)
+        vars(thread)["start"] = functools.partial(_start, thread)
+
+
+def refuse_joins() -> None:
+    """
+    In a guest whose test begins: let `Thread.join` of what is not here raise an error.
+    """
+    global _in_test  # noqa: PLW0603 - see above
+    _in_test = True
+
+
+def allow_joins() -> None:
+    """
+    In a guest whose test is over: let `Thread.join` return at once again.
+    """
+    global _in_test  # noqa: PLW0603 - see above
+    _in_test = False
+
+
+def _begin_fork() -> None:
+    global _forks  # noqa: PLW0603 - see above
+    _forks += 1
+
+
+def _end_fork() -> None:
+    global _forks  # noqa: PLW0603 - see above
+    _forks -= 1
 
 
 def left_behind() -> tuple[threading.Thread, ...]:
@@ -111,8 +168,16 @@ def _name(thread: threading.Thread) -> str:
     return f"{thread.name} (of {label}, {scope})"
 
 
-def _refuse_join(thread: threading.Thread, *_: object, **__: object) -> NoReturn:
+def _join(
+    thread: threading.Thread, *args: float | None, **keywords: float | None
+) -> None:
+    """
+    Do what `Thread.join` of *thread*, which is not here, does in this process.
+    """
     __tracebackhide__ = True
+    if not _in_test or _forks:
+        type(thread).join(thread, *args, **keywords)
+        return
     started = "before this process was forked"
     if thread in _origins:
         label, scope = _origins[thread]
@@ -124,3 +189,13 @@ def _refuse_join(thread: threading.Thread, *_: object, **__: object) -> NoReturn
         fix=way_out([thread]),
     )
     raise LeftBehind(explanation)
+
+
+def _start(thread: threading.Thread) -> None:
+    """
+    Start *thread*, which was not here, if its object was made anew.
+    """
+    __tracebackhide__ = True
+    type(thread).start(thread)
+    del vars(thread)["join"], vars(thread)["start"]
+    _left_behind.remove(thread)

@@ -35,9 +35,9 @@ def fork_guest(sandbox: Sandbox) -> Guest:
         Refused: The supervisor could not fork.
         LauncherGone: The sandbox is dead.
     """
-    threads = absent.others()
     try:
-        process = fork_into(sandbox, OF_GUEST, confined=_is_confined(sandbox))
+        with absent.at_the_fork() as threads:
+            process = fork_into(sandbox, OF_GUEST, confined=_is_confined(sandbox))
     except InGuest:
         absent.leave_behind(threads)
         # The supervisor ends the sandbox. A guest only closes its descriptors.
@@ -46,7 +46,7 @@ def fork_guest(sandbox: Sandbox) -> Guest:
     except BaseException:
         sandbox.close()
         raise
-    return Guest(sandbox=sandbox, process=process, absent=threads)
+    return Guest(sandbox=sandbox, process=process, absent=tuple(threads))
 
 
 def fork_into(

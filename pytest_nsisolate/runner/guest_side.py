@@ -14,7 +14,7 @@ import pytest
 
 from pytest_nsisolate.compat import fixtures, setup_state
 from pytest_nsisolate.compat.builtin_plugins import flush
-from pytest_nsisolate.guest import inherited, terminal
+from pytest_nsisolate.guest import absent, inherited, terminal
 from pytest_nsisolate.guest.channel import GuestChannel
 from pytest_nsisolate.guest.messages import LimitRefused, Paused
 from pytest_nsisolate.model import frames
@@ -75,6 +75,7 @@ class GuestSide:
         inherited.forget_multiprocessing()
         inherited.forget_exit_handlers()
         setup_state.forget_borrowed(self._item.session)
+        absent.refuse_joins()
         if self._is_shared:
             self._run_tests(word)
         else:
@@ -178,6 +179,7 @@ class GuestSide:
         return not interrupted
 
     def _leave(self, item: pytest.Item) -> None:
+        absent.allow_joins()
         inherited.run_exit_handlers()
         flush(item.config)
 

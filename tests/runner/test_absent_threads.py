@@ -153,6 +153,140 @@ def test_join(pytester: pytest.Pytester) -> None:
     assert "absent.py" not in result.stdout.str()
 
 
+LIBRARY = """
+import os
+import threading
+
+class Worker:
+    def __init__(self):
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.stop.wait, daemon=True)
+        self.thread.start()
+
+    def end(self):
+        self.stop.set()
+        self.thread.join()
+
+# It is never started again: whoever forks has it, and the fork does not.
+lasting = Worker()
+# It ends before each fork, and starts again after it.
+paused = Worker()
+ended, calls = [], []
+
+def before():
+    lasting.thread.join(0.01)
+    ended.append(paused)
+    paused.end()
+    calls.append("before")
+
+def after(where):
+    global paused
+    lasting.thread.join(0.01)
+    ended[-1].thread.join()
+    paused = Worker()
+    calls.append(where)
+
+os.register_at_fork(
+    before=before,
+    after_in_parent=lambda: after("parent"),
+    after_in_child=lambda: after("child"),
+)
+"""
+
+FORKS = """
+import atexit
+import multiprocessing
+import os
+import threading
+import weakref
+from multiprocessing.util import Finalize
+import pytest
+import library
+
+@pytest.fixture(scope="session", autouse=True)
+def tidy():
+    yield
+    library.paused.end()
+    library.lasting.end()
+
+def refused():
+    with pytest.raises(RuntimeError) as caught:
+        library.lasting.thread.join()
+    return type(caught.value).__name__ == "LeftBehind"
+
+@pytest.mark.isolated(timeout=60)
+@pytest.mark.parametrize("turn", [1, 2])
+def test_library_at_the_fork(turn):
+    assert library.calls[-2:] == ["before", "child"]
+    # This one ended where it was; another lives here.
+    library.ended[-1].end()
+    assert library.paused.thread.is_alive()
+    assert refused()
+
+@pytest.mark.isolated(timeout=60)
+def test_own_forks():
+    library.calls.clear()
+    pid = os.fork()
+    if not pid:
+        library.lasting.end()
+        os._exit(library.calls != ["before", "child"])
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert library.calls == ["before", "parent"]
+    child = multiprocessing.get_context("fork").Process(target=library.lasting.end)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert library.calls == ["before", "parent"] * 2
+    assert refused()
+
+@pytest.mark.isolated(timeout=60)
+def test_own_box(sandbox_factory):
+    sandbox_factory().run(library.lasting.end)
+    assert refused()
+
+class Thing:
+    pass
+
+@pytest.mark.isolated(timeout=60)
+def test_exit_functions(thing=Thing()):
+    def end(where):
+        library.lasting.thread.join()
+        os.write(LOG, f"{where} ".encode())
+    atexit.register(end, "atexit")
+    weakref.finalize(thing, end, "weakref")
+    Finalize(None, end, ["multiprocessing"], exitpriority=1)
+
+LOG = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+@pytest.mark.isolated(timeout=60)
+def test_made_anew():
+    thread = library.lasting.thread
+    with pytest.raises(RuntimeError, match="only be started once"):
+        thread.start()
+    assert refused()
+    done = []
+    thread.__init__(target=done.append, args=[1])
+    thread.start()
+    thread.join()
+    assert done == [1]
+    thread.join()
+"""
+
+
+def test_join_by_libraries(pytester: pytest.Pytester) -> None:
+    """
+    At a fork, at the end of a process and in a fork of the test, a join returns.
+    """
+    pytester.makepyfile(library=LIBRARY, test_forks=FORKS)
+    result = pytester.runpytest_subprocess(
+        "-Werror", "-Wignore::DeprecationWarning", "-s", timeout=120
+    )
+    result.assert_outcomes(passed=6)
+    log = (pytester.path / "log").read_text().split()
+    assert sorted(log) == ["atexit", "multiprocessing", "weakref"]
+    assert "LeftBehind" not in f"{result.stdout}{result.stderr}"
+
+
 WAITS = {
     "event": "threading.Event().wait()",
     "condition": "with things.condition: things.condition.wait()",

@@ -179,11 +179,12 @@ CAUSES = (
         "the process that called it has other threads",
         why="a process with threads cannot enter a user or mount namespace (setns(2)), "
         "and in the fork of pytest C code has started some: {names}",
-        fix="export GRPC_ENABLE_FORK_SUPPORT=0 if they are gRPC's, or set up what "
-        "starts them in a function-scoped fixture, which is set up in the sandbox",
-        environments="gRPC with `GRPC_ENABLE_FORK_SUPPORT=1`, and others that start "
-        "threads by pthread_atfork(3). Threads that `os.register_at_fork()` starts are "
-        "no obstacle",
+        fix='write @pytest.mark.isolated(scope="session"), or set up what starts them '
+        "in a function-scoped fixture; if they are gRPC's and no isolated test uses "
+        "it: export GRPC_ENABLE_FORK_SUPPORT=0",
+        environments="gRPC, with a server or channel of a borrowed fixture, and others "
+        "that start threads by pthread_atfork(3). Threads that "
+        "`os.register_at_fork()` starts are no obstacle",
         source="setns(2), EINVAL; pthread_atfork(3)",
         example={"names": "event_engine, lifeguard"},
     ),

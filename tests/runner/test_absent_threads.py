@@ -480,3 +480,43 @@ def test_others_can_end_the_wait(pytester: pytest.Pytester) -> None:
     )
     result = pytester.runpytest_subprocess("-Wignore", timeout=120)
     result.assert_outcomes(passed=7)
+
+
+def test_pools(pytester: pytest.Pytester) -> None:
+    """
+    A pool of processes of a borrowed fixture raises an error, and its processes stay.
+    """
+    pytester.makepyfile(
+        """
+        import concurrent.futures
+        import multiprocessing
+        import pytest
+
+        CONTEXT = multiprocessing.get_context("fork")
+
+        @pytest.fixture(scope="module")
+        def pool():
+            with CONTEXT.Pool(1) as pool:
+                yield pool
+                assert pool.apply(int, ["4"]) == 4
+
+        @pytest.fixture(scope="module")
+        def executor():
+            with concurrent.futures.ProcessPoolExecutor(1, CONTEXT) as executor:
+                assert executor.submit(int, "1").result() == 1
+                yield executor
+                assert executor.submit(int, "4").result() == 4
+
+        pytestmark = pytest.mark.isolated(timeout=60)
+
+        def test_pool(pool): pool.apply(int, ["2"])
+        def test_executor(executor): executor.submit(int, "2").result()
+        def test_shutdown(executor): executor.shutdown()
+        """
+    )
+    result = pytester.runpytest_subprocess("-Wignore", timeout=120)
+    result.assert_outcomes(failed=3)
+    for name in ("test_pool", "test_executor", "test_shutdown"):
+        what, _, fix = lines_of(result, name)
+        assert what.startswith("pytest_nsisolate.LeftBehind: ")
+        assert 'write @pytest.mark.isolated(scope="module")' in fix

@@ -5,9 +5,10 @@ The process id of a guest, which none of the processes that it is a fork of has.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
-from ways import GAIN, KEEP, LOSE, WAYS, is_capable
+from ways import GAIN, KEEP, LOSE, WAYS, cannot, is_capable
 
 pytestmark = pytest.mark.python
 
@@ -153,6 +154,46 @@ def test_boxes(pytester: pytest.Pytester, way: str) -> None:
     pytester.makepyfile(BOX)
     result = pytester.run(*in_namespace(way, 3), timeout=60)
     result.assert_outcomes(passed=3)
+
+
+WRAPPED = """
+import os
+from pathlib import Path
+import pytest
+
+ABOVE = {1, os.getpid(), os.getppid()}
+HIGHEST = int(Path("/proc/sys/kernel/pid_max").read_text())
+# The numbers before those that come next: the highest two, and the one of pytest.
+TURNS = [HIGHEST - 2, os.getpid() - 1] * 3
+
+def go_on_after(number):
+    Path("/proc/sys/kernel/ns_last_pid").write_text(str(number))
+
+@pytest.mark.isolated(scope="module", fork=True, user="root")
+@pytest.mark.parametrize("number", TURNS, ids=range(len(TURNS)))
+def test_each_fork(number):
+    assert os.getpid() not in ABOVE
+    go_on_after(number)
+
+def test_box(sandbox_factory):
+    box = sandbox_factory(user="root")
+    for number in TURNS:
+        box.run(go_on_after, number)
+        assert {box.run(os.getpid), box.run(os.getpid)}.isdisjoint(ABOVE)
+"""
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_numbers_begin_again(pytester: pytest.Pytester, way: str) -> None:
+    """
+    After the highest number come the low ones again, but none that is taken.
+    """
+    if not Path("/proc/sys/kernel/ns_last_pid").exists():
+        cannot("this kernel has no /proc/sys/kernel/ns_last_pid (proc_sys_kernel(5))")
+    pytester.makepyfile(WRAPPED)
+    pytest_command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    result = pytester.run(*WAYS[way], *pytest_command, timeout=60)
+    result.assert_outcomes(passed=7)
 
 
 REGISTERED = """

@@ -225,7 +225,8 @@ def _sleeping(token: str) -> int:
     """
     Return how many processes of the session *token* are a sleep(1).
     """
-    return [one.name() for one in machine.marked(token)].count("sleep")
+    commands = map(machine.command_of, machine.marked(token))
+    return sum(one[:1] == ["sleep"] for one in commands)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ def test_nothing_is_left_of_a_stopped_launcher(
         launchers = [
             one
             for one in machine.marked(token)
-            if "launcher.main" in str(one.cmdline())
+            if "launcher.main" in str(machine.command_of(one))
         ]
         assert launchers
         for one in launchers:

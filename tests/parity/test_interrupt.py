@@ -332,9 +332,9 @@ os.register_at_fork(before=tell)
 # The process between calls nothing that is registered.
 fork_alone = syscalls.fork_alone
 
-def tell_and_fork():
+def tell_and_fork(**told):
     tell()
-    return fork_alone()
+    return fork_alone(**told)
 
 syscalls.fork_alone = tell_and_fork
 """

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import machine
 import psutil
 import pytest
 from ways import WAYS
@@ -155,7 +156,7 @@ def _kill_pytest(path: Path, command: list[str], way: str) -> None:
         supervisor = next(
             one
             for one in [psutil.Process(process.pid), *tree]
-            if one.cmdline()[1:3] == ["-m", "pytest"]
+            if machine.command_of(one)[1:3] == ["-m", "pytest"]
         )
         tree = supervisor.children(recursive=True)
         assert len(tree) >= 6

@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import machine
 import psutil
 from ways import WAYS, cannot
 
@@ -152,7 +153,7 @@ class Injection:
         end = time.monotonic() + 20
         while (left := _marked(mark)) and time.monotonic() < end and not hung:
             time.sleep(0.01)
-        names = [" ".join(one.cmdline()[:6]) for one in left]
+        names = [" ".join(machine.command_of(one)[:6]) for one in left]
         return Outcome(process.returncode, text, taken, names, hung, ran.read_text())
 
     def calls(self) -> dict[str, int]:

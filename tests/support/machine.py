@@ -59,6 +59,16 @@ def marked(token: str) -> list[psutil.Process]:
     return found
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """
+    Return the command of *process*, nothing if it has just ended.
+    """
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 @functools.cache
 def is_alone() -> bool:
     """

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import machine
 import pexpect
 import psutil
 from environment import unchanging
@@ -106,7 +107,7 @@ class Terminal:
         return next(
             one
             for one in [top, *top.children(recursive=True)]
-            if one.cmdline()[1:3] == ["-m", "pytest"]
+            if machine.command_of(one)[1:3] == ["-m", "pytest"]
         )
 
     def processes(self) -> list[int]:

@@ -53,6 +53,16 @@ def own_attributes(owner: pytest.Config | pytest.Item | pytest.Collector) -> set
     return _OF_CONFIG if isinstance(owner, pytest.Config) else _OF_NODES
 
 
+def object_of(node: object) -> object:
+    """
+    Return the module or class that *node* collects, or None.
+    """
+    # Since 2.0. Public is `obj`, which may import or make what is not there yet.
+    if isinstance(node, pytest.Module | pytest.Class):
+        return vars(node).get("_obj")
+    return None
+
+
 def own_keys() -> set[int]:
     """
     Return the ids of the keys under which pytest itself keeps things in stashes.

@@ -193,6 +193,8 @@ class Kept:
     """The number of the report, counted from the first one that was made."""
     changes: object
     """The changes: see `reporting.memory`."""
+    reports: object
+    """Reports that were made before and not logged, by number, as in a `Report`."""
     lost: list[str]
     """What was kept and cannot come back, and its type."""
 

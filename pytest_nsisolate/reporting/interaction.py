@@ -146,7 +146,7 @@ def tell(
 
 def _warn(item: pytest.Item, error: Exception) -> None:
     """
-    Say that an implementation of the hook has raised, whatever the filters say.
+    Say that an implementation of the hook has raised.
     """
     place = pytest.ExceptionInfo.from_exception(error).traceback[-1]
     explanation = Explanation(
@@ -155,6 +155,16 @@ def _warn(item: pytest.Item, error: Exception) -> None:
         "nothing is that the test has set up, also not in node.funcargs",
         fix="do this in pytest_runtest_makereport(), which runs where the test does",
     )
-    warning = HookWarning(str(explanation))
+    warn(item, explanation)
+
+
+def warn(item: pytest.Item, explanation: Explanation) -> None:
+    """
+    Warn of *explanation* at *item*. This is never an error: the test is not to blame.
+    """
     filename, line, _ = item.reportinfo()
-    warnings.showwarning(warning, HookWarning, str(filename), (line or 0) + 1)
+    place = str(filename), (line or 0) + 1
+    try:
+        warnings.warn_explicit(HookWarning(str(explanation)), None, *place)
+    except HookWarning as error:
+        warnings.showwarning(error, HookWarning, *place)

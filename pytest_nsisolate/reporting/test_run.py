@@ -429,6 +429,11 @@ class TestRun:
         kept, self._kept = self._kept, None
         found = self.item.config.stash.get(memory.key, None)
         if kept is not None and found is not None:
+            if not isinstance(kept.reports, dict):
+                raise Garbled("reports that are none")
+            for number, data in kept.reports.items():
+                unlogged = Report(report=data, marked=None)
+                self._numbered[number] = report_from_message(self.item.config, unlogged)
             self._numbered[kept.number] = report
             found.apply(self.item, kept, self._numbered)
 

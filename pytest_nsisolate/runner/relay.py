@@ -71,6 +71,8 @@ class Relay:
         #: have not been sent.
         self._made: list[pytest.TestReport] = []
         self._kept: list[tuple[int, list[Any], list[str]]] = []
+        #: How many of these reports are known outside.
+        self._arrived = 0
         #: The warning filters around the protocol of a test.
         self.filters = warnings.filters[:]
 
@@ -140,11 +142,18 @@ class Relay:
         numbers = [number for number, one in enumerate(self._made) if one is report]
         last = numbers[-1] if numbers else len(self._made)
         now = [one for one in self._kept if one[0] <= last]
+        # Plugins that run a test again do not log all reports.
+        others = {
+            number: report_to_message(self._config, one).report
+            for number, one in enumerate(self._made)
+            if self._arrived <= number < last
+        }
+        self._arrived = min(last + 1, len(self._made))
         self._kept = [one for one in self._kept if one[0] > last]
         changes = [change for _, some, _ in now for change in some]
         lost = [text for *_, some in now for text in some]
         if now:
-            channel.send(Kept(number=last, changes=changes, lost=lost))
+            channel.send(Kept(number=last, changes=changes, reports=others, lost=lost))
 
     def take_over(
         self,
@@ -166,6 +175,7 @@ class Relay:
         self.item, self._channel, self._crash_output = item, channel, crash_output
         self._made.clear()
         self._kept.clear()
+        self._arrived = 0
         self.synchronous = self.synchronous or is_shared
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of each caller in a relay of its own.
@@ -183,6 +193,7 @@ class Relay:
         self.item, self.began = item, False
         self._made.clear()
         self._kept.clear()
+        self._arrived = 0
 
     def _send_live_log(self, when: str | None, text: str | None) -> None:
         if self._channel is not None:

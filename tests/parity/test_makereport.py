@@ -200,6 +200,283 @@ def test_incremental(pytester: pytest.Pytester, twins: Twins, recipe: str) -> No
     assert "previous test failed (test_modification)" in run.stdout
 
 
+OBJECTS = """
+    import collections
+    import dataclasses
+    import datetime
+    import decimal
+    import types
+    import helpers
+    from helpers import Store, store
+
+    @dataclasses.dataclass(slots=True)
+    class Slotted:
+        names: list
+        last: object = None
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen:
+        name: str
+
+    class Attributes(dict):
+        __getattr__ = dict.__getitem__
+        __setattr__ = dict.__setitem__
+
+    class Single:
+        _one = None
+
+        def __new__(cls):
+            cls._one = cls._one or super().__new__(cls)
+            return cls._one
+
+    class Shared:
+        total = 0
+        names = []
+
+    def counter():
+        seen, number = [], 0
+
+        def count(name):
+            nonlocal number
+            number += 1
+            seen.append(name)
+            count.last = name
+            return seen, number
+
+        return count
+
+    Row = collections.namedtuple("Row", "name passed")
+    Single().rows = []
+    count = counter()
+    slotted, frozen, rows = Slotted([]), set(), []
+    attributes, space = Attributes(total=0), types.SimpleNamespace(number=0)
+    ordered = collections.OrderedDict(a=1, b=2)
+    last, by_class = {}, {}
+    times = []
+    error_type = None
+
+    def pytest_runtest_makereport(item, call):
+        global error_type
+        if call.when != "call":
+            return
+        if item.cls is not None:
+            item.cls.result = (*getattr(item.cls, "result", ()), item.name)
+        item.module.results = [*getattr(item.module, "results", []), item.name]
+        item.module.table.append(item.name)
+        slotted.names.append(item.name)
+        slotted.last = Slotted([item.name])
+        frozen.add(Frozen(item.name))
+        rows.append(Row(item.name, passed=call.excinfo is None))
+        attributes.total += 1
+        attributes[item.name] = Attributes(one=1)
+        Single().rows.append(item.name)
+        Shared.total += 1
+        Shared.names.append(item.name)
+        space.number += 1
+        count(item.name)
+        ordered.move_to_end("a")
+        ordered[item.name] = 1
+        store.add(item.name)
+        helpers.names.append(Store())
+        by_class[item.cls] = item.module
+        last["call"] = call
+        if call.excinfo is not None:
+            error_type = last["type"] = call.excinfo.type
+        times.append((datetime.timedelta(1, 2, 3), decimal.Decimal("1.50")))
+
+    def pytest_terminal_summary(terminalreporter):
+        line = terminalreporter.line
+        for one in (slotted, sorted(frozen, key=str), rows, attributes, Single().rows):
+            line(repr(one))
+        line(repr((Shared.total, Shared.names, space, ordered, error_type)))
+        line(repr((store.names, len(helpers.names), type(helpers.names[0]).__name__)))
+        line(repr([(one, two.__name__) for one, two in by_class.items()]))
+        line(repr((last["call"].when, last["call"].excinfo.exconly(), last["type"])))
+        line(repr((times, count.last, count("end"), type(attributes.test_one))))
+        for item in terminalreporter._session.items:
+            result = getattr(item.cls, "result", None)
+            line(repr((item.name, result, item.module.results, item.module.table)))
+"""
+
+OBJECT_TESTS = """
+    table = []
+
+    def test_one(): pass
+    def test_two(): assert 0
+    class TestIt:
+        def test_three(self): pass
+        def test_four(self): raise KeyError("a")
+"""
+
+
+@pytest.mark.parametrize("scope", ["function", "class", "module"])
+def test_objects_of_a_hook(pytester: pytest.Pytester, twins: Twins, scope: str) -> None:
+    """
+    Objects, classes, functions and modules of a hook keep what they do in a plain run.
+    """
+    pytester.makeconftest(OBJECTS)
+    pytester.makepyfile(
+        OBJECT_TESTS,
+        helpers="""
+        names = []
+
+        class Store:
+            def __init__(self): self.names = []
+            def add(self, name): self.names.append(name)
+
+        store = Store()
+        """,
+    )
+    # A module of the same name may be there from the other run.
+    run = twins(f"--nsisolate-scope={scope}", "--tb=no", apart=True)
+    assert "HookWarning" not in run.stdout
+    assert "'test_four', ('test_three', 'test_four')" in run.stdout
+
+
+def test_classes_that_are_only_inside(pytester: pytest.Pytester) -> None:
+    """
+    If a hook keeps a class that does not exist outside, a warning says so.
+    """
+    pytester.makeconftest(
+        """
+        kinds = []
+
+        def pytest_runtest_makereport(item, call):
+            if call.excinfo is not None:
+                kinds.append(call.excinfo.type)
+
+        def pytest_terminal_summary(terminalreporter):
+            terminalreporter.line(str([kind.__name__ for kind in kinds]))
+        """
+    )
+    pytester.makepyfile(
+        """
+        def test_known(): assert 0
+        def test_local():
+            class Local(Exception): pass
+            raise Local("of the function")
+        def test_late():
+            import wsgiref.validate
+            raise wsgiref.validate.WSGIWarning("imported in the test")
+        """
+    )
+    run = run_once(pytester, ["--nsisolate", "--tb=no"], apart=True)
+    run.result.assert_outcomes(failed=3, warnings=2)
+    run.result.stdout.fnmatch_lines(
+        [
+            "*HookWarning: conftest.kinds is lost, *",
+            "*why: test_local ran * no test_*.test_local.<locals>.Local comes back",
+            "*why: test_late ran * no wsgiref.validate.WSGIWarning comes back",
+            "['AssertionError']",
+            "FAILED *::test_local - test_classes_*",
+            "FAILED *::test_late - wsgiref.*",
+        ]
+    )
+
+
+def test_what_is_odd(pytester: pytest.Pytester) -> None:
+    """
+    What cannot be looked at, compared, replaced or made again harms no test.
+    """
+    pytester.makeconftest(
+        """
+        import queue
+        import weakref
+
+        class Touchy:
+            __slots__ = ("x",)
+            __hash__ = object.__hash__
+
+            def __getattribute__(self, name): raise RuntimeError(name)
+            def __eq__(self, other): raise RuntimeError
+            def __len__(self): raise RuntimeError
+
+        class Lazy:
+            @property
+            def __class__(self): raise RuntimeError("not configured")
+            @property
+            def __dict__(self): raise RuntimeError("not configured")
+
+        class Equal:
+            def __init__(self, number): self.number = number
+            def __hash__(self): return 1
+            def __eq__(self, other): raise RuntimeError
+
+        class Key:
+            def __init__(self, name):
+                self.name = name
+                self.all = {self}
+            def __hash__(self): return hash(self.name)
+
+        def handler(): pass
+
+        odd = [Touchy(), Lazy()]
+        equal, keys, cycles = {Equal(0): 1}, [], []
+        handlers = {"a": handler}
+        weak, waiting = weakref.WeakValueDictionary(), queue.SimpleQueue()
+        jobs = queue.Queue()
+
+        def pytest_runtest_makereport(item, call):
+            if call.when != "call":
+                return
+            odd.append(item.name)
+            equal.clear()
+            equal[Equal(item.name)] = 1
+            keys.append(Key(item.name))
+            cycle = ([],)
+            cycle[0].append(cycle)
+            cycles.append(cycle)
+            handlers["a"] = item.name
+            item.name_of = item.runtest
+            item.repr_failure = 1
+            weak[item.name] = item
+            jobs.put(item.name)
+
+        def pytest_terminal_summary(terminalreporter):
+            terminalreporter.line(f"{odd[2:]} {handlers['a'].__name__}")
+        """
+    )
+    pytester.makepyfile("def test_one(): pass\ndef test_two(): pass\n")
+    run = run_once(pytester, ["--nsisolate", "-W", "error"], apart=True)
+    run.result.assert_outcomes(passed=2, warnings=9)
+    assert "\n['test_one', 'test_two'] handler\n" in run.stdout
+    for lost in (
+        "conftest.equal is lost",
+        "conftest.keys is lost",
+        "conftest.cycles is lost",
+        "conftest.handlers[...] is lost",
+        "conftest.weak.data is lost",
+        "conftest.jobs.queue is lost",
+        "Function.name_of is lost",
+        "Function.repr_failure is lost",
+    ):
+        assert run.stdout.count(lost) == 1, lost
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_filters_of_the_warning(pytester: pytest.Pytester, number: int) -> None:
+    """
+    The warning of what is lost can be ignored, and is never an error.
+    """
+    pytester.makeconftest(
+        """
+        locks = []
+
+        def pytest_runtest_makereport(item):
+            import threading
+
+            locks.append(threading.Lock())
+        """
+    )
+    pytester.makeini(
+        "[pytest]\nfilterwarnings =\n  error\n"
+        + (number == 1) * "  ignore::pytest_nsisolate.HookWarning\n"
+    )
+    pytester.makepyfile("def test_one(): pass\ndef test_two(): pass\n")
+    run = run_once(pytester, ["--nsisolate"])
+    run.result.assert_outcomes(passed=2, warnings=number // 2)
+
+
 def test_what_cannot_come_back(pytester: pytest.Pytester) -> None:
     """
     What cannot come back is named once in a session, with its type and the reason.
@@ -210,13 +487,13 @@ def test_what_cannot_come_back(pytester: pytest.Pytester) -> None:
 
         locks = {}
         strange = threading.Event()
-        class Slotted:
-            __slots__ = ("one",)
+        class Made:
+            def __new__(cls): return super().__new__(cls)
 
         def pytest_runtest_makereport(item, call):
             if call.when == "call":
                 locks["last"] = threading.Lock()
-                item.parent.slotted = Slotted()
+                item.parent.made = Made()
                 item.config.kept = 1
                 strange.name = item.name
         """
@@ -231,10 +508,10 @@ def test_what_cannot_come_back(pytester: pytest.Pytester) -> None:
     run.result.assert_outcomes(passed=2, warnings=3)
     run.result.stdout.fnmatch_lines(
         [
-            "*HookWarning: Module.slotted is lost, which * of conftest.py has kept",
-            "*why: test_one ran in a process of its own, *conftest.Slotted comes back",
+            "*HookWarning: Module.made is lost, which * of conftest.py has kept",
+            "*why: test_one ran in a process of its own, *conftest.Made comes back",
             "*fix: keep values of builtin types there, or bring it back with *()",
-            "*HookWarning: conftest.locks.last is lost, *",
+            "*HookWarning: conftest.locks[[]...] is lost, *",
             "*why: test_one ran in a process of its own, *no _thread.lock comes back",
         ]
     )

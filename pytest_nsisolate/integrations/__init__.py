@@ -24,6 +24,7 @@ _INTEGRATIONS = {
     "pytest_bdd": "bdd",
     "pytest_benchmark": "benchmark",
     "pytest_durations": "durations",
+    "pytest_harvest.results_bags": "harvest",
     "pytest_httpserver": "httpserver",
     "pytest_jsonreport": "jsonreport",
     "pytest_profiling": "profiling",

@@ -430,8 +430,11 @@ class Memory:
             return ("all", [packer.pack(one) for one in new])
         gone, come, order = [], [], []
         left = filter(now.__contains__, before)
-        if not isinstance(place.value, Fields | Cells) and not all(
-            map(operator.is_, left, filter(before.__contains__, now))
+        is_ordered = type(place.value) in {dict, collections.OrderedDict}
+        if (
+            is_ordered
+            and place.path[-1] is not _Step.STASH
+            and not all(map(operator.is_, left, filter(before.__contains__, now)))
         ):
             order = [packer.pack(name, hashed=True) for name in now]
         for name, value in before.items():

@@ -125,25 +125,113 @@ def test_harvest(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
 
 
 @pytest.mark.about("pytest-harvest")
-@pytest.mark.xfail(reason="the fixture that keeps it lives in the guest")
-def test_results_bag(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
+@pytest.mark.parametrize("scope", ["function", "class", "module"])
+def test_results_bag(
+    pytester: pytest.Pytester, with_plugins: WithPlugins, scope: str
+) -> None:
     """
-    What tests have put into their bags is there at the end of a session.
+    What tests have put into the store is there for later tests and at the end.
     """
+    pytest.importorskip("pytest_harvest")
     pytester.makeconftest(
         """
-        def pytest_terminal_summary(terminalreporter):
-            from pytest_harvest import FIXTURE_STORE
+        from pytest_harvest import get_session_results_dct
 
-            terminalreporter.line(f"bags: {dict(FIXTURE_STORE)}")
+        def pytest_terminal_summary(terminalreporter):
+            from pytest_harvest.plugin import FIXTURE_STORE
+
+            for name, values in FIXTURE_STORE.items():
+                terminalreporter.line(f"{name}: {values}")
+            results = get_session_results_dct(terminalreporter._session)
+            for nodeid, found in results.items():
+                del found["duration_ms"]
+                found["status_details"] = [*found["status_details"]]
+                terminalreporter.line(f"{nodeid}: {found}")
         """
     )
     pytester.makepyfile(
         """
-        def test_one(results_bag): results_bag.number = 1
+        import pytest
+        from pytest_harvest import saved_fixture
+
+        @pytest.fixture(scope="module")
+        @saved_fixture
+        def wide(): return "of the module"
+
+        @pytest.fixture
+        @saved_fixture(views={"half": lambda value: value / 2})
+        def number(): return 3
+
+        @pytest.fixture(params=["x", "y"])
+        @saved_fixture
+        def letter(request):
+            yield {request.param}
+
+        def test_one(results_bag):
+            results_bag.number = 1
+            results_bag["pair"] = (1, {2})
+
+        class TestIt:
+            def test_two(self, results_bag, number, wide):
+                results_bag.before = "so"
+                assert 0
+            def test_three(self, letter, wide): pass
+
+        def test_all(fixture_store, results_bag):
+            results_bag.seen = [*fixture_store["results_bag"]]
+            assert fixture_store["letter"]
         """
     )
-    with_plugins("xdist", "pytest_harvest.plugin")()
+    run = with_plugins("xdist", "pytest_harvest.plugin")(f"--nsisolate-scope={scope}")
+    assert "'before': 'so'" in run.stdout
+
+
+@pytest.mark.about("flaky")
+def test_flaky_and_a_hook(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
+    """
+    A hook keeps also the reports that flaky makes and does not log.
+    """
+    pytest.importorskip("flaky")
+    pytester.makeconftest(
+        """
+        import pytest
+
+        kept = {}
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_makereport(item, call):
+            report = (yield).get_result()
+            setattr(item, f"report_{report.when}", report)
+            kept.setdefault(item.name, []).append(report)
+
+        def pytest_terminal_summary(terminalreporter):
+            for item in terminalreporter._session.items:
+                reports = kept[item.name]
+                terminalreporter.line(
+                    f"{item.name} {item.report_call is reports[-2]} "
+                    f"{[(one.when, one.outcome) for one in reports]}"
+                )
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        tries = []
+
+        @pytest.mark.flaky
+        def test_second_time():
+            tries.append(1)
+            assert len(tries) == 2
+
+        @pytest.mark.flaky
+        def test_never(): assert 0
+        """
+    )
+    run = with_plugins("flaky.flaky_pytest_plugin")("--no-flaky-report", "--tb=no")
+    assert (
+        "test_second_time True [('setup', 'passed'), ('call', 'failed')" in run.stdout
+    )
 
 
 @pytest.mark.about("pytest-retry")

@@ -33,6 +33,7 @@ from pytest_nsisolate.model.errors import Explanation
 from pytest_nsisolate.reporting.interaction import warn
 from pytest_nsisolate.reporting.terms import (
     ATOMS,
+    CONTAINERS,
     DEEPEST,
     Cells,
     Elsewhere,
@@ -49,6 +50,8 @@ from pytest_nsisolate.reporting.terms import (
 )
 
 _NAME = "pytest_runtest_makereport"
+
+_is = operator.is_
 
 #: Packages whose hooks keep nothing that must come back.
 _KNOWN = {"_pytest", "pytest_nsisolate"}
@@ -132,17 +135,21 @@ class _Place:
         """
         Say whether anything in it is another object than before.
         """
-        now, before = _content(self.value), self.before
-        if isinstance(now, str):
+        # Called for each of thousands.
+        now, before = self.value, self.before
+        if type(now) not in CONTAINERS:
+            now = _content(now)
+        kind = type(before)
+        if kind is str:
             return bool(now != before)
-        if isinstance(now, set):
+        if len(now) != len(before):
+            return True
+        if kind is set:
             # Its elements may not be comparable.
             return {*map(id, now)} != {*map(id, before)}
-        if len(now) != len(before) or not all(map(operator.is_, now, before)):
+        if kind is dict and not all(map(_is, now.values(), before.values())):
             return True
-        return isinstance(now, dict) and not all(
-            map(operator.is_, now.values(), before.values())
-        )
+        return not all(map(_is, now, before))
 
 
 def _content(container: Value) -> Value:
@@ -153,9 +160,11 @@ def _content(container: Value) -> Value:
         return container.read()
     if isinstance(container, io.StringIO):
         return container.getvalue()
-    base: Any = container_of(type(container))
+    if type(container) in CONTAINERS:
+        return container
     # A subclass may show something else.
-    return container if type(container) is base else base.copy(container)
+    base: Any = container_of(type(container))
+    return base.copy(container)
 
 
 class Memory:
@@ -425,7 +434,7 @@ class Memory:
             return ("more", now[len(before) :]) if is_more else ("all", now)
         if not isinstance(now, dict):
             new, number = [*now], len(before)
-            if len(new) >= number and all(map(operator.is_, new, before)):
+            if len(new) >= number and all(map(_is, new, before)):
                 return ("more", [packer.pack(one) for one in new[number:]])
             return ("all", [packer.pack(one) for one in new])
         gone, come, order = [], [], []
@@ -434,7 +443,7 @@ class Memory:
         if (
             is_ordered
             and place.path[-1] is not _Step.STASH
-            and not all(map(operator.is_, left, filter(before.__contains__, now)))
+            and not all(map(_is, left, filter(before.__contains__, now)))
         ):
             order = [packer.pack(name, hashed=True) for name in now]
         for name, value in before.items():

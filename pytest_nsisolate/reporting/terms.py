@@ -56,6 +56,7 @@ SEQUENCES: dict[type, str] = {
     frozenset: "frozenset",
     collections.deque: "deque",
 }
+CONTAINERS = frozenset(MAPPINGS | SEQUENCES)
 _MAKERS: dict[str, Any] = {tag: kind for kind, tag in (MAPPINGS | SEQUENCES).items()}
 _FACTORIES = {kind.__name__: kind for kind in (dict, list, set, int, float, str, tuple)}
 
@@ -103,7 +104,7 @@ def container_of(kind: type) -> type | None:
     """
     Return the container that *kind* is or derives from, if there is one.
     """
-    return next((one for one in kind.__mro__ if one in MAPPINGS | SEQUENCES), None)
+    return next((one for one in kind.__mro__ if one in CONTAINERS), None)
 
 
 def is_simple(kind: type, packages: set[str]) -> bool:

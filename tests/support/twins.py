@@ -148,7 +148,7 @@ def run_once(
         # The inner pytest has warnings of its own.
         warnings.simplefilter("default")
         if apart:
-            result = pytester.runpytest_subprocess(*common, *arguments, timeout=60)
+            result = pytester.runpytest_subprocess(*common, *arguments, timeout=600)
         else:
             result = pytester.runpytest_inprocess(
                 *common, *arguments, no_reraise_ctrlc=True

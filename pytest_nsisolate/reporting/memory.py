@@ -35,6 +35,7 @@ from pytest_nsisolate.reporting.terms import (
     ATOMS,
     CONTAINERS,
     DEEPEST,
+    MAPPINGS,
     Cells,
     Elsewhere,
     Fields,
@@ -164,7 +165,10 @@ def _content(container: Value) -> Value:
         return container
     # A subclass may show something else.
     base: Any = container_of(type(container))
-    return base.copy(container)
+    if base in MAPPINGS:
+        return dict(base.items(container))
+    found = base.__iter__(container)
+    return set(found) if base is set else [*found]
 
 
 class Memory:

@@ -14,6 +14,7 @@ import contextlib
 import datetime as dt
 import decimal
 import enum
+import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
 from types import (
@@ -339,6 +340,10 @@ class Packer:
             self._open.add(id(value))
             try:
                 return self._pack_container(value, number, depth + 1, hashed=hashed)
+            except Uncarried:
+                # Nothing of it is sent that others could refer to.
+                self._numbers = dict(itertools.islice(self._numbers.items(), number))
+                raise
             finally:
                 self._open.discard(id(value))
         term = _plain_term(value)
@@ -474,6 +479,8 @@ class Unpacker:
         around = self._around
         match term:
             case ("again", number):
+                if number not in self._made:
+                    raise Elsewhere("value that is lost in another place")
                 return self._made[number]
             case ("tuple" | "frozenset" as tag, number, parts):
                 made = _MAKERS[tag](map(self.unpack, parts))

@@ -222,6 +222,13 @@ OBJECTS = """
         __getattr__ = dict.__getitem__
         __setattr__ = dict.__setitem__
 
+    class Named(collections.OrderedDict):
+        def __init__(self, name):
+            self.name = name
+
+        def items(self): raise RuntimeError
+        __iter__ = copy = __len__ = items
+
     class Single:
         _one = None
 
@@ -248,6 +255,7 @@ OBJECTS = """
     Row = collections.namedtuple("Row", "name passed")
     Single().rows = []
     count = counter()
+    named = Named("so")
     slotted, frozen, rows = Slotted([]), set(), []
     attributes, space = Attributes(total=0), types.SimpleNamespace(number=0)
     ordered = collections.OrderedDict(a=1, b=2)
@@ -274,6 +282,7 @@ OBJECTS = """
         Shared.names.append(item.name)
         space.number += 1
         count(item.name)
+        named[item.name] = named.name
         ordered.move_to_end("a")
         ordered[item.name] = 1
         store.add(item.name)
@@ -288,6 +297,7 @@ OBJECTS = """
         line = terminalreporter.line
         for one in (slotted, sorted(frozen, key=str), rows, attributes, Single().rows):
             line(repr(one))
+        line(repr([*collections.OrderedDict.items(named)]))
         line(repr((Shared.total, Shared.names, space, ordered, error_type)))
         line(repr((store.names, len(helpers.names), type(helpers.names[0]).__name__)))
         line(repr([(one, two.__name__) for one, two in by_class.items()]))
@@ -451,6 +461,34 @@ def test_what_is_odd(pytester: pytest.Pytester) -> None:
         "Function.repr_failure is lost",
     ):
         assert run.stdout.count(lost) == 1, lost
+
+
+def test_part_of_what_is_lost(pytester: pytest.Pytester) -> None:
+    """
+    What is kept also elsewhere comes back, though it is part of something lost.
+    """
+    pytester.makeconftest(
+        """
+        import threading
+
+        first, second, third = {}, {}, {}
+
+        def pytest_runtest_makereport(item, call):
+            rows = [call.when]
+            whole = {"rows": rows, "lock": threading.Lock()}
+            first[call.when] = whole
+            second[call.when] = whole
+            third[call.when] = rows
+
+        def pytest_terminal_summary(terminalreporter):
+            terminalreporter.line(f"kept: {first} {second} {third}")
+        """
+    )
+    pytester.makepyfile("def test_one(): pass\n")
+    run = run_once(pytester, ["--nsisolate"])
+    run.result.assert_outcomes(passed=1, warnings=2)
+    rows = {when: [when] for when in ("setup", "call", "teardown")}
+    assert f"kept: {{}} {{}} {rows}\n" in run.stdout
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -60,7 +60,6 @@ FORGED = {
     "pytest's own": "[(ITEM, put('parent', None), '')]",
     "no report": "[(MODULE, put('x', ('report', 7)), '')]",
     "unhashable": "[(MODULE, put(('list', 0, []), 1), '')]",
-    "again": "[(MODULE, put('x', ('again', 3)), '')]",
     "tag": "[(MODULE, put('x', ('what',)), '')]",
     "order": "[([*MODULE, 'results'], ('map', [], [], 5), '')]",
     "nested": "[(MODULE, put('x', NESTED), '')]",
@@ -77,6 +76,7 @@ ELSEWHERE = {
     "a class": "[(MODULE, put('x', ('class', 'subprocess', 'Popen')), 'here')]",
     "a key": "[(MODULE, put('x', ('key', 0, 'helper')), 'here')]",
     "a builtin": "[([*MODULE, 'pytest', ATTRIBUTES], put('x', 1), 'here')]",
+    "again": "[(MODULE, put('x', ('again', 3)), 'here')]",
     "nothing": "[([*MODULE, 'what', ATTRIBUTES], put('x', 1), 'here')]",
 }
 

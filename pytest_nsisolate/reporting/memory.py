@@ -480,6 +480,8 @@ class Memory:
         """
         start, *steps = path
         found = unpacker.unpack(start)
+        if not any(found is root for root in unpacker.around.roots):
+            raise TypeError(start)
         for number, step in enumerate(steps):
             match step:
                 case ("step", "attributes"):

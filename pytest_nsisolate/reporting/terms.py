@@ -16,6 +16,7 @@ import decimal
 import enum
 import itertools
 import pathlib
+import sys
 from collections.abc import Iterator, Sequence
 from types import (
     FunctionType,
@@ -246,6 +247,10 @@ class Surroundings:
         self.chain = item.listchain()
         self.objects = [*map(memory.object_of, self.chain)]
         self.roots = [*self.chain, *self.objects, item.config, *plugins, *modules]
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        marks = [mark for node in self.chain for mark in node.own_markers]
+        #: What travels as a number.
+        self.known = [*self.roots, params, *params.values(), *marks]
 
     def find_class(self, module: str, name: str, base: type[_T]) -> type[_T]:
         """
@@ -264,6 +269,7 @@ class Surroundings:
         if found is None or not (
             issubclass(found, BaseException | enum.Enum | SimpleNamespace)
             or package_of(module) in self.packages | {"builtins"}
+            or any(sys.modules.get(module) is one for one in self.objects)
         ):
             raise Elsewhere(f"{module}.{name}")
         return found
@@ -303,8 +309,8 @@ class Packer:
     ) -> None:
         self._around = around
         self._reports = reports
-        #: By id, the number of each root.
-        self._roots = {id(root): number for number, root in enumerate(around.roots)}
+        #: By id, the number of what is known outside.
+        self._known = {id(one): number for number, one in enumerate(around.known)}
         #: By id, the number of each container, and the container, to keep it alive.
         self._numbers: dict[int, tuple[int, object]] = {}
         #: The ids of those that are being packed.
@@ -413,8 +419,8 @@ class Packer:
         around = self._around
         for number in indices(self._reports, value):
             return ("report", number)
-        if id(value) in self._roots:
-            return ("root", self._roots[id(value)])
+        if id(value) in self._known:
+            return ("known", self._known[id(value)])
         if isinstance(value, pytest.Item):
             for number in indices(around.item.session.items, value):
                 return ("item", number)
@@ -462,7 +468,7 @@ class Unpacker:
     def __init__(
         self, around: Surroundings, reports: dict[int, pytest.TestReport]
     ) -> None:
-        self._around = around
+        self.around = around
         self._reports = reports
         self._made: dict[int, Any] = {}
 
@@ -476,7 +482,7 @@ class Unpacker:
         """
         if type(term) in ATOMS:
             return term
-        around = self._around
+        around = self.around
         match term:
             case ("again", number):
                 if number not in self._made:
@@ -500,8 +506,10 @@ class Unpacker:
                 return self._object(number, module, name, pairs, content)
             case ("report", number):
                 return self._reports[number]
-            case ("root", number):
-                return around.roots[number]
+            case ("known", number):
+                if number >= len(around.known):
+                    raise Elsewhere("parameter or mark that was added inside")
+                return around.known[number]
             case ("item", number):
                 return around.item.session.items[number]
             case ("call", when, start, stop, duration, described):
@@ -537,8 +545,8 @@ class Unpacker:
     def _object(
         self, number: int, module: str, name: str, pairs: Term, content: Term
     ) -> Value:
-        kind = self._around.find_class(module, name, object)
-        if not is_simple(kind, self._around.packages):
+        kind = self.around.find_class(module, name, object)
+        if not is_simple(kind, self.around.packages):
             raise Elsewhere(f"{module}.{name}")
         base: Any = container_of(kind) or object
         if kind is SimpleNamespace:

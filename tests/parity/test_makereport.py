@@ -463,6 +463,48 @@ def test_what_is_odd(pytester: pytest.Pytester) -> None:
         assert run.stdout.count(lost) == 1, lost
 
 
+def test_what_belongs_to_the_test(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    A kept parameter, mark, or class of the test's module is the one outside.
+    """
+    pytester.makeconftest(
+        """
+        kept = []
+
+        def pytest_runtest_makereport(item, call):
+            params = getattr(item, "callspec", None) and item.callspec.params
+            kept.append((item, params, [*item.iter_markers()], item.module.Thing))
+
+        def pytest_terminal_summary(terminalreporter):
+            for item, params, marks, thing in kept:
+                same = params is None or params is item.callspec.params
+                pairs = zip(marks, item.iter_markers())
+                same = same, [one is other for one, other in pairs]
+                terminalreporter.line(
+                    f"{item.name} {params} {same} {marks} {thing is item.module.Thing}"
+                )
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        class Thing:
+            pass
+
+        @pytest.mark.parametrize("one", [1, Thing, Thing(), {"a": [1]}])
+        def test_each(one): pass
+
+        @pytest.mark.xfail(reason="so")
+        class TestIt:
+            @pytest.mark.filterwarnings("ignore")
+            def test_marked(self): assert 0
+        """
+    )
+    twins("--tb=no")
+    twins("--tb=no", "--nsisolate-scope=module")
+
+
 def test_part_of_what_is_lost(pytester: pytest.Pytester) -> None:
     """
     What is kept also elsewhere comes back, though it is part of something lost.

@@ -44,7 +44,8 @@ FORGED = {
     "no list": "5",
     "no path": "[([], put('x', 1), '')]",
     "wrong start": "[([('nowhere', 0), ATTRIBUTES], put('x', 1), '')]",
-    "no root": "[([('root', 99), ATTRIBUTES], put('x', 1), '')]",
+    "no number": "[([('known', 'x'), ATTRIBUTES], put('x', 1), '')]",
+    "no root": "[([('known', -1), ATTRIBUTES], put('x', 1), '')]",
     "no change": "[(MODULE, ('call', 1), '')]",
     "a function": "[(MODULE, put('helper', 1), '')]",
     "a class": "[(MODULE, ('map', ['Kept'], [], []), '')]",
@@ -76,6 +77,7 @@ ELSEWHERE = {
     "a class": "[(MODULE, put('x', ('class', 'subprocess', 'Popen')), 'here')]",
     "a key": "[(MODULE, put('x', ('key', 0, 'helper')), 'here')]",
     "a builtin": "[([*MODULE, 'pytest', ATTRIBUTES], put('x', 1), 'here')]",
+    "nothing known": "[([('known', 99), ATTRIBUTES], put('x', 1), 'here')]",
     "again": "[(MODULE, put('x', ('again', 3)), 'here')]",
     "nothing": "[([*MODULE, 'what', ATTRIBUTES], put('x', 1), 'here')]",
 }
@@ -96,11 +98,12 @@ TESTS = """
 
     def test_before(): pass
 
+    @pytest.mark.filterwarnings("default")
     def test_forges(request):
         chain = request.node.listchain()
-        ITEM = [("root", len(chain) - 1), ATTRIBUTES]
+        ITEM = [("known", len(chain) - 1), ATTRIBUTES]
         # After the nodes come their modules and classes, and the configuration.
-        MODULE = [("root", 2 * len(chain) + 1), ATTRIBUTES]
+        MODULE = [("known", 2 * len(chain) + 1), ATTRIBUTES]
         channel = next(
             one for one in gc.get_objects() if isinstance(one, GuestChannel)
         )

@@ -235,8 +235,10 @@ class Memory:
         """
         found: list[Term] = []
         lost: list[str] = []
-        packer = Packer(self._around or self._surroundings(item), reports)
         changed = [one for one in self._places.values() if one.is_changed()]
+        if not changed:
+            return found, lost
+        packer = Packer(self._around or self._surroundings(item), reports)
         for place in changed:
             label = _label(place.path)
             if place.kind:

@@ -552,9 +552,10 @@ class Memory:
         """
         if isinstance(place, Fields | Cells) and type(name) is not str:
             raise TypeError(name)
-        current = _content(place).get(name)
-        if self._is_own(place, name) or _is_guarded(place, name, current):
+        if self._is_own(place, name):
             raise ValueError(name)
+        if _is_guarded(place, name, _content(place).get(name)):
+            raise Elsewhere("value in place of code")
 
     def _write(self, place: Value, name: Value, value: Value) -> None:
         self._check(place, name)

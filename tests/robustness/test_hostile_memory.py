@@ -47,12 +47,7 @@ FORGED = {
     "no number": "[([('known', 'x'), ATTRIBUTES], put('x', 1), '')]",
     "no root": "[([('known', -1), ATTRIBUTES], put('x', 1), '')]",
     "no change": "[(MODULE, ('call', 1), '')]",
-    "a function": "[(MODULE, put('helper', 1), '')]",
-    "a class": "[(MODULE, ('map', ['Kept'], [], []), '')]",
     "no name": "[(MODULE, put(5, 1), '')]",
-    "a method": "[(ITEM, put('runtest', 1), '')]",
-    "a method of a class": "[([*MODULE, 'Kept', ATTRIBUTES], put('method', 1), '')]",
-    "a method of an object": "[([*MODULE, 'kept', ATTRIBUTES], put('method', 1), '')]",
     "Python's own": "[([*MODULE, 'Kept', ATTRIBUTES], put('__doc__', 1), '')]",
     "code": "[([*MODULE, 'helper', ATTRIBUTES], put('__code__', 1), '')]",
     "no variable": "[([*MODULE, 'count', ('step', 'cells')], put('x', 1), '')]",
@@ -69,6 +64,15 @@ FORGED = {
 
 #: What a guest may mean that is not outside: it is lost, as others are told.
 ELSEWHERE = {
+    "a function": "[(MODULE, put('helper', 1), 'here')]",
+    "another class": "[(MODULE, ('map', ['Kept'], [], []), 'here')]",
+    "a method": "[(ITEM, put('runtest', 1), 'here')]",
+    "a method of a class": (
+        "[([*MODULE, 'Kept', ATTRIBUTES], put('method', 1), 'here')]"
+    ),
+    "a method of an object": (
+        "[([*MODULE, 'kept', ATTRIBUTES], put('method', 1), 'here')]"
+    ),
     "a foreign object": (
         "[(MODULE, put('x', ('object', 0, 'threading', 'Event', [], None)), 'here')]"
     ),

@@ -54,7 +54,6 @@ def test_outcomes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) ->
     """
     The outcome that the backend gets of each test is that of a plain run, and one.
     """
-    pytest.importorskip("ddtrace")
     pytester.makepyfile(TESTS)
     manifest = pytester.mkdir(".testoptimization") / "manifest.txt"
     manifest.write_text("1\n")

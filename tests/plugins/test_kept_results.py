@@ -210,53 +210,6 @@ def test_store_of_its_own(pytester: pytest.Pytester, with_plugins: WithPlugins) 
     assert "'number': 1" in (pytester.path / "found").read_text()
 
 
-@pytest.mark.about("flaky")
-def test_flaky_and_a_hook(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
-    """
-    A hook keeps also the reports that flaky makes and does not log.
-    """
-    pytester.makeconftest(
-        """
-        import pytest
-
-        kept = {}
-
-        @pytest.hookimpl(hookwrapper=True)
-        def pytest_runtest_makereport(item, call):
-            report = (yield).get_result()
-            setattr(item, f"report_{report.when}", report)
-            kept.setdefault(item.name, []).append(report)
-
-        def pytest_terminal_summary(terminalreporter):
-            for item in terminalreporter._session.items:
-                reports = kept[item.name]
-                terminalreporter.line(
-                    f"{item.name} {item.report_call is reports[-2]} "
-                    f"{[(one.when, one.outcome) for one in reports]}"
-                )
-        """
-    )
-    pytester.makepyfile(
-        """
-        import pytest
-
-        tries = []
-
-        @pytest.mark.flaky
-        def test_second_time():
-            tries.append(1)
-            assert len(tries) == 2
-
-        @pytest.mark.flaky
-        def test_never(): assert 0
-        """
-    )
-    run = with_plugins("flaky.flaky_pytest_plugin")("--no-flaky-report", "--tb=no")
-    assert (
-        "test_second_time True [('setup', 'passed'), ('call', 'failed')" in run.stdout
-    )
-
-
 @pytest.mark.about("pytest-retry")
 def test_retry(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """

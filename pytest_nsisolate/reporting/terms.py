@@ -241,7 +241,6 @@ class Surroundings:
         packages: set[str],
     ) -> None:
         self.item = item
-        self.config = item.config
         self.packages = packages
         self.modules = modules
         self.chain = item.listchain()
@@ -281,7 +280,9 @@ class Surroundings:
         for number, module in enumerate(self.modules):
             for name, value in [*vars(module).items()]:
                 yield number, name, value
-                if isinstance(value, type) and value.__module__ == module.__name__:
+                # isinstance() would ask a proxy what it stands for.
+                is_class = issubclass(type(value), type)
+                if is_class and value.__module__ == module.__name__:
                     for inner, one in [*vars(value).items()]:
                         yield number, f"{name}.{inner}", one
 

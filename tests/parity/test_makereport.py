@@ -392,6 +392,7 @@ def test_what_is_odd(pytester: pytest.Pytester) -> None:
         """
         import queue
         import weakref
+        import pytest
 
         class Touchy:
             __slots__ = ("x",)
@@ -420,11 +421,13 @@ def test_what_is_odd(pytester: pytest.Pytester) -> None:
 
         def handler(): pass
 
-        odd = [Touchy(), Lazy()]
+        lazy = Lazy()
+        odd = [Touchy(), lazy]
         equal, keys, cycles = {Equal(0): 1}, [], []
         handlers = {"a": handler}
         weak, waiting = weakref.WeakValueDictionary(), queue.SimpleQueue()
         jobs = queue.Queue()
+        key = pytest.StashKey()
 
         def pytest_runtest_makereport(item, call):
             if call.when != "call":
@@ -441,15 +444,19 @@ def test_what_is_odd(pytester: pytest.Pytester) -> None:
             item.repr_failure = 1
             weak[item.name] = item
             jobs.put(item.name)
+            item.config.stash[key] = item.name
 
         def pytest_terminal_summary(terminalreporter):
-            terminalreporter.line(f"{odd[2:]} {handlers['a'].__name__}")
+            stash = terminalreporter.config.stash
+            words = odd[2:], handlers["a"].__name__, stash.get(key, None)
+            terminalreporter.line(str(words))
         """
     )
     pytester.makepyfile("def test_one(): pass\ndef test_two(): pass\n")
     run = run_once(pytester, ["--nsisolate", "-W", "error"], apart=True)
     run.result.assert_outcomes(passed=2, warnings=9)
-    assert "\n['test_one', 'test_two'] handler\n" in run.stdout
+    expected = (["test_one", "test_two"], "handler", "test_two")
+    assert f"\n{expected}\n" in run.stdout
     for lost in (
         "conftest.equal is lost",
         "conftest.keys is lost",

@@ -250,3 +250,39 @@ def test_no_process_is_left(
         """
     )
     run_both_ways().assert_outcomes(passed=2)
+
+
+PARENT_DEATH = """
+import ctypes
+import signal
+import pytest
+
+PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
+prctl = ctypes.CDLL(None).prctl
+
+@pytest.mark.isolated
+def test_set():
+    number = ctypes.c_int()
+    assert prctl(PR_GET_PDEATHSIG, ctypes.byref(number)) == 0
+    assert number.value == signal.SIGKILL
+
+@pytest.mark.isolated(timeout=1)
+def test_cleared():
+    assert prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(0)) == 0
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    signal.pause()
+
+def test_next(): pass
+"""
+
+
+def test_parent_death_signal(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    A guest has a parent-death signal; one that takes it away is killed all the same.
+    """
+    pytester.makepyfile(PARENT_DEATH)
+    result = run_both_ways()
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*test_cleared did not finish: timed out after *"])

@@ -43,6 +43,8 @@ class Suite:
     """The modules to measure; if empty, that of the package's name."""
     extras: tuple[str, ...] = ()
     """Extras of the package that its tests need."""
+    binary: bool = False
+    """Whether to install a wheel, as building one takes more than a compiler."""
     groups: tuple[str, ...] = ()
     """Groups of its ``[dependency-groups]`` that its tests need."""
     requirements: tuple[str, ...] = ()
@@ -60,6 +62,7 @@ EXPECTED: tuple[Expected, ...] = ()
 
 SUITES = (
     Suite(name="pluggy", version="1.7.0", groups=("testing",)),
+    Suite(name="jinja2", version="3.1.6", requirements=("trio",)),
     Suite(name="click", version="8.5.1", groups=("tests",)),
     # Newer versions are built with python-sbom, which not every index has.
     Suite(
@@ -122,5 +125,101 @@ SUITES = (
         extras=("tests",),
         # Its addopts demand 100 % coverage from pytest-cov and a limit of 20 s.
         arguments=("-o", "addopts=--doctest-modules --timeout=60"),
+    ),
+    Suite(name="fasteners", version="0.20", groups=("test",)),
+    Suite(
+        name="watchdog",
+        version="7.1.0",
+        extras=("watchmedo",),
+        requirements=("flaky", "pytest-timeout"),
+        arguments=(
+            # What is measured is the installed package.
+            "--override-ini=pythonpath=",
+            # They rest on a thread that a fixture of the session starts. It is not in a
+            # guest: these tests take scope="session".
+            "--ignore=tests/test_emitter.py",
+            "--ignore=tests/test_inotify_c.py",
+            "--ignore=tests/test_inotify_watch_group.py",
+        ),
+    ),
+    Suite(
+        name="tornado",
+        version="6.6.1",
+        arguments=(
+            # Its own runner silences this logger. Tests check that nothing is logged.
+            "--log-disable=tornado.access",
+            # Its tests are in the package, under names that pytest does not look for.
+            "--override-ini=python_files=*_test.py",
+            "--pyargs",
+            "tornado.test",
+        ),
+        expected=(
+            Expected(
+                kind="outcomes",
+                about=".*::SimpleHTTPSClientTestCase::test_request_timeout",
+                cause="run plain and alone it fails too: the first handshake in a "
+                "process takes longer than its limit of 0.1 s",
+            ),
+        ),
+    ),
+    Suite(
+        name="loky",
+        version="3.7.0",
+        extras=("tests",),
+        arguments=(
+            "--skip-high-memory",
+            # Without the tests of its executors, which take a quarter of an hour.
+            "tests/test_cloudpickle_wrapper.py",
+            "tests/test_futures.py",
+            "tests/test_loky_backend.py",
+            "tests/test_loky_module.py",
+            "tests/test_resource_tracker.py",
+            "tests/test_synchronize.py",
+        ),
+    ),
+    Suite(
+        name="joblib",
+        version="1.6.0",
+        requirements=("numpy", "pytest-asyncio", "pytest-timeout", "threadpoolctl"),
+        arguments=(
+            "--pyargs",
+            # What concerns processes, shared memory and files.
+            "joblib.test.test_disk",
+            "joblib.test.test_memmapping",
+            "joblib.test.test_memory",
+            "joblib.test.test_missing_multiprocessing",
+            "joblib.test.test_module",
+            "joblib.test.test_store_backends",
+        ),
+    ),
+    Suite(
+        name="billiard",
+        version="4.3.2",
+        requirements=("psutil",),
+        expected=(
+            Expected(
+                kind="outcomes",
+                about=".*::test_set_get_pdeathsig",
+                cause="it expects that no signal is set, but a guest has SIGKILL "
+                "there, to end with the process that forked it",
+            ),
+        ),
+    ),
+    Suite(
+        name="pyzmq",
+        version="27.3.0",
+        modules=("zmq",),
+        requirements=("pytest-asyncio", "pytest-rerunfailures", "tornado"),
+        binary=True,
+        # Some tests need gigabytes.
+        arguments=("-m", "not large"),
+        expected=(
+            Expected(
+                kind="warnings",
+                about="tests/test_ioloop.py::.*",
+                cause="the module warns when it is imported, which in a plain run an "
+                "earlier test has done",
+            ),
+        ),
     ),
 )

@@ -73,7 +73,9 @@ def prepare(suite: Suite, python: str, work: Path, plugin: Path) -> Ready:
     wanted = f"{suite.name}=={suite.version}"
     archive = fetch(interpreter, suite.name, wanted, place / "dist")
     source = unpack(archive, place / "source")
-    project = f"{archive}[{','.join(suite.extras)}]" if suite.extras else archive
+    project = wanted if suite.binary else str(archive)
+    if suite.extras:
+        project = f"{project}[{','.join(suite.extras)}]"
     groups = [f"--group={source / 'pyproject.toml'}:{one}" for one in suite.groups]
     needed = ["pytest>=8", "coverage>=7.10", *suite.requirements]
     install(interpreter, project, plugin, *needed, *groups)

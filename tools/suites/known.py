@@ -222,4 +222,18 @@ SUITES = (
             ),
         ),
     ),
+    Suite(
+        name="dask",
+        version="2026.8.0",
+        requirements=("numpy", "pandas", "pytest-timeout"),
+        arguments=(
+            # Its own name an option of pytest-cov.
+            "--override-ini=addopts=",
+            # What concerns processes and threads.
+            "dask/tests/test_local.py",
+            "dask/tests/test_multiprocessing.py",
+            "dask/tests/test_system.py",
+            "dask/tests/test_threaded.py",
+        ),
+    ),
 )

@@ -26,6 +26,18 @@ pytest_plugins = [
 ]
 
 
+#: Folders of tests that depend on the kernel.
+_OF_THE_KERNEL = {"refusal", "robustness", "sandbox"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """
+    Mark the tests of these folders, so that the lanes of other versions leave them out.
+    """
+    if item.path.parent.name in _OF_THE_KERNEL:
+        item.add_marker(pytest.mark.kernel)
+
+
 def pytest_sessionstart() -> None:
     """
     Keep what other programs do on this machine out of the tests' sight, if possible.

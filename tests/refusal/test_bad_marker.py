@@ -7,6 +7,8 @@ from __future__ import annotations
 import pytest
 from twins import run_once
 
+pytestmark = pytest.mark.python
+
 WORDS = (
     "takes the keywords hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
     "nofile, nproc, tmpfs, env, clear_env, net, cgroup, time, scope, "

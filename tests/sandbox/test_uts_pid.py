@@ -12,6 +12,8 @@ from collections.abc import Callable
 import pytest
 from ways import cannot
 
+pytestmark = pytest.mark.python
+
 RunPytest = Callable[..., pytest.RunResult]
 
 NAMES = """

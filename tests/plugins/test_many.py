@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from twins import WITHOUT_HYPOTHESIS, WithPlugins
@@ -98,7 +99,7 @@ def run_both(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 @about("pytest-redis")
 @about("pytest-xprocess")
 @pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server")
-def test_fixtures(pytester: pytest.Pytester) -> None:
+def test_fixtures(pytester: pytest.Pytester, temporary: Path) -> None:
     """
     False files, processes and a Redis server, borrowed or owned, work inside.
     """
@@ -179,7 +180,9 @@ def test_fixtures(pytester: pytest.Pytester) -> None:
     )
     named = [part for name in plugins for part in ("-p", name)]
     redis = shutil.which("redis-server")
-    run = run_both(pytester, *named, f"--redis-exec={redis}")
+    # The path of the server's socket must be short.
+    options = (f"--redis-exec={redis}", f"--basetemp={temporary / 'short'}")
+    run = run_both(pytester, *named, *options)
     run.assert_outcomes(passed=8, failed=2)
 
 

@@ -49,6 +49,8 @@ def _events(directory: Path) -> list[tuple[Any, ...]]:
     return sorted(told, key=str)
 
 
+# ddtrace leaves a file in the temporary directory, isolated or not.
+@pytest.mark.usefixtures("temporary")
 @pytest.mark.about("ddtrace")
 def test_outcomes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from twins import WITHOUT_HYPOTHESIS, WithPlugins
+from ways import cannot
 
 about = pytest.mark.about
 
@@ -98,11 +99,13 @@ def run_both(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 @about("pyfakefs")
 @about("pytest-redis")
 @about("pytest-xprocess")
-@pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server")
 def test_fixtures(pytester: pytest.Pytester, temporary: Path) -> None:
     """
     False files, processes and a Redis server, borrowed or owned, work inside.
     """
+    redis = shutil.which("redis-server")
+    if redis is None:
+        cannot("there is no redis-server")
     pytester.makepyfile(
         test_fakefs="""
         import os
@@ -179,7 +182,6 @@ def test_fixtures(pytester: pytest.Pytester, temporary: Path) -> None:
         "xprocess.pytest_xprocess",
     )
     named = [part for name in plugins for part in ("-p", name)]
-    redis = shutil.which("redis-server")
     # The path of the server's socket must be short.
     options = (f"--redis-exec={redis}", f"--basetemp={temporary / 'short'}")
     run = run_both(pytester, *named, *options)

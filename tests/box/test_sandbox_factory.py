@@ -315,7 +315,7 @@ def test_nothing_is_left_of_a_stopped_launcher(
         for one in launchers:
             one.suspend()
         machine.wait_until(
-            lambda: {one.status() for one in launchers} == {"stopped"}, "a standstill"
+            lambda: all(map(machine.stands_still, launchers)), "a standstill"
         )
         process.send_signal(signal.SIGKILL)
         process.wait(30)

@@ -215,17 +215,12 @@ def test_stopped(pytester: pytest.Pytester, way: str) -> None:
         kill(found, signal.SIGSTOP)
         (pytester.path / "go on").touch()
         for one in found:
-            machine.wait_until(functools.partial(_stands_still, one), "a standstill")
+            machine.wait_until(
+                functools.partial(machine.stands_still, one), "a standstill"
+            )
         kill(found, signal.SIGCONT)
 
     assert _interfere(pytester.path, way, act) == []
-
-
-def _stands_still(one: psutil.Process) -> bool:
-    """
-    Say whether *one* is stopped or dead.
-    """
-    return not one.is_running() or one.status() == psutil.STATUS_STOPPED
 
 
 CLOSED = """

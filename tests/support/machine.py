@@ -47,6 +47,25 @@ def wait_until(condition: Callable[[], object], what: str = "it") -> None:
         time.sleep(0.005)
 
 
+def stands_still(process: psutil.Process) -> bool:
+    """
+    Say whether *process*, which was told to stop, does nothing more.
+
+    It may have ended instead, and be a zombie while the parent is stopped. Or it waits
+    for a stopped child that shares its memory, and no signal wakes it.
+    Source: vfork(2).
+    """
+    try:
+        status = process.status()
+        if status == psutil.STATUS_DISK_SLEEP:
+            return any(
+                one.status() == psutil.STATUS_STOPPED for one in process.children()
+            )
+    except psutil.NoSuchProcess:
+        return True
+    return status in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+
+
 def marked(token: str) -> list[psutil.Process]:
     """
     Return the processes marked with *token*; zombies have no mark.

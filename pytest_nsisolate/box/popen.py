@@ -29,6 +29,7 @@ from pytest_nsisolate.guest.entry import (
 )
 from pytest_nsisolate.guest.rlimits import Confinement
 from pytest_nsisolate.linux import at_fork, process_group, syscalls
+from pytest_nsisolate.linux.bare_fork import bare_fork
 from pytest_nsisolate.linux.descriptors import Pipe, close_all_but
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os
@@ -160,7 +161,7 @@ class _Way:
         credentials = None
         if self.inside is None:
             credentials = turn_to(self.sandbox)
-            pid = syscalls.named("fork()", at_fork.fork_without)
+            pid = syscalls.named("fork()", bare_fork)
             if pid:
                 self._leave_group(0)
                 _stand_between(pid)

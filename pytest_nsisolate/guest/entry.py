@@ -34,6 +34,7 @@ from pytest_nsisolate.linux import (
     process_group,
     syscalls,
 )
+from pytest_nsisolate.linux.bare_fork import bare_fork
 from pytest_nsisolate.linux.credentials import Credentials, Directory
 from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
@@ -160,7 +161,7 @@ class Entry:
         try:
             syscalls.set_parent_death_signal(signal.SIGKILL)
             credentials = turn_to(self.sandbox)
-            pid = at_fork.fork_without()
+            pid = bare_fork()
             if pid:
                 os.write(status, NUMBER.pack(pid))
                 _, ended, used = os.wait4(pid, 0)

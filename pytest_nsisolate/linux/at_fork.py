@@ -14,7 +14,6 @@ import gc
 from _thread import get_ident
 from collections.abc import Callable, Iterator
 
-from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.linux.stdlib import os
 
 
@@ -106,19 +105,16 @@ def _in_thread(ident: int, function: Callable[[], object]) -> Callable[[], objec
     return lambda: function() if get_ident() == ident else None
 
 
-def fork_without() -> int:
+@contextlib.contextmanager
+def nothing_called() -> Iterator[bool]:
     """
-    Fork this process, which has one thread, and call nothing that is registered.
-
-    Nor are the handlers of C code called, if possible.
+    Have forks call nothing that is registered, and yield True, if that can be had.
     """
-    if not _called:
-        return syscalls.fork_alone(is_told=False)
     kept = [one[:] for one in _called]
     for one in _called:
         one.clear()
     try:
-        return syscalls.fork_alone(is_told=True)
+        yield bool(_called)
     finally:
         for one, functions in zip(_called, kept, strict=True):
             one[:] = functions

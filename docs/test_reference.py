@@ -22,7 +22,7 @@ from pytest_nsisolate import hookspecs
 from pytest_nsisolate.box.box import Box
 from pytest_nsisolate.diagnosis import causes, engines
 from pytest_nsisolate.model import ending
-from pytest_nsisolate.runner import sandbox_factory
+from pytest_nsisolate.runner import factory_fixtures
 from pytest_nsisolate.runner.sandbox_factory import SandboxFactory
 from pytest_nsisolate.sandbox.ipc import Ipc
 from pytest_nsisolate.settings.isolation import Isolation
@@ -54,7 +54,7 @@ SPEAKING = (
 
 
 #: The fixtures that make boxes.
-FIXTURES = [name for name in vars(sandbox_factory) if name.endswith("sandbox_factory")]
+FIXTURES = [name for name in vars(factory_fixtures) if name.endswith("sandbox_factory")]
 
 
 def first_cells(page: str, heading: str) -> list[str]:

@@ -14,14 +14,16 @@ also works without pytest-nsisolate marks its implementations
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_nsisolate.guest.messages import Payload
-from pytest_nsisolate.model.ending import Ending, Usage
-from pytest_nsisolate.model.spec import Spec
-from pytest_nsisolate.sandbox.leaks import Leaks
+if TYPE_CHECKING:
+    from pytest_nsisolate.guest.messages import Payload
+    from pytest_nsisolate.model.ending import Ending, Usage
+    from pytest_nsisolate.model.spec import Spec
+    from pytest_nsisolate.sandbox.leaks import Leaks
 
 
 @pytest.hookspec
@@ -47,7 +49,10 @@ def pytest_nsisolate_spec(item: pytest.Item, spec: Spec | None) -> Spec | None:
 
 @pytest.hookspec
 def pytest_nsisolate_enter(
-    item: pytest.Item, send: Callable[[], None], spec: Spec
+    item: pytest.Item,
+    send: Callable[[], None],
+    spec: Spec,
+    borrowed: Sequence[pytest.FixtureDef[object]],
 ) -> None:
     """
     Get ready, in a guest, before any part of its test runs.
@@ -61,6 +66,8 @@ def pytest_nsisolate_enter(
         send: Collects and sends at once what plugins want carried over. Call it before
             something that may end the guest.
         spec: What the test asks for.
+        borrowed: The fixtures that are set up outside. ``cached_result[0]`` is the
+            value of one, unless its set-up failed: then it is None.
 
     .. versionadded:: 0.1.0
     """

@@ -6,24 +6,27 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 
-from pytest_nsisolate import hookspecs, integrations
+# The first: all others are imported as it says.
+from pytest_nsisolate.compat.plain_import import as_at_the_start
+
+# isort: split
+from pytest_nsisolate import hookspecs
 from pytest_nsisolate.compat import internal_error
-from pytest_nsisolate.guest.entry import InGuest
+from pytest_nsisolate.linux import at_fork  # noqa: F401 - before others register
 from pytest_nsisolate.model import frames
-from pytest_nsisolate.reporting import leak_policy, refusals, usage
-from pytest_nsisolate.runner import guest_side, sandbox_factory
-from pytest_nsisolate.runner.supervisor import Supervisor
-from pytest_nsisolate.settings import flavours, header, marker, options
+from pytest_nsisolate.reporting import refusals
+from pytest_nsisolate.runner import factory_fixtures, roles
+from pytest_nsisolate.settings import marker, options
 from pytest_nsisolate.settings.isolation import Isolation, came_too_late, isolation_by
 from pytest_nsisolate.settings.marker import isolated
 from pytest_nsisolate.settings.options import Options
-from pytest_nsisolate.settings.resolve import is_host_flavour
+from pytest_nsisolate.settings.resolve import asks, is_host_flavour, resolve_spec
 
-_supervisor = pytest.StashKey[Supervisor]()
+# ruff: noqa: PLC0415 - what few sessions need is imported late
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,8 +42,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     form: str | None = config.getoption("nsisolate_doctor")
     if form is None:
         return None
-    # Few sessions ask for the doctor, and it takes 5 ms.
-    from pytest_nsisolate.diagnosis import doctor  # noqa: PLC0415 - see above
+    with as_at_the_start():
+        from pytest_nsisolate.diagnosis import doctor
 
     return doctor.run(form)
 
@@ -55,27 +58,33 @@ def pytest_configure(config: pytest.Config) -> None:
             f"{name}({arguments}): run the test in Linux namespaces of its own; see "
             "pytest-nsisolate",
         )
-    config.stash[options.key] = Options.of(config)
-    config.stash[_supervisor] = Supervisor(config, config.stash[options.key])
-    config.pluginmanager.register(refusals.Boxes(), "nsisolate-refused-boxes")
+    chosen = config.stash[options.key] = Options.of(config)
+    register = config.pluginmanager.register
+    roles.begin(config)
+    register(refusals.Boxes(), "nsisolate-refused-boxes")
     # With pytest-xdist, the process that has the terminal sees the reports of all.
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(refusals.Summary(), "nsisolate-refused")
-    if config.stash[options.key].flavours:
-        copies = flavours.Copies(config.stash[options.key].flavours)
-        config.pluginmanager.register(copies, "nsisolate-flavours")
-    if config.stash[options.key].leaks_asked:
-        config.pluginmanager.register(leak_policy.Table(), "nsisolate-left")
-    number = config.stash[options.key].usage
-    if number is not None:
-        config.pluginmanager.register(usage.Table(number), "nsisolate-used")
-    integrations.register(config)
-    config.pluginmanager.register(sandbox_factory, "nsisolate-factory")
+        register(refusals.Summary(), "nsisolate-refused")
+    if chosen.flavours:
+        with as_at_the_start():
+            from pytest_nsisolate.settings import flavours
+
+        register(flavours.Copies(chosen.flavours), "nsisolate-flavours")
+    if chosen.leaks_asked:
+        with as_at_the_start():
+            from pytest_nsisolate.reporting import leak_policy
+
+        register(leak_policy.Table(), "nsisolate-left")
+    if chosen.usage is not None:
+        with as_at_the_start():
+            from pytest_nsisolate.reporting import usage
+
+        register(usage.Table(chosen.usage), "nsisolate-used")
+    register(factory_fixtures, "nsisolate-factory")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    supervisor = config.stash[_supervisor]
-    return header.line(config.stash[options.key], supervisor.scheduler.pool)
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return _header(config) if _is_in_header(config) else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -85,19 +94,77 @@ def pytest_collection_modifyitems(
     marker.check(config, items)
 
 
+def pytest_report_collectionfinish(
+    config: pytest.Config, items: Sequence[pytest.Item]
+) -> str | None:
+    is_silent = config.get_verbosity() < 0 or _is_in_header(config)
+    return None if is_silent or not _may_isolate(config, items) else _header(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    if _may_isolate(session.config, session.items):
+        # Before any test: it and the integrations watch what is set up for tests on the
+        # host, which isolated ones may borrow.
+        roles.supervisor_of(session.config)
+
+
+def _may_isolate(config: pytest.Config, items: Iterable[pytest.Item]) -> bool:
+    """
+    Say whether one of *items* asks for isolation, or a plugin's hook may do so for it.
+    """
+    if _only_lists(config) or config.stash[options.key].off:
+        return False
+    return bool(config.hook.pytest_nsisolate_spec.get_hookimpls()) or any(
+        map(asks, items)
+    )
+
+
+def _is_in_header(config: pytest.Config) -> bool:
+    """
+    Say whether the line stands there, and not below the number of tests.
+    """
+    chosen = config.stash[options.key]
+    is_told = chosen.every or config.get_verbosity() > 0
+    return chosen.off or (is_told and not _only_lists(config))
+
+
+def _only_lists(config: pytest.Config) -> bool:
+    """
+    Say whether the session collects tests and runs none.
+    """
+    listing = ("collectonly", "showfixtures", "show_fixtures_per_test")
+    return any(config.getoption(name, default=False) for name in listing)
+
+
+def _header(config: pytest.Config) -> str:
+    chosen = config.stash[options.key]
+    if chosen.off:
+        return "nsisolate: off, isolated tests run on the host (--no-nsisolate)"
+    with as_at_the_start():
+        from pytest_nsisolate.settings import header
+
+    return header.line(chosen, roles.supervisor_of(config).scheduler.pool)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> object:
-    supervisor = item.config.stash.get(_supervisor, None)
-    if supervisor is None:
+    config = item.config
+    if roles.guest_key in config.stash:
         # In a guest, pytest's own protocol runs the test.
         return None
+    if roles.supervisor_key not in config.stash and resolve_spec(item) is None:
+        return None
+    supervisor = roles.supervisor_of(config)
+    from pytest_nsisolate.guest.entry import InGuest
+
     try:
         return supervisor.run(item, nextitem) or None
     except InGuest as entered:
         inside = entered.with_traceback(None)
     guest = supervisor.become_guest(inside.channel)
-    item.config.stash[guest_side.key] = guest
-    del item.config.stash[_supervisor]
+    config.stash[roles.guest_key] = guest
+    del config.stash[roles.supervisor_key]
     return inside.live(guest.run)
 
 
@@ -112,7 +179,7 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     """
     Isolate the test, and say which namespaces it is in: an `Isolation`.
     """
-    guest = request.config.stash.get(guest_side.key, None)
+    guest = request.config.stash.get(roles.guest_key, None)
     if guest is not None:
         return guest.isolation()
     if not request.config.stash[options.key].off and not is_host_flavour(request.node):
@@ -137,12 +204,12 @@ def pytest_keyboard_interrupt(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    supervisor = session.config.stash.get(_supervisor, None)
+    supervisor = session.config.stash.get(roles.supervisor_key, None)
     if supervisor is not None:
         supervisor.end_groups()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if _supervisor in config.stash:
-        config.stash[_supervisor].close()
-        del config.stash[_supervisor]
+    if roles.supervisor_key in config.stash:
+        config.stash[roles.supervisor_key].close()
+        del config.stash[roles.supervisor_key]

@@ -18,8 +18,7 @@ import contextlib
 import queue
 import sys
 import threading
-import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -29,33 +28,28 @@ from pytest_nsisolate.guest import absent
 
 class Integration:
     """
-    Remembers the fixtures, for the value of any can be a loop or hold one.
+    Looks at all borrowed fixtures, for the value of any can be a loop or hold one.
     """
 
-    def __init__(self) -> None:
-        self._fixtures: weakref.WeakSet[pytest.FixtureDef[object]] = weakref.WeakSet()
-
-    # No wrapper: it would be in the traceback of each fixture that fails.
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> None:
-        self._fixtures.add(fixturedef)
-
     @pytest.hookimpl
-    def pytest_nsisolate_enter(self) -> None:
+    def pytest_nsisolate_enter(
+        self, borrowed: Sequence[pytest.FixtureDef[object]]
+    ) -> None:
         _revive_executors()
         if "asyncio" in sys.modules:
-            for loop in {id(loop): loop for loop in self._loops()}.values():
+            for loop in {id(loop): loop for loop in _loops(borrowed)}.values():
                 _separate(loop)
 
-    def _loops(self) -> Iterator[Any]:
-        # Since 4.0 anyio keeps its runner in a global of its plugin.
-        anyio = sys.modules.get("anyio.pytest_plugin")
-        runner: Any = getattr(anyio, "_current_runner", None)
-        values = [one.cached_result[0] for one in self._fixtures if one.cached_result]
-        for value in (*values, getattr(runner, "_runner", None)):
-            loop = _loop_of(value)
-            if loop is not None and not loop.is_closed():
-                yield loop
+
+def _loops(borrowed: Iterable[pytest.FixtureDef[object]]) -> Iterator[Any]:
+    # Since 4.0 anyio keeps its runner in a global of its plugin.
+    anyio = sys.modules.get("anyio.pytest_plugin")
+    runner: Any = getattr(anyio, "_current_runner", None)
+    values = [one.cached_result[0] for one in borrowed if one.cached_result]
+    for value in (*values, getattr(runner, "_runner", None)):
+        loop = _loop_of(value)
+        if loop is not None and not loop.is_closed():
+            yield loop
 
 
 def _loop_of(value: object) -> Any:

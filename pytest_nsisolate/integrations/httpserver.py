@@ -11,7 +11,7 @@ This module carries nothing over: it is an example of `pytest_nsisolate_enter` a
 from __future__ import annotations
 
 import sys
-import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -22,23 +22,20 @@ from pytest_nsisolate.model.spec import Spec
 
 class Integration:
     """
-    Remembers the fixtures, for the value of any can be a server.
+    Looks at all borrowed fixtures, for the value of any can be a server.
     """
 
-    def __init__(self) -> None:
-        self._fixtures: weakref.WeakSet[pytest.FixtureDef[object]] = weakref.WeakSet()
-
-    # No wrapper: it would be in the traceback of each fixture that fails.
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> None:
-        self._fixtures.add(fixturedef)
-
     @pytest.hookimpl
-    def pytest_nsisolate_enter(self, item: pytest.Item, spec: Spec) -> None:
+    def pytest_nsisolate_enter(
+        self,
+        item: pytest.Item,
+        spec: Spec,
+        borrowed: Sequence[pytest.FixtureDef[object]],
+    ) -> None:
         module: Any = sys.modules["pytest_httpserver.httpserver"]
         names = getattr(item, "fixturenames", ())
         is_shared = spec.scope not in {None, "function"}
-        for one in self._fixtures:
+        for one in borrowed:
             value: Any = one.cached_result[0] if one.cached_result else None
             if (
                 # The plugin has had this class since 1.0.

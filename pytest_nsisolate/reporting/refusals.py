@@ -11,7 +11,6 @@ from typing import NoReturn, cast
 import pytest
 
 from pytest_nsisolate.model.errors import Explanation, Refused
-from pytest_nsisolate.reporting.report import never_expected
 
 #: The attribute of a report that holds what could not be done, for its test and for
 #: several, and the fields of its `Reason`, in order.
@@ -64,6 +63,20 @@ def note_box(error: BaseException, action: str, reason: Reason) -> None:
     """
     texts = [action, _MAKE_BOXES, *dataclasses.astuple(reason)]
     setattr(error, ATTRIBUTE, texts)
+
+
+def never_expected(report: pytest.TestReport) -> bool:
+    """
+    Make *report*, of a refusal, a failure even if a mark ``xfail`` excused it.
+
+    Returns:
+        Whether one has excused it.
+    """
+    if not hasattr(report, "wasxfail"):
+        return False
+    report.outcome = "failed"
+    del report.wasxfail
+    return True
 
 
 class Boxes:

@@ -119,20 +119,6 @@ def failed_report(
     return report
 
 
-def never_expected(report: pytest.TestReport) -> bool:
-    """
-    Make *report*, of a refusal, a failure even if a mark ``xfail`` excused it.
-
-    Returns:
-        Whether one has excused it.
-    """
-    if not hasattr(report, "wasxfail"):
-        return False
-    report.outcome = "failed"
-    del report.wasxfail
-    return True
-
-
 def join_outcomes(
     config: pytest.Config, first: pytest.TestReport, second: pytest.TestReport
 ) -> pytest.TestReport:

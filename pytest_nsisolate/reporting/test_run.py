@@ -49,7 +49,6 @@ from pytest_nsisolate.reporting.report import (
     intern,
     join_outcomes,
     join_sections,
-    never_expected,
     report_from_message,
 )
 from pytest_nsisolate.reporting.report_schema import Order
@@ -283,7 +282,7 @@ class TestRun:
         Report *error* as the setup of the test, which has no sandbox for *reason*.
         """
         self.last = failed_report(self.item, "setup", error)
-        never_expected(self.last)
+        refusals.never_expected(self.last)
         refusals.mark(self.last, self.item.name, reason)
         self.log(self.last, interaction.call_of(error, "setup"))
 

@@ -10,7 +10,8 @@ import pytest
 
 from pytest_nsisolate.guest.handle import Guest
 from pytest_nsisolate.model.ending import Ending
-from pytest_nsisolate.reporting.report import failed_report, never_expected
+from pytest_nsisolate.reporting.refusals import never_expected
+from pytest_nsisolate.reporting.report import failed_report
 from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.sandbox.leaks import leaks_in
 from pytest_nsisolate.settings.options import Options

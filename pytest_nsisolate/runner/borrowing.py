@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
@@ -30,9 +29,6 @@ class Borrowing:
     def __init__(self) -> None:
         #: The node whose fixtures, with those below it, are now passed over.
         self._within: Node | None = None
-        #: By fixture that has been set up, the node that it belongs to.
-        self._nodes: weakref.WeakKeyDictionary[pytest.FixtureDef[object], Node]
-        self._nodes = weakref.WeakKeyDictionary()
         self._passed_over: list[pytest.FixtureDef[object]] = []
         self._log: Callable[[pytest.TestReport], None] | None = None
         #: Whether ``--setup-show`` is given.
@@ -84,16 +80,6 @@ class Borrowing:
             fixtures.forget_passed_over(self._passed_over)
         return report
 
-    def set_up_within(self, node: Node) -> list[pytest.FixtureDef[object]]:
-        """
-        Return the fixtures that are set up and belong to *node* or a node below it.
-        """
-        return [
-            fixturedef
-            for fixturedef, one in self._nodes.items()
-            if fixturedef.cached_result is not None and node in one.listchain()
-        ]
-
     @contextlib.contextmanager
     def telling(
         self, log: Callable[[pytest.TestReport], None] | None
@@ -125,7 +111,6 @@ class Borrowing:
         self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
     ) -> object:
         if not self.passes_over(request):
-            self._nodes[fixturedef] = request.node
             absent.begin(fixtures.label(fixturedef), fixturedef.scope)
             self._show(request.config, shown=True)
             return None

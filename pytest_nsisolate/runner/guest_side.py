@@ -22,7 +22,8 @@ from pytest_nsisolate.model.errors import Unlimited
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import limits
 from pytest_nsisolate.reporting.events import interruption_to_message
-from pytest_nsisolate.runner.relay import Relay, properties
+from pytest_nsisolate.runner.relay import Relay
+from pytest_nsisolate.runner.surroundings import Surroundings, properties
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 from pytest_nsisolate.settings.isolation import Isolation, isolation_by
 from pytest_nsisolate.settings.resolve import resolve_spec
@@ -38,6 +39,7 @@ class GuestSide:
         channel: The guest's end of the channel.
         relay: Sends what the tests report; it has taken over.
         sandbox: The sandbox of the guest.
+        surroundings: What was noted outside.
         is_shared: Whether tests share the guest.
     """
 
@@ -48,6 +50,7 @@ class GuestSide:
         relay: Relay,
         sandbox: Sandbox,
         *,
+        surroundings: Surroundings,
         is_shared: bool,
     ) -> None:
         #: The guest's end of the channel.
@@ -55,6 +58,7 @@ class GuestSide:
         self._item = item
         self._relay = relay
         self._sandbox = sandbox
+        self._surroundings = surroundings
         self._is_shared = is_shared
 
     def isolation(self) -> Isolation:
@@ -101,7 +105,7 @@ class GuestSide:
             item, nextitem, kept = self._take_turn(session, word)
             # The filters here are those of the first test, from before the fork.
             warnings.resetwarnings()
-            warnings.filters[:] = self._relay.filters  # type: ignore[index]
+            warnings.filters[:] = self._surroundings.filters  # type: ignore[index]
             if not self._enter(item, is_first=is_first):
                 return
             is_first = False
@@ -145,7 +149,10 @@ class GuestSide:
         if isinstance(spec, Spec):
             inherited.set_environment(spec)
         item.ihook.pytest_nsisolate_enter(
-            item=item, send=self._relay.send_payload, spec=spec
+            item=item,
+            send=self._relay.send_payload,
+            spec=spec,
+            borrowed=self._surroundings.fixtures_within(item.session),
         )
         terminal.take_when_reading(self._relay.announce_terminal)
         try:
@@ -182,10 +189,6 @@ class GuestSide:
         absent.allow_joins()
         inherited.run_exit_handlers()
         flush(item.config)
-
-
-#: Holds the `GuestSide` of a guest; empty in the supervisor.
-key = pytest.StashKey[GuestSide]()
 
 
 def _end_session(session: pytest.Session) -> None:

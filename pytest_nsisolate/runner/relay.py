@@ -73,8 +73,6 @@ class Relay:
         self._kept: list[tuple[int, list[Any], list[str]]] = []
         #: How many of these reports are known outside.
         self._arrived = 0
-        #: The warning filters around the protocol of a test.
-        self.filters = warnings.filters[:]
 
     def prepare(self, item: pytest.Item) -> None:
         """
@@ -211,15 +209,6 @@ class Relay:
         )
         if payload:
             self._channel.send(HandOver(payload=payload))
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(
-        self, item: pytest.Item
-    ) -> Generator[None, object, object]:
-        if self._channel is None:
-            self.filters = warnings.filters[:]
-            item.stash[properties] = len(item.user_properties)
-        return (yield)
 
     def send_end(self, session: pytest.Session, *, before_teardown: bool) -> None:
         """
@@ -394,9 +383,6 @@ def is_watched(item: pytest.Item) -> bool:
         for impl in getattr(item.ihook, name).get_hookimpls()
     )
 
-
-#: The number of user properties that an item had when its protocol began.
-properties = pytest.StashKey[int]()
 
 #: The hooks of `Relay`.
 RELAYED = (

@@ -1,5 +1,5 @@
 """
-The fixtures named `sandbox_factory`, which make boxes for any test, isolated or not.
+The factory of boxes, which a test gets from the fixture `sandbox_factory`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ from pytest_nsisolate.model.spec import KEYWORDS, Spec
 from pytest_nsisolate.reporting import crash, leak_policy, refusals
 from pytest_nsisolate.reporting.leak_policy import Wording
 from pytest_nsisolate.reporting.refusals import Reason
-from pytest_nsisolate.runner import guest_side
+from pytest_nsisolate.runner import roles
 from pytest_nsisolate.settings import hidden_paths, options
 
 #: The keywords that a box takes; what takes them, its call, and their names; and what
@@ -59,7 +58,7 @@ class SandboxFactory:
         self._node = owner
         self._owner = owner.name or "the session"
         self._options = config.stash[options.key]
-        self._guest = config.stash.get(guest_side.key, None)
+        self._guest = config.stash.get(roles.guest_key, None)
         self._pool = ProbedPool()
         self._boxes: list[Box] = []
         self._links: list[Link] = []
@@ -197,48 +196,3 @@ def _this_process() -> tuple[str, int]:
     Return the PID namespace of this process, and its process id there.
     """
     return pid_namespace(), os.getpid()
-
-
-@contextlib.contextmanager
-def _made(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
-    factory = SandboxFactory(request.node)
-    try:
-        yield factory
-    finally:
-        factory.close()
-
-
-@pytest.fixture
-def sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
-    """
-    Make boxes: further sandboxes, like other hosts, for functions and processes.
-    """
-    with _made(request) as factory:
-        yield factory
-
-
-@pytest.fixture(scope="class")
-def class_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
-    """
-    Make boxes like `sandbox_factory`, shared by all tests of a class.
-    """
-    with _made(request) as factory:
-        yield factory
-
-
-@pytest.fixture(scope="module")
-def module_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
-    """
-    Make boxes like `sandbox_factory`, shared by all tests of a module.
-    """
-    with _made(request) as factory:
-        yield factory
-
-
-@pytest.fixture(scope="session")
-def session_sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
-    """
-    Make boxes like `sandbox_factory`, shared by all tests of a session.
-    """
-    with _made(request) as factory:
-        yield factory

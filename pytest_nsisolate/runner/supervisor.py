@@ -44,6 +44,7 @@ from pytest_nsisolate.reporting import (
     leak_policy,
     memory,
     network,
+    refusals,
     usage,
 )
 from pytest_nsisolate.reporting import report as reports
@@ -54,6 +55,7 @@ from pytest_nsisolate.runner.borrowing import Borrowing
 from pytest_nsisolate.runner.guest_side import GuestSide
 from pytest_nsisolate.runner.relay import Relay
 from pytest_nsisolate.runner.scheduler import Group, Scheduler, is_skippable
+from pytest_nsisolate.runner.surroundings import Surroundings
 from pytest_nsisolate.sandbox.pool import persist
 from pytest_nsisolate.settings import hidden_paths
 from pytest_nsisolate.settings.marker import BadMarker
@@ -69,15 +71,19 @@ class Supervisor:
     Args:
         config: The configuration of the session.
         options: The options of the session.
+        surroundings: What is noted from the start of the session.
     """
 
-    def __init__(self, config: pytest.Config, options: Options) -> None:
+    def __init__(
+        self, config: pytest.Config, options: Options, surroundings: Surroundings
+    ) -> None:
         self._relay = Relay(config)
         self.borrowing = Borrowing()
         self.scheduler = Scheduler(config, self._relay)
         config.pluginmanager.register(self._relay, "nsisolate-relay")
         config.pluginmanager.register(self.borrowing, "nsisolate-borrowing")
         config.pluginmanager.register(setup_state.taker, "nsisolate-taker")
+        self._surroundings = surroundings
         self._config = config
         self._options = options
         self._endings = EndingReporter(options)
@@ -133,7 +139,7 @@ class Supervisor:
         run = TestRun(item)
         error = crash.refusal(explanation, "fail")
         report = self.borrowing.set_up(item, error, log=run.log)
-        if reports.never_expected(report):
+        if refusals.never_expected(report):
             # pytest tells nobody of a failure that is expected.
             run.log(report, interaction.call_of(error, "setup"))
         run.borrow(report)
@@ -447,20 +453,21 @@ class Supervisor:
         crash_output = forking.lane.crash_output
         crash_output.take_over()
         deadlock.take_over(builtin_plugins.watchdogs(self._config))
+        self._surroundings.become_guest()
         node = node_of(item)
         is_shared = node is not item
         self._relay.take_over(item, channel, crash_output, is_shared=is_shared)
         if is_shared:
-            setup_state.forget_within(node, self.borrowing.set_up_within(node))
+            setup_state.forget_within(node, self._surroundings.fixtures_within(node))
         spec = resolve_spec(item)
         if isinstance(spec, Spec) and spec.net:
-            outside = self.borrowing.set_up_within(item.session)
-            network.watch(item.config, outside)
+            network.watch(item.config, self._surroundings.fixtures_within(item.session))
         return GuestSide(
             item,
             channel,
             self._relay,
             forking.sandbox,
+            surroundings=self._surroundings,
             is_shared=is_shared,
         )
 

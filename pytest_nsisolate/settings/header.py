@@ -17,10 +17,8 @@ PROC = "mount(proc, /proc)"
 
 def line(chosen: Options, pool: ProbedPool) -> str:
     """
-    Return the line: the namespaces, or why isolation is off or unavailable.
+    Return the line: the namespaces, or why they are unavailable.
     """
-    if chosen.off:
-        return "nsisolate: off, isolated tests run on the host (--no-nsisolate)"
     spec, unavailable = Spec(), ""
     refused = pool.probe(spec)
     if refused is not None:

@@ -9,9 +9,12 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_nsisolate.linux.namespaces import Namespace
 from pytest_nsisolate.model.errors import Explanation
+
+if TYPE_CHECKING:
+    from pytest_nsisolate.linux.namespaces import Namespace
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

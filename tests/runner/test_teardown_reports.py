@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_nsisolate.reporting.report import failed_report, report_to_message
 from pytest_nsisolate.reporting.test_run import TestRun
-from pytest_nsisolate.runner.borrowing import Borrowing
+from pytest_nsisolate.runner.roles import supervisor_of
 
 SUITE = """
 import os
@@ -251,7 +251,7 @@ def test_any_order(pytester: pytest.Pytester) -> None:
             run.hear(report_to_message(config, report), synchronous=False)
         if crashes:
             texts.append("crashed")
-            run.borrow(Borrowing().set_up(item))
+            run.borrow(supervisor_of(config).borrowing.set_up(item))
             run.fail("crashed", {})
         for number in range(leaks):
             texts.append(f"leak {number}")

@@ -1,0 +1,57 @@
+"""
+The import of this package: as it is, though pytest rewrites `assert` statements.
+
+pytest does so for all modules of all plugins, to show more of what fails in them. Those
+of this package only tell the type checker what is true. And where Python may not write
+bytecode, as in many images, pytest would compile all modules again in each session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+_PREFIX = __name__.partition(".")[0] + "."
+
+
+class _Finder:
+    """
+    Finds what is in this package as Python itself does.
+    """
+
+    @staticmethod
+    def find_spec(
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, path, target) if _is_own(name) else None
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith(_PREFIX)
+
+
+# Since 2.1 pytest has rewritten modules by a finder that stands first. Public would be:
+# an entry point that opts out.
+sys.meta_path.insert(0, _Finder)
+
+_path = sys.path[:]
+
+
+@contextlib.contextmanager
+def as_at_the_start() -> Iterator[None]:
+    """
+    Import from where modules came from when pytest loaded its plugins.
+
+    By now a directory of tests may stand first, with a module ``resource`` of its own.
+    """
+    path = sys.path[:]
+    sys.path[:] = _path
+    try:
+        yield
+    finally:
+        sys.path[:] = path

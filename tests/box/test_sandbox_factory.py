@@ -14,6 +14,7 @@ from pathlib import Path
 
 import machine
 import pytest
+from killing import kill
 from ways import WAYS, RunPytest
 
 _SUITE = """
@@ -312,8 +313,7 @@ def test_nothing_is_left_of_a_stopped_launcher(
             if "launcher.main" in str(machine.command_of(one))
         ]
         assert launchers
-        for one in launchers:
-            one.suspend()
+        kill(launchers, signal.SIGSTOP)
         machine.wait_until(
             lambda: all(map(machine.stands_still, launchers)), "a standstill"
         )

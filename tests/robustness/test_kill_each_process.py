@@ -19,6 +19,7 @@ from ways import WAYS
 RunPytest = Callable[..., pytest.RunResult]
 
 KILLED = """
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,7 +33,7 @@ SUPERVISOR = psutil.Process()
 def is_launcher(one):
     try:
         return "pytest_nsisolate" in " ".join(one.cmdline())
-    except psutil.ZombieProcess:
+    except psutil.NoSuchProcess:
         return False
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,9 @@ def kill(whom, guest, supervisor):
     below = [two for one in found for two in children(one, recursive=True)]
     assert found or not guest, whom
     for one in found:
-        one.kill()
+        # The sandbox of the test before may be on its way out, too.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
     end = time.monotonic() + 20
     while time.monotonic() < end and any(map(is_alive, found + below)):
         time.sleep(0.01)
@@ -85,7 +88,10 @@ def children(one, **kwargs):
         return []
 
 def pid_space(pid):
-    return os.readlink(f"/proc/{pid}/ns/pid")
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return f"none, as {pid} has ended"
 
 def is_alive(one):
     try:

@@ -51,11 +51,18 @@ def namespaces(family):
             if space not in outside:
                 yield space
 
+def is_zombie(one):
+    try:
+        return one.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        # The last sandbox, or what has made the next one.
+        return False
+
 def look():
     gc.collect()
     me = psutil.Process()
     family = me.children(recursive=True)
-    zombies = [one for one in family if one.status() == psutil.STATUS_ZOMBIE]
+    zombies = list(filter(is_zombie, family))
     return {{
         "descriptors": me.num_fds(),
         "threads": me.num_threads(),

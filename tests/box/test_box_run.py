@@ -146,16 +146,16 @@ def test_a_function_that_takes_too_long(make: MakeBox) -> None:
     """
     timeout= ends a call and leaves nothing of it behind.
     """
-    box = make(timeout=0.2)
+    box = make(timeout=2)
 
     with pytest.raises(DidNotFinish) as caught:
         box.run(threading.Event().wait)
 
-    assert caught.value.ending == TimedOut(0.2)
+    assert caught.value.ending == TimedOut(2)
     assert str(caught.value).splitlines() == [
-        "wait in box b did not finish: timed out after 0.2 s",
-        "why: the box has timeout=0.2 for each call",
-        "fix: give it longer: sandbox_factory(timeout=0.4)",
+        "wait in box b did not finish: timed out after 2 s",
+        "why: the box has timeout=2 for each call",
+        "fix: give it longer: sandbox_factory(timeout=4)",
     ]
     assert box.run(int) == 0
     assert box.pids() == []

@@ -28,7 +28,7 @@ def test_other_threads(pytester: pytest.Pytester) -> None:
 
         def linger(): time.sleep(30)
 
-        @pytest.mark.timeout(0.4)
+        @pytest.mark.timeout(2)
         def test_one():
             threading.Thread(target=linger, name="lingering", daemon=True).start()
             time.sleep(30)
@@ -74,7 +74,7 @@ def test_thread_method(pytester: pytest.Pytester) -> None:
         def test_after(): pass
         """
     )
-    arguments = [*NAMED, "--timeout=0.4", "--timeout-method=thread"]
+    arguments = [*NAMED, "--timeout=2", "--timeout-method=thread"]
     plain = pytester.runpytest_subprocess(*arguments, "--no-nsisolate", timeout=60)
     isolated = pytester.runpytest_subprocess(*arguments, "--nsisolate", timeout=60)
     assert plain.ret == isolated.ret == 1
@@ -113,10 +113,10 @@ def test_deaf(pytester: pytest.Pytester) -> None:
         def test_next(): pass
         """
     )
-    run = run_once(pytester, [*NAMED, "--nsisolate", "--timeout=0.4"], apart=True)
+    run = run_once(pytester, [*NAMED, "--nsisolate", "--timeout=2"], apart=True)
     run.result.assert_outcomes(passed=1, failed=1)
     run.result.stdout.fnmatch_lines(
-        ["Timeout (>0.4s) from pytest-timeout.", "*Captured stdout call*", "printed *"]
+        ["Timeout (>2.0s) from pytest-timeout.", "*Captured stdout call*", "printed *"]
     )
 
 
@@ -131,10 +131,10 @@ def test_debugger(pytester: pytest.Pytester) -> None:
             print("went on")
         """
     )
-    arguments = " ".join([*NAMED, "--nsisolate", "--timeout=0.5", "-rP"])
+    arguments = " ".join([*NAMED, "--nsisolate", "--timeout=2", "-rP"])
     terminal = pytester.spawn_pytest(arguments, expect_timeout=30)
     terminal.expect_exact("(Pdb) ")
-    terminal.sendline("import time; time.sleep(3)")
+    terminal.sendline("import time; time.sleep(4)")
     terminal.expect_exact("(Pdb) ")
     terminal.sendline("c")
     terminal.expect_exact("went on")

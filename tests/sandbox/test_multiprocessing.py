@@ -44,9 +44,9 @@ def run(method, text):
     some = [context.Process(target=look, args=args) for _ in range(2)]
     for one in some:
         one.start()
-    answers = [queue.get(timeout=10) for _ in some]
+    answers = [queue.get(timeout=60) for _ in some]
     for one in some:
-        one.join(10)
+        one.join(60)
         assert one.exitcode == 0
     assert total.value == 2
     assert answers == [(text, socket.gethostname(), spaces())] * 2

@@ -138,13 +138,16 @@ class _Answer:
     The handler of the signal: it raises `LeftBehind`, if the guest is in a deadlock.
 
     While this handler runs, the main thread does not sleep. It is in a deadlock if it
-    went on to sleep at the same place after the signal before, and only that.
+    went on to sleep at the same place after the signal before, and only that, although
+    nothing was there already then that could wake it. What has ended since may have
+    woken it, and this signal came before it could go on.
     """
 
     def __init__(self, watchdogs: int) -> None:
         self._watchdogs = watchdogs
         self._place: tuple[object, ...] = ()
         self._switches = -1
+        self._was_alone = False
 
     def __call__(self, _: int, frame: FrameType | None) -> None:
         __tracebackhide__ = True
@@ -154,10 +157,11 @@ class _Answer:
         # getrusage(2), RUSAGE_THREAD.
         switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
         stayed = place == self._place and switches <= self._switches + 1
-        if stayed and self._is_alone() and not _can_be_signalled():
+        is_alone = self._is_alone() and not _can_be_signalled()
+        if stayed and is_alone and self._was_alone:
             self._place = ()
             raise LeftBehind(_explain(frame))
-        self._place = place
+        self._place, self._was_alone = place, is_alone
         self._switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
     def _is_alone(self) -> bool:

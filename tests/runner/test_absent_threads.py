@@ -482,6 +482,57 @@ def test_others_can_end_the_wait(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=7)
 
 
+def test_the_last_other_thread_has_just_ended(pytester: pytest.Pytester) -> None:
+    """
+    A thread that ends between two looks may have ended the wait, so a third decides.
+    """
+    pytester.makepyfile(
+        """
+        import ctypes
+        import os
+        import signal
+        import threading
+        import pytest
+        import pytest_nsisolate
+        from pytest_nsisolate.guest.deadlock import DEADLOCK_SIGNAL
+
+        libc = ctypes.CDLL(None)
+
+        @pytest.fixture(scope="module", autouse=True)
+        def wide():
+            stop = threading.Event()
+            thread = threading.Thread(target=stop.wait)
+            thread.start()
+            yield
+            stop.set()
+            thread.join()
+
+        def number_of_threads():
+            return len(os.listdir("/proc/self/task"))
+
+        @pytest.mark.isolated(timeout=60)
+        def test_it():
+            # No thread of Python: this one would sleep each time it gives up the GIL.
+            ident, go = ctypes.c_ulong(), ctypes.create_string_buffer(64)
+            libc.sem_init(go, 0, 0)
+            libc.pthread_create(ctypes.byref(ident), None, libc.sem_wait, go)
+            assert number_of_threads() == 2
+            seen = []
+            with pytest.raises(pytest_nsisolate.LeftBehind):
+                while True:
+                    seen.append(number_of_threads())
+                    signal.raise_signal(DEADLOCK_SIGNAL)
+                    libc.sem_post(go)
+                    while number_of_threads() > 1:
+                        pass
+            assert seen[0] == 2
+            assert len(seen) >= 3
+        """
+    )
+    result = pytester.runpytest_subprocess("-Wignore", timeout=60)
+    result.assert_outcomes(passed=1)
+
+
 def test_pools(pytester: pytest.Pytester) -> None:
     """
     A pool of processes of a borrowed fixture raises an error, and its processes stay.

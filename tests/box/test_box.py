@@ -145,7 +145,7 @@ def test_descriptors_are_given_back(pool: Pool, box: Box) -> None:
         """
         with Box(pool, Spec(), name="b") as other:
             other.run(int)
-            other.popen(["true"]).wait(10)
+            other.popen(["true"]).wait(30)
             with pytest.raises(DidNotFinish):
                 other.run(os._exit, 1)
             with pytest.raises(FileNotFoundError):

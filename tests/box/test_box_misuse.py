@@ -108,9 +108,9 @@ def test_the_fixes_work(box: Box) -> None:
     What these texts propose does what was meant.
     """
     with box.popen("exit 3", shell=True) as process:  # noqa: S604 - a fixed command
-        assert process.wait(10) == 3
+        assert process.wait(30) == 3
     with box.popen(iter(["sh", "-c", "exit 4"])) as process:  # type: ignore[arg-type]
-        assert process.wait(10) == 4
+        assert process.wait(30) == 4
 
 
 def test_arguments_of_the_factory(

@@ -33,7 +33,7 @@ def test_popen(box: Box) -> None:
         text=True,
     )
 
-    out, _ = process.communicate("input\n", timeout=10)
+    out, _ = process.communicate("input\n", timeout=30)
 
     assert type(process) is subprocess.Popen
     assert out == "db\n/\ninput\n"
@@ -51,7 +51,7 @@ def test_popen_ends_by_a_signal(box: Box, number: signal.Signals) -> None:
 
     process.send_signal(number)
 
-    assert process.wait(10) == -number
+    assert process.wait(30) == -number
     # Without privilege SIGKILL ends the process in between, and so the one inside.
     assert wait_until(lambda: box.pids() == [])
 
@@ -83,7 +83,7 @@ def test_popen_gets_signals(box: Box, *, own_session: bool) -> None:
 
             process.send_signal(signal.SIGUSR1)
 
-            assert process.wait(10) == 5
+            assert process.wait(30) == 5
         finally:
             process.kill()
 

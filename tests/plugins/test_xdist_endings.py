@@ -168,4 +168,4 @@ def test_interrupt(pytester: pytest.Pytester) -> None:
         process.wait()
     assert process.returncode == 2
     assert "KeyboardInterrupt" in out
-    assert not psutil.wait_procs(below, timeout=10)[1]
+    assert not psutil.wait_procs(below, timeout=30)[1]

@@ -238,6 +238,6 @@ def test_faulthandler_timeout(pytester: pytest.Pytester) -> None:
     """
     pytester.makepyfile("def test_one(): assert 0")
     result = pytester.runpytest_subprocess(
-        "--nsisolate", "-o", "faulthandler_timeout=40", *WITHOUT, timeout=10
+        "--nsisolate", "-o", "faulthandler_timeout=40", *WITHOUT, timeout=30
     )
     result.assert_outcomes(failed=1)

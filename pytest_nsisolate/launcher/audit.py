@@ -35,6 +35,11 @@ INIT, GUEST, HELPER, OTHER = "init", "guest", "helper", "other"
 #: Python starts these by itself. They end with the process that started them.
 _HELPERS = ("resource_tracker import main", "multiprocessing.forkserver import main")
 
+#: The flag of a process that has ended, and is being taken down. It executes nothing
+#: any more, but may take long on a busy machine. Source: proc_pid_stat(5), flags;
+#: PF_EXITING in linux/sched.h.
+_PF_EXITING = 0x4
+
 #: The flag of a segment that goes when the last process detaches. Source: shmctl(2).
 _SHM_DEST = 0o1000
 
@@ -89,7 +94,7 @@ def _processes(guest: int) -> Found:
     """
     Find processes: id, starter's id, age in seconds, command, what it and starter are.
 
-    Init and zombies are left out. Source: proc_pid_stat(5).
+    Init, zombies and what is about to be one are left out. Source: proc_pid_stat(5).
     """
     found: list[Fact] = []
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -105,7 +110,7 @@ def _processes(guest: int) -> Found:
             continue
         fields = tail.split()
         starter = ids.get(int(fields[1]), 1)
-        if fields[0] in "ZX":
+        if fields[0] in "ZX" or int(fields[6]) & _PF_EXITING:
             continue
         age = max(0.0, now - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
         kind = GUEST if pid == guest else OTHER

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +134,56 @@ def test_a_box_whose_init_was_killed(make: MakeBox) -> None:
         "why: its init gave no answer",
         "fix: pytest --nsisolate-doctor, or make another one with sandbox_factory()",
     ]
+
+
+#: Kills a process 1 of a PID namespace, which then waits for a zombie to be reaped.
+KILLS = """
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+libc = ctypes.CDLL(None)
+NEWPID = 0x20000000  # Source: linux/sched.h, CLONE_NEWPID.
+read, write = os.pipe()
+if not os.fork():
+    assert libc.unshare(NEWPID) == 0
+    first = os.fork()
+    if not first:
+        signal.pause()
+    os.write(write, str(first).encode())
+    os._exit(0)
+first = int(os.read(read, 32))
+assert libc.setns(os.pidfd_open(first), NEWPID) == 0
+second = os.fork()
+if not second:
+    os._exit(0)
+os.waitid(os.P_PID, second, os.WEXITED | os.WNOWAIT)
+os.kill(first, signal.SIGKILL)
+while open(f"/proc/{first}/cmdline").read():
+    time.sleep(0.01)
+print("ready", first, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_that_is_ending(make: MakeBox) -> None:
+    """
+    A process that was killed, and is not gone yet, is none of the processes in a box.
+    """
+    box = make(user="root")
+    command = [sys.executable, "-c", KILLS]
+    with box.popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ready, first = process.stdout.readline().split()
+        found = box.pids()
+        process.kill()
+
+    assert ready == "ready"
+    assert len(found) == 1
+    assert int(first) not in found
 
 
 def test_descriptors_are_given_back(pool: Pool, box: Box) -> None:

@@ -29,11 +29,16 @@ SHOWN = 20
 _SHOWN_PROCESSES = 100
 _CUT = 300
 
-#: What a process is: init, the guest, a helper process of Python, or anything else.
-INIT, GUEST, HELPER, OTHER = "init", "guest", "helper", "other"
+#: What a process is: init, the guest, a helper process of Python, one of a launcher for
+#: further sandboxes, or anything else.
+INIT, GUEST, HELPER, LAUNCHER, OTHER = "init", "guest", "helper", "launcher", "other"
 
 #: Python starts these by itself. They end with the process that started them.
 _HELPERS = ("resource_tracker import main", "multiprocessing.forkserver import main")
+
+#: What the command of a launcher has in it, and so that of its inits. They end in turn
+#: once the process has ended that started the launcher.
+_LAUNCHERS = "from pytest_nsisolate.launcher.main import main"
 
 #: The flag of a process that has ended, and is being taken down. It executes nothing
 #: any more, but may take long on a busy machine. Source: proc_pid_stat(5), flags;
@@ -104,8 +109,10 @@ def _processes(guest: int) -> Found:
         if pid == 1:
             continue
         try:
+            # What is about to end loses its command first, and has the flag by then.
+            command = _command(number)
             head, _, tail = _read(f"/proc/{number}/stat").rpartition(")")
-            command = _command(number) or f"[{head.partition('(')[2]}]"
+            command = command or f"[{head.partition('(')[2]}]"
         except (FileNotFoundError, ProcessLookupError):
             continue
         fields = tail.split()
@@ -119,6 +126,8 @@ def _processes(guest: int) -> Found:
             # A fork of a fork server has the same command line, but is no helper.
             kind = HELPER
             helpers.add(pid)
+        elif _LAUNCHERS in command:
+            kind = LAUNCHER
         found.append((pid, starter, age, command[:_CUT], kind, by))
     return len(found), found[:_SHOWN_PROCESSES]
 

@@ -13,6 +13,7 @@ from pytest_nsisolate.launcher.audit import (
     GUEST,
     HELPER,
     INIT,
+    LAUNCHER,
     OTHER,
     Fact,
     Facts,
@@ -147,8 +148,9 @@ def leaks_in(facts: Facts) -> Leaks:
     """
     Return the things in *facts* that a test left.
 
-    These are no leaks: the guest, helper processes of Python, and what the host has
-    mounted in the meantime, which the kernel also mounts in a sandbox.
+    These are no leaks: the guest, helper processes of Python, launchers, which end with
+    what started them, and what the host has mounted in the meantime, which the kernel
+    also mounts in a sandbox.
     """
     found = []
     for kind in KINDS:
@@ -191,6 +193,10 @@ def details(leaks: Leaks) -> list[str]:
     return [line for leak in leaks for line in leak.details()]
 
 
+#: What a process is, if its command does not tell.
+_WHAT = {GUEST: "the test: ", HELPER: "Python helper: ", LAUNCHER: "launcher: "}
+
+
 def process_tree(facts: Facts, activities: Mapping[int, object]) -> list[str]:
     """
     Return a line for each process in *facts*, indented below the one that started it.
@@ -208,7 +214,7 @@ def process_tree(facts: Facts, activities: Mapping[int, object]) -> list[str]:
 
     def add(starter: int, depth: int) -> None:
         for pid, _, age, command, kind, _ in of.get(starter, []):
-            what = {GUEST: "the test: ", HELPER: "Python helper: "}.get(str(kind), "")
+            what = _WHAT.get(str(kind), "")
             does = activities.get(int(pid))
             more = _age(age) if does is None else f"{_age(age)}, {does}"
             lines.append(f"{'  ' * depth}{pid} {what}{command} ({more})")

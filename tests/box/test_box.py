@@ -136,6 +136,38 @@ def test_a_box_whose_init_was_killed(make: MakeBox) -> None:
     ]
 
 
+#: Has a sandbox until it is killed.
+HAS_A_SANDBOX = """
+import time
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.pool import Pool
+
+pool = Pool()
+sandbox = pool.take(Spec(user="root"))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_launchers_are_no_leaks(pool: Pool) -> None:
+    """
+    A process that has further sandboxes is left, and not what it has started for them.
+    """
+    told: list[Facts | None] = []
+    spec = Spec(user="root")
+    with Box(pool, spec, name="b", on_close=lambda _, facts: told.append(facts)) as box:
+        command = [sys.executable, "-c", HAS_A_SANDBOX]
+        process = box.popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        number = len(box.pids())
+        process.stdout.close()
+
+    assert (ready, number) == ("ready\n", 4)
+    assert told[0] is not None
+    assert [leak.number for leak in leaks_in(told[0])] == [1]
+
+
 #: Kills a process 1 of a PID namespace, which then waits for a zombie to be reaped.
 KILLS = """
 import ctypes

@@ -39,19 +39,39 @@ def _is_own(name: str) -> bool:
 # an entry point that opts out.
 sys.meta_path.insert(0, _Finder)
 
-_path = sys.path[:]
+_path, _modules = sys.path[:], dict(sys.modules)
 
 
 @contextlib.contextmanager
 def as_at_the_start() -> Iterator[None]:
     """
-    Import from where modules came from when pytest loaded its plugins.
+    Import what was to be imported when pytest loaded its plugins.
 
-    By now a directory of tests may stand first, with a module ``resource`` of its own.
+    By now a directory of tests may stand first, with a module ``resource`` of its own,
+    and tests may have put something else in the place of a module of Python's.
     """
-    path = sys.path[:]
+    path, stand_ins = sys.path[:], _stand_ins()
     sys.path[:] = _path
+    for name in stand_ins:
+        del sys.modules[name]
+        if name in _modules:
+            sys.modules[name] = _modules[name]
     try:
         yield
     finally:
         sys.path[:] = path
+        sys.modules.update(stand_ins)
+
+
+def _stand_ins() -> dict[str, ModuleType]:
+    """
+    Return what stands in the places of Python's own modules, by their names.
+    """
+    return {
+        name: module
+        for name, module in sys.modules.copy().items()
+        if name.partition(".")[0] in sys.stdlib_module_names
+        # Importing a module again makes another one, which is no less true.
+        and getattr(module, "__spec__", None) is None
+        and module is not _modules.get(name)
+    }

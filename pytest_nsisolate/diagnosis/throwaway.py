@@ -49,8 +49,10 @@ def attempt(action: Action, limit: float = LIMIT) -> Refused | None:
                 return Refused("poll()", errno.ETIMEDOUT)
             return _read_result(pipe.read)
         finally:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            # If SIGCHLD is ignored, the kernel reaps it. Source: wait(2).
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 def _act(action: Action, fd: int) -> NoReturn:

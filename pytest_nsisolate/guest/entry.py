@@ -130,8 +130,10 @@ class Entry:
                 pid = fork()
         except OSError:
             if pid:
-                # Switching failed, so it has ended by itself or was killed.
-                os.waitpid(pid, 0)
+                # Switching failed, so it has ended by itself or was killed. If SIGCHLD
+                # is ignored, the kernel has reaped it. Source: wait(2).
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
             raise
         if not pid:
             self._become_guest()

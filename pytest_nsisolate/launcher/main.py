@@ -48,6 +48,9 @@ def main(
     """
     control = socket(fileno=int(control_fd))
     kind = UserNamespace(user_namespace)
+    # If pytest ignores it, this process does so too, and could wait for no other.
+    # Source: execve(2), wait(2).
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         if thread == MAIN:
             # It comes when the thread ends that has started this process, and kills it

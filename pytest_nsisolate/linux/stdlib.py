@@ -1,7 +1,8 @@
 """
 Copies of modules of the standard library, as they were when pytest started.
 
-A test may replace `os.write()` or `os.getpid()`, but only for the code under test.
+A test may replace `os.write()`, `os.getpid()` or `sys.executable`, but only for the
+code under test.
 With ``from pytest_nsisolate.linux.stdlib import os`` this project calls the originals.
 
 The launcher, a bare interpreter, imports this module, so its imports must be cheap.
@@ -15,7 +16,10 @@ import sys
 import time
 from types import ModuleType
 
-__all__ = ["os", "select", "time"]
+__all__ = ["EXECUTABLE", "os", "select", "time"]
+
+#: The interpreter of this process.
+EXECUTABLE = sys.executable
 
 TYPE_CHECKING = False
 

@@ -10,7 +10,6 @@ import errno
 import functools
 import marshal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import cast
@@ -28,7 +27,7 @@ from pytest_nsisolate.linux import (
 from pytest_nsisolate.linux.descriptors import readable
 from pytest_nsisolate.linux.namespaces import Namespace
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
-from pytest_nsisolate.linux.stdlib import os
+from pytest_nsisolate.linux.stdlib import EXECUTABLE, os
 from pytest_nsisolate.model.checks import Clocks
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
@@ -297,7 +296,7 @@ def _request(spec: Spec) -> dict[str, object]:
 def _start(
     control: int, supervisor: int, user_namespace: UserNamespace
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", "-c", _BOOT]
+    command = [EXECUTABLE, "-I", "-S", "-c", _BOOT]
     is_main = threading.current_thread() is threading.main_thread()
     thread = launcher.MAIN if is_main else "other"
     # Init is process 1.

@@ -182,6 +182,12 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 def test_group():
     assert os.getpgrp() not in {0, 1, os.getpid()}
     os.setsid()
+
+def test_box(sandbox_factory):
+    box = sandbox_factory()
+    assert box.run(abs, -3) == 3
+    with box.popen(["sh", "-c", "exit 0"]) as process:
+        process.wait()
 """
 
 
@@ -192,7 +198,32 @@ def test_reaped_by_the_kernel(
     A test leads no group either if pytest ignores SIGCHLD, and no zombie waits.
     """
     pytester.makepyfile(REAPED)
-    run_both_ways().assert_outcomes(passed=1)
+    run_both_ways().assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("options", [["-v"], ["--nsisolate-doctor"]])
+def test_reaped_from_the_start(
+    pytester: pytest.Pytester, run_both_ways: RunPytest, options: list[str]
+) -> None:
+    """
+    The same if it has ignored SIGCHLD before isolation is tried out.
+    """
+    pytester.makeconftest(REAPED.partition("@")[0])
+    pytester.makepyfile(REAPED)
+    assert run_both_ways(*options).ret == 0
+
+
+def test_refused_and_reaped(pytester: pytest.Pytester) -> None:
+    """
+    A refusal is explained by trying each call, also if nobody can wait for a process.
+    """
+    pytester.makepyfile(REAPED)
+    none = "echo 0 > /proc/sys/user/max_ipc_namespaces; "
+    command = f"{sys.executable} -m pytest -p no:cacheprovider"
+    unshare = ["unshare", "--user", "--map-root-user", "sh", "-c", none + command]
+    result = pytester.run(*unshare, timeout=60)
+    result.assert_outcomes(errors=1, failed=1)
+    result.stdout.fnmatch_lines(["why: *max_ipc_namespaces is 0*"])
 
 
 READS = """

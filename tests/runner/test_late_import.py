@@ -165,6 +165,31 @@ def pair(loop):
 """
 
 
+STAND_INS = """
+import sys
+from unittest import mock
+
+sys.executable = "/nowhere"
+NAMES = ["ctypes", "fcntl", "mmap", "termios"]
+sys.modules.update({name: mock.MagicMock() for name in NAMES[:3]})
+sys.modules.update(dict.fromkeys(NAMES[3:]))
+
+def test_stand_ins():
+    assert not {type(sys.modules[one]).__name__ for one in NAMES} & {"module"}
+"""
+
+
+def test_stand_ins(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    Nor does what tests have put in the place of Python's own, which stays for them.
+    """
+    pytester.makepyfile(f"{STAND_INS}\n{NAMESAKES}")
+
+    result = run_both_ways("-k", "not where")
+
+    result.assert_outcomes(passed=3, deselected=1)
+
+
 def test_isolated_at_the_last_moment(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:

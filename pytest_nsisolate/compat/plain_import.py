@@ -73,5 +73,5 @@ def _stand_ins() -> dict[str, ModuleType]:
         if name.partition(".")[0] in sys.stdlib_module_names
         # Importing a module again makes another one, which is no less true.
         and getattr(module, "__spec__", None) is None
-        and module is not _modules.get(name)
+        and (name not in _modules or module is not _modules[name])
     }

@@ -171,19 +171,23 @@ from unittest import mock
 
 sys.executable = "/nowhere"
 NAMES = ["ctypes", "fcntl", "mmap", "termios"]
-sys.modules.update({name: mock.MagicMock() for name in NAMES[:3]})
-sys.modules.update(dict.fromkeys(NAMES[3:]))
+STAND_IN = mock.MagicMock()
+sys.modules.update(dict.fromkeys(NAMES, STAND_IN))
 
 def test_stand_ins():
     assert not {type(sys.modules[one]).__name__ for one in NAMES} & {"module"}
 """
 
 
-def test_stand_ins(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+@pytest.mark.parametrize("stand_in", ["mock.MagicMock()", "None"])
+def test_stand_ins(
+    pytester: pytest.Pytester, run_both_ways: RunPytest, stand_in: str
+) -> None:
     """
     Nor does what tests have put in the place of Python's own, which stays for them.
     """
-    pytester.makepyfile(f"{STAND_INS}\n{NAMESAKES}")
+    source = STAND_INS.replace("mock.MagicMock()", stand_in)
+    pytester.makepyfile(f"{source}\n{NAMESAKES}")
 
     result = run_both_ways("-k", "not where")
 

@@ -125,8 +125,8 @@ def _is_in_header(config: pytest.Config) -> bool:
     Say whether the line stands there, and not below the number of tests.
     """
     chosen = config.stash[options.key]
-    is_told = chosen.every or config.get_verbosity() > 0
-    return chosen.off or (is_told and not _only_lists(config))
+    is_told = chosen.off or chosen.every or config.get_verbosity() > 0
+    return is_told and not _only_lists(config)
 
 
 def _only_lists(config: pytest.Config) -> bool:

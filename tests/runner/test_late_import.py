@@ -245,6 +245,7 @@ IS_SHOWN = "nsisolate: ipc*"
         pytest.param(MARKED, ["-q"], None, id="quiet"),
         pytest.param(MARKED, ["--collect-only", "-v"], None, id="collect-only"),
         pytest.param(MARKED, ["-k", "nothing"], None, id="deselected"),
+        pytest.param(MARKED, ["--no-nsisolate", "--collect-only"], None, id="off"),
     ],
 )
 def test_line(

@@ -156,13 +156,13 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if roles.supervisor_key not in config.stash and resolve_spec(item) is None:
         return None
     supervisor = roles.supervisor_of(config)
-    from pytest_nsisolate.guest.entry import InGuest
+    from pytest_nsisolate.guest.entry import InFork
 
     try:
         return supervisor.run(item, nextitem) or None
-    except InGuest as entered:
-        inside = entered.with_traceback(None)
-    guest = supervisor.become_guest(inside.channel)
+    except InFork as forked:
+        fork = forked.with_traceback(None)
+    guest, inside = supervisor.become(fork)
     config.stash[roles.guest_key] = guest
     del config.stash[roles.supervisor_key]
     return inside.live(guest.run)

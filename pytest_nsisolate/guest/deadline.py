@@ -12,7 +12,6 @@ from typing import Any
 from pytest_nsisolate.guest.crash_output import STACK_SIGNAL
 from pytest_nsisolate.guest.messages import GuestMessage
 from pytest_nsisolate.guest.process import GuestProcess
-from pytest_nsisolate.linux.descriptors import readable
 from pytest_nsisolate.linux.stdlib import time
 from pytest_nsisolate.model import ending
 from pytest_nsisolate.model.ending import TimedOut
@@ -114,7 +113,7 @@ def expire(
         processes = tuple(process_tree(facts, activities(sandbox)))
     # A stopped process acts only on SIGCONT and SIGKILL.
     pid = fork.send(STACK_SIGNAL, signal.SIGCONT)
-    if readable(fork.pidfd, STACK_TIMEOUT):
+    if fork.has_ended(STACK_TIMEOUT):
         return TimedOut(limit, processes)
     silence = (
         f"{ending.signal_name(STACK_SIGNAL)} had no effect in {STACK_TIMEOUT:g} s; "

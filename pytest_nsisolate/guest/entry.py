@@ -57,12 +57,18 @@ WITH_THREADS = " in a process with the threads "
 Body: TypeAlias = Callable[[GuestChannel, str], None]
 
 
-class InGuest(BaseException):
+class InFork(BaseException):
     """
-    Raised in a guest once it is inside, and caught where its test will run.
+    Raised in a fork of the supervisor, and caught where tests run.
 
     This removes the supervisor's frames from the stack, so that a test can recurse as
     deep as without isolation. All signals are blocked.
+    """
+
+
+class InGuest(InFork):
+    """
+    Raised in a guest once it is inside.
     """
 
     def __init__(self, channel: GuestChannel) -> None:
@@ -94,9 +100,9 @@ class Entry:
     """
 
     sandbox: Sandbox
-    channel: Pipe
-    """The channel, from the guest to the supervisor."""
-    gate: Pipe
+    channel: int
+    """The writing end of the channel."""
+    gate: int
     """The pipe on which the guest waits inside until it is released."""
     signals: Blocked
     """The signals, which are all blocked from before the fork."""
@@ -104,6 +110,8 @@ class Entry:
     """The process ids that the guest must not have: see `ancestry`."""
     confined: bool
     """Whether the guest may send signals only to itself and to what it starts."""
+    directory: Directory | None = None
+    """The working directory, if it is known."""
     inside: GuestChannel | None = None
     """In the guest, once it has entered: its end of the channel."""
 
@@ -136,7 +144,7 @@ class Entry:
                     os.waitpid(pid, 0)
             raise
         if not pid:
-            self._become_guest()
+            raise self.guest()
         return pid
 
     def _begin(self, way: NextForkInside) -> None:
@@ -145,7 +153,7 @@ class Entry:
         """
         if way.error is not None:
             os._exit(1)
-        self._enter(None)
+        self.enter(None)
 
     def _fork_twice(self) -> tuple[int, int]:
         with Pipe() as status:
@@ -153,7 +161,7 @@ class Entry:
                 pid = fork()
             status_fd = status.take_read() if pid else -1
         if not pid:
-            self._become_guest()
+            raise self.guest()
         return pid, status_fd
 
     def _be_between(self, status: int) -> None:
@@ -170,37 +178,45 @@ class Entry:
                 os.write(status, NUMBER.pack(ended) + Usage.of(used).pack())
                 os._exit(0)
         except OSError as error:
-            self._refuse(error, "fork()")
-        self._enter(credentials)
+            self.refuse(error, "fork()")
+        self.enter(credentials)
 
-    def _enter(self, credentials: Credentials | None) -> None:
+    def enter(self, credentials: Credentials | None) -> None:
         """
         In the fork inside: enter the other namespaces, or end this process.
+
+        Args:
+            credentials: As for the function `enter`.
         """
         try:
             self._check_id()
             channel = GuestChannel(
-                self.channel.write, self.gate.read, _pid_in_proc(), self.signals
+                self.channel, self.gate, _pid_in_proc(), self.signals
             )
-            enter(self.sandbox, credentials, confined=self.confined)
+            enter(
+                self.sandbox,
+                credentials,
+                confined=self.confined,
+                directory=self.directory,
+            )
             # With another group, kill(0, SIGTERM) inside reaches nothing outside.
             process_group.found()
             # What came to the supervisor's group until now was not for this process.
             self.signals.discard()
             syscalls.set_parent_death_signal(signal.SIGKILL)
         except OSError as error:
-            self._refuse(error, "a system call")
+            self.refuse(error, "a system call")
         self.inside = channel
 
-    def _become_guest(self) -> NoReturn:
+    def guest(self) -> InGuest:
+        """
+        In the fork inside: return what to raise, after all that is called at a fork.
+        """
         if self.inside is None:
             # An error on the way in, which Python has printed and then ignored.
             os._exit(1)
-        self.channel.take_write()
-        self.gate.take_read()
-        self.gate.close_write()
         self.signals.keep()
-        raise InGuest(self.inside)
+        return InGuest(self.inside)
 
     def _check_id(self) -> None:
         """
@@ -218,13 +234,25 @@ class Entry:
             text = f"fork() as process {pid}"
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), text)
 
-    def _refuse(self, error: OSError, call: str) -> NoReturn:
-        refused = Refused.from_os_error(error, call)
+    def refuse(self, error: OSError, call: str) -> NoReturn:
+        """
+        End this process, and tell the supervisor that *error* kept it from entering.
+
+        Args:
+            error: What the kernel refused.
+            call: The call, if *error* does not name it.
+        """
         try:
-            message = EntryRefused(call=refused.call, errno=refused.number)
-            send(self.channel.write, message)
+            self.tell(error, call)
         finally:
             os._exit(1)
+
+    def tell(self, error: OSError, call: str) -> None:
+        """
+        Tell the supervisor, in the place of the guest, that *error* keeps it out.
+        """
+        refused = Refused.from_os_error(error, call)
+        send(self.channel, EntryRefused(call=refused.call, errno=refused.number))
 
 
 class NextForkInside:
@@ -316,7 +344,11 @@ def turn_to(sandbox: Sandbox) -> Credentials | None:
 
 
 def enter(
-    sandbox: Sandbox, credentials: Credentials | None, *, confined: bool = False
+    sandbox: Sandbox,
+    credentials: Credentials | None,
+    *,
+    confined: bool = False,
+    directory: Directory | None = None,
 ) -> None:
     """
     Enter *sandbox* with the identity and directory that this process has outside.
@@ -329,12 +361,13 @@ def enter(
             None if it did not.
         confined: Whether it may send signals only to itself and to what it starts, if
             the kernel can do that.
+        directory: The working directory, if it is known.
 
     Raises:
         OSError: The kernel refused.
     """
     before = os.stat("/")
-    directory = Directory.now()
+    directory = directory or Directory.now()
     syscalls.setns(sandbox.init, namespaces.joined(sandbox.namespaces))
     # setns() into a mount namespace changes to its root. Source: setns(2). The root of
     # a supervisor in a chroot is another directory.

@@ -37,7 +37,7 @@ def fork_guest(sandbox: Sandbox) -> Guest:
     """
     try:
         with absent.at_the_fork() as threads:
-            process = fork_into(sandbox, OF_GUEST, confined=_is_confined(sandbox))
+            process = fork_into(sandbox, OF_GUEST, confined=is_confined(sandbox))
     except InGuest:
         absent.leave_behind(threads)
         # The supervisor ends the sandbox. A guest only closes its descriptors.
@@ -88,13 +88,18 @@ def _fork(
         for fd in (channel.read, gate.write):
             os.set_blocking(fd, False)
         taken = ancestry.taken()
-        entry = Entry(sandbox, channel, gate, signals, taken, confined)
-        pid, status = entry.fork()
+        entry = Entry(sandbox, channel.write, gate.read, signals, taken, confined)
+        try:
+            pid, status = entry.fork()
+        except InGuest:
+            channel.take_write()
+            gate.take_read()
+            raise
         inlet = Reader(channel.take_read(), grammar)
         return GuestProcess.of(pid, status, inlet, gate.take_write())
 
 
-def _is_confined(sandbox: Sandbox) -> bool:
+def is_confined(sandbox: Sandbox) -> bool:
     """
     Say whether a guest in *sandbox* is to be kept from process 1, as this process is.
 

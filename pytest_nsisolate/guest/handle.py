@@ -98,7 +98,7 @@ class Guest:
         """
         Say whether the direct fork of the supervisor still runs.
         """
-        return self.process.is_alive()
+        return not self.process.has_ended()
 
     def release(self, word: str = "-") -> None:
         """
@@ -279,14 +279,15 @@ class Guest:
         """
         poll = select.poll()
         poll.register(self.process.inlet.fd, select.POLLIN)
-        poll.register(self.process.pidfd, select.POLLIN)
+        death = self.process.death()
+        poll.register(death, select.POLLIN)
         poll.register(interrupts.fd, select.POLLIN)
         watch = Watch(self.absent)
         while True:
             # The check for death comes before the read: what a guest wrote before it
             # died is still in the pipe, which a fork of it may hold open for ever.
             events = poll.poll(self._patience(deadline, watch))
-            dead = any(fd == self.process.pidfd for fd, _ in events)
+            dead = any(fd == death for fd, _ in events)
             if interrupts.take():
                 self._interrupt_once()
             if self.is_interrupt_due:

@@ -12,7 +12,7 @@ import signal
 import threading
 from types import TracebackType
 
-from pytest_nsisolate.guest.entry import InGuest
+from pytest_nsisolate.guest.entry import InFork
 from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.model.errors import Refused
@@ -61,8 +61,8 @@ class Interrupts:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-        # In a guest, these interrupts are not for it.
-        if not isinstance(error, InGuest) and self.take():
+        # In a fork, these interrupts are not for it.
+        if not isinstance(error, InFork) and self.take():
             raise KeyboardInterrupt
 
     def stop(self) -> None:

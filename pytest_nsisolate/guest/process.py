@@ -24,12 +24,15 @@ _M = TypeVar("_M")
 class GuestProcess(Generic[_M]):
     """
     A handle on the process inside, through the process between if there is one.
+
+    What is between is a process of its own, or the zygote, which has many guests.
     """
 
-    pid: int
-    """Process id of the direct fork: the process inside, or the process between."""
+    pid: int | None
+    """Process id of the direct fork: the process inside, or the one between that is its
+    own; None if the zygote is between."""
     pidfd: int
-    """The pidfd of the same process."""
+    """The pidfd of the same process, -1 without one."""
     status: int | None
     """The pipe on which a process between reports, None without one."""
     inlet: Reader[_M]
@@ -69,16 +72,32 @@ class GuestProcess(Generic[_M]):
         """The processor time that it used, in seconds; 0 if that is unknown."""
         return 0.0 if self.usage is None else self.usage.cpu
 
-    def is_alive(self) -> bool:
+    def death(self) -> int:
         """
-        Say whether the direct fork still runs.
+        Return a descriptor that is readable once the direct fork has ended.
+
+        With a zygote between, it is the process inside that has ended, or the zygote,
+        and then the process inside is about to end.
         """
-        return not readable(self.pidfd, 0)
+        if self.status is None or self.pid is not None:
+            return self.pidfd
+        # After its id, nothing is to be read before its end.
+        self._number(0)
+        return self.status
+
+    def has_ended(self, timeout: float = 0) -> bool:
+        """
+        Say whether `death` comes within *timeout* seconds.
+        """
+        return readable(self.death(), timeout)
 
     def kill(self) -> None:
         """
         Kill the direct fork, and by its parent-death signal the one inside.
         """
+        if self.pid is None:
+            self.send(signal.SIGKILL)
+            return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
@@ -93,7 +112,8 @@ class GuestProcess(Generic[_M]):
         Send signals to the process inside and return its process id, if that is known.
         """
         pid = self.pid_inside()
-        if pid is not None:
+        # The id of one that was reaped by another process may be someone else's.
+        if pid is not None and (self.pid is not None or not self.has_ended()):
             with contextlib.suppress(ProcessLookupError):
                 for number in numbers:
                     os.kill(pid, number)
@@ -121,6 +141,8 @@ class GuestProcess(Generic[_M]):
                 os.close(fd)
 
     def _wait(self) -> Exited | Killed:
+        if self.pid is None:
+            return self._wait_for_zygote()
         try:
             _, status, used = os.wait4(self.pid, 0)
             self.usage = Usage.of(used)
@@ -133,6 +155,18 @@ class GuestProcess(Generic[_M]):
             # `used` is that of the process between.
             self.usage = ending.unpack(os.read(self.status, ending.SIZE))
         return ending.from_wait_status(status)
+
+    def _wait_for_zygote(self) -> Exited | Killed:
+        """
+        Wait until the zygote has reaped the process, and return how it ended.
+        """
+        assert self.status is not None
+        inside = self._number(1)
+        if inside is None:
+            # The zygote was killed, and with it the process inside.
+            return Killed(signal.SIGKILL)
+        self.usage = ending.unpack(os.read(self.status, ending.SIZE))
+        return ending.from_wait_status(inside)
 
     def _number(self, index: int) -> int | None:
         """

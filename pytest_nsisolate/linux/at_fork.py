@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 from _thread import get_ident
 from collections.abc import Callable, Iterator
+from types import BuiltinMethodType, FunctionType, MethodType
 
 from pytest_nsisolate.linux.stdlib import os
 
@@ -103,6 +105,26 @@ def innermost(
 def _in_thread(ident: int, function: Callable[[], object]) -> Callable[[], object]:
     # Other threads may fork at the same time. The identifier stays the same in a fork.
     return lambda: function() if get_ident() == ident else None
+
+
+def is_plain() -> bool:
+    """
+    Say whether only the standard library has registered functions for forks.
+
+    Its own may be called at any fork. If the lists cannot be had, the answer is no.
+    """
+    return bool(_called) and all(
+        each in _own or _is_of_python(each) for one in _called for each in one
+    )
+
+
+def _is_of_python(function: object) -> bool:
+    if isinstance(function, BuiltinMethodType):
+        # Those of its locks.
+        return type(function.__self__).__module__ == "_thread"
+    # Not what wraps another function, such as a functools.partial.
+    is_plain = isinstance(function, FunctionType | MethodType)
+    return is_plain and function.__module__.partition(".")[0] in sys.stdlib_module_names
 
 
 @contextlib.contextmanager

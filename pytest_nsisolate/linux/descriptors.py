@@ -108,12 +108,11 @@ def receive(control: _socket.socket, count: int) -> tuple[bytes, list[int]]:
     """
     fds = array("i")
     size = _socket.CMSG_LEN(count * fds.itemsize)
-    message, rights, _, _ = control.recvmsg(65536, size)
+    flag = _socket.MSG_CMSG_CLOEXEC
+    message, rights, _, _ = control.recvmsg(65536, size, flag)
     for level, kind, data in rights:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    for fd in fds:
-        os.set_inheritable(fd, False)
     return message, fds.tolist()
 
 

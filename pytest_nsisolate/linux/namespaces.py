@@ -147,12 +147,12 @@ def joined(namespaces: Iterable[Namespace]) -> int:
     return sum(one.flag for one in namespaces if one.entry == JOINED)
 
 
-def named(names: Iterable[str]) -> list[Namespace]:
+def named(names: Iterable[str]) -> tuple[Namespace, ...]:
     """
     Return the namespaces with the given *names*.
     """
     wanted = frozenset(names)
-    return [one for one in TABLE if one.name in wanted]
+    return tuple(one for one in TABLE if one.name in wanted)
 
 
 def clone_names(flags: int) -> str:

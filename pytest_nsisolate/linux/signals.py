@@ -4,7 +4,11 @@ The signal mask of a process while it forks.
 
 from __future__ import annotations
 
-import signal
+# The module signal makes an object of each number, and touches dozens in each fork.
+import _signal  # type: ignore[import-not-found]
+
+# Windows does not have it, nor guests.
+_ALL = _signal.valid_signals() if hasattr(_signal, "pthread_sigmask") else set()
 
 
 class Blocked:
@@ -20,7 +24,7 @@ class Blocked:
         self._is_kept = False
 
     def __enter__(self) -> Blocked:
-        self.before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self.before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -31,7 +35,7 @@ class Blocked:
         """
         Restore the mask. A handler of a pending signal may raise now.
         """
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self.before)
 
     def discard(self) -> None:
         """
@@ -40,7 +44,7 @@ class Blocked:
         Source: fork(2) says that none are inherited; since Linux 4.19, copy_process()
         gives a fork those that are sent to its group while it is made.
         """
-        while signal.sigtimedwait(signal.valid_signals(), 0) is not None:
+        while _signal.sigtimedwait(_ALL, 0) is not None:
             pass
 
     def keep(self) -> None:

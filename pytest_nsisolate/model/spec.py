@@ -232,6 +232,12 @@ class Spec:
             if isinstance(one.check, Amount) and value is not None
         )
 
+    def is_limited(self) -> bool:
+        """
+        Say whether there are resource limits.
+        """
+        return any(getattr(self, name) is not None for name in _LIMITED)
+
     def calls(self) -> tuple[object, ...]:
         """
         Return the values that decide which system calls the sandbox takes.
@@ -243,3 +249,6 @@ class Spec:
 
 #: All keywords, in order.
 KEYWORDS = keywords_of(Spec)
+
+#: The names of those that are resource limits.
+_LIMITED = tuple(one.name for one in KEYWORDS if isinstance(one.check, Amount))

@@ -88,4 +88,4 @@ def why_killed(item: pytest.Item, ended: Exited | Killed, used: float) -> str | 
 
 def _limits_of(item: pytest.Item) -> tuple[Limit, ...]:
     spec = resolve_spec(item)
-    return spec.limits() if isinstance(spec, Spec) else ()
+    return spec.limits() if isinstance(spec, Spec) and spec.is_limited() else ()

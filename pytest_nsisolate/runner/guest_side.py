@@ -76,10 +76,6 @@ class GuestSide:
             word: What the supervisor sent when it opened the gate: the number of the
                 test that comes next, or, if tests share the guest, a `turn`.
         """
-        inherited.forget_multiprocessing()
-        inherited.forget_exit_handlers()
-        setup_state.forget_borrowed(self._item.session)
-        absent.refuse_joins()
         if self._is_shared:
             self._run_tests(word)
         else:
@@ -132,7 +128,7 @@ class GuestSide:
         nextitem, kept = (item_of(session, other) for other in others)
         # Tests that ran elsewhere meanwhile count too.
         session.testsfailed = int(failed)
-        self._relay.begin(item)
+        self._relay.begin(item, self.channel, synchronous=True)
         return item, nextitem, kept
 
     def _enter(self, item: pytest.Item, *, is_first: bool = True) -> bool:

@@ -59,7 +59,8 @@ class Relay:
         self.synchronous = True
         self._channel: GuestChannel | None = None
         self._crash_output: CrashOutput | None = None
-        self._others: set[object] = set()
+        #: The other plugins: another object as soon as one has come or gone.
+        self.plugins: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
         #: Whether a plugin outside wants to know of failures.
         self._tells_failures = False
@@ -88,8 +89,8 @@ class Relay:
         # The session counts its failures, and a test may read that number.
         session = manager.get_plugin("session")
         others = manager.get_plugins() - {self, session}
-        if others != self._others:
-            self._others = others
+        if others != self.plugins:
+            self.plugins = others
             self._callers = {
                 name: manager.subset_hook_caller(name, others) for name in RELAYED
             }
@@ -102,7 +103,7 @@ class Relay:
         Note how the memory of hooks is, so that no guest needs to look into all of it.
         """
         manager = self._config.pluginmanager
-        if manager.get_plugins() != self._others | {
+        if manager.get_plugins() != self.plugins | {
             self,
             manager.get_plugin("session"),
         }:
@@ -153,41 +154,33 @@ class Relay:
         if now:
             channel.send(Kept(number=last, changes=changes, reports=others, lost=lost))
 
-    def take_over(
-        self,
-        item: pytest.Item,
-        channel: GuestChannel,
-        crash_output: CrashOutput,
-        *,
-        is_shared: bool,
-    ) -> None:
+    def take_over(self, crash_output: CrashOutput) -> None:
         """
-        In the guest of *item*, replace all implementations of the relayed hooks.
+        In a fork, replace all implementations of the relayed hooks.
 
         Args:
-            item: The test, or the first of those that share the guest.
-            channel: The guest's end of the channel.
             crash_output: Keeps the output that must survive a crash.
-            is_shared: Whether other tests may follow in this guest.
         """
-        self.item, self._channel, self._crash_output = item, channel, crash_output
-        self._made.clear()
-        self._kept.clear()
-        self._arrived = 0
-        self.synchronous = self.synchronous or is_shared
+        self._crash_output = crash_output
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of each caller in a relay of its own.
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
                 setattr(hooks, name, caller)
         builtin_plugins.redirect_live_log(self._config, self._send_live_log)
-        builtin_plugins.redirect_basetemp(
-            self._config, lambda: channel.send(BasetempRequest(), synchronous=True)
-        )
+        builtin_plugins.redirect_basetemp(self._config, self._ask_for_basetemp)
 
-    def begin(self, item: pytest.Item) -> None:
+    def begin(
+        self, item: pytest.Item, channel: GuestChannel, *, synchronous: bool
+    ) -> None:
         """
-        From here on relay what *item* reports, in a guest that tests share.
+        In a guest, relay from here on what *item* reports.
+
+        Args:
+            item: The test.
+            channel: The guest's end of the channel.
+            synchronous: Whether the test waits until its reports have been logged.
         """
+        self._channel, self.synchronous = channel, synchronous
         self.item, self.began = item, False
         self._made.clear()
         self._kept.clear()
@@ -196,6 +189,10 @@ class Relay:
     def _send_live_log(self, when: str | None, text: str | None) -> None:
         if self._channel is not None:
             self._channel.send(LiveLog(when=when, text=text), synchronous=True)
+
+    def _ask_for_basetemp(self) -> str:
+        assert self._channel is not None
+        return self._channel.send(BasetempRequest(), synchronous=True)
 
     def send_payload(self, report: pytest.TestReport | None = None) -> None:
         """

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import pickle
 import threading
+from typing import TypeAlias
 
 import pytest
 
@@ -21,12 +23,13 @@ from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.guest.crash_output import CrashOutput
 from pytest_nsisolate.guest.fork import fork_guest
 from pytest_nsisolate.guest.handle import Guest, makes_way
+from pytest_nsisolate.guest.zygote import Zygote, can_serve
 from pytest_nsisolate.model.ending import Ending, Finished
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import memory
 from pytest_nsisolate.runner.relay import Relay, is_watched
-from pytest_nsisolate.sandbox.sandbox import Sandbox
+from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.settings import scopes
 from pytest_nsisolate.settings.scopes import Share, number_of, share_of, turn
 
@@ -122,6 +125,27 @@ class Ahead:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """
+    A zygote, and what the supervisor was like when it forked it.
+    """
+
+    zygote: Zygote
+    spec: Spec
+    """The spec of the first test."""
+    state: tuple[int, int]
+    """What `_state` was."""
+    plugins: object
+    """What `Relay.plugins` was."""
+
+
+#: What a guest of the zygote is to do: the number of its test; whether this waits until
+#: its reports have been logged; and its spec, pickled, if it is not that of the test
+#: for which the zygote was forked.
+Errand: TypeAlias = "tuple[str, bool, bytes | None]"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Fork:
     """
     A fork in progress: tells the guest what it was forked for.
@@ -153,6 +177,11 @@ class Scheduler:
         #: The first lane is made for the first fork: it needs memfd_create(2).
         self._lanes: list[Lane] = []
         self._ahead: Ahead | None = None
+        self._source: Source | None = None
+        #: Zygotes that fork no more, and were not waited for yet.
+        self._dismissed: list[Zygote] = []
+        #: Whether a zygote was killed, or could not serve. There will be no other.
+        self._has_lost_zygote = False
         self._groups: list[Group] = []
         #: What `_state` was before the test that runs.
         self._state = (0, 0)
@@ -190,6 +219,9 @@ class Scheduler:
             if group is not None:
                 return self.resume(group, word)
         guest = self._take_ahead(item) if share is None else None
+        if guest is None:
+            # Only tests in a row are known to find what the first of them found.
+            self._drop_source()
         if guest is None and share is not None and spec.fork:
             guest = self._fork(item, self._shared_sandbox(group, share, item).lend())
             guest.lent = True
@@ -218,7 +250,7 @@ class Scheduler:
             is_steady, self._state = state == self._state, state
             if is_steady and is_fork_ahead_safe(item, nextitem):
                 with contextlib.suppress(Refused):
-                    guest = self._fork(nextitem, self.pool.take(spec))
+                    guest = self._fork_ahead(nextitem, spec, state)
                     self._ahead = Ahead(nextitem, state, guest)
                     if spec.nproc is None:
                         # The test after that will most likely ask for the same.
@@ -311,12 +343,21 @@ class Scheduler:
         for lane in self._lanes:
             lane.settle()
 
+    def give_way(self) -> None:
+        """
+        Settle, and have the zygote fork no more: the supervisor is about to change.
+        """
+        self.settle()
+        self._drop_source()
+
     def quiesce(self) -> None:
         """
         End every process that a test on the host would see, but those of groups.
         """
-        self.settle()
+        self.give_way()
         self._drop_ahead()
+        while self._dismissed:
+            self._dismissed.pop().close()
         if not self._groups:
             self.pool.stop()
 
@@ -337,6 +378,10 @@ class Scheduler:
             lane.close_inherited()
         if self._ahead is not None:
             self._ahead.guest.close_inherited()
+        if self._source is not None:
+            self._source.zygote.close_inherited()
+        for zygote in self._dismissed:
+            zygote.close_inherited()
         for group in self._groups:
             group.kept.close_inherited()
 
@@ -364,6 +409,67 @@ class Scheduler:
         self._relay.prepare(item)
         self.forking = Fork(item, sandbox, lane)
         return fork_guest(sandbox)
+
+    def _fork_ahead(
+        self, item: pytest.Item, spec: Spec, state: tuple[int, int]
+    ) -> Guest:
+        """
+        Return a guest of *item*, forked while another test runs, by a zygote if safe.
+
+        Raises:
+            Refused: The sandbox or the fork was refused.
+            InGuest: In the guest.
+            InZygote: In the zygote.
+        """
+        try:
+            sandbox = self.pool.take(spec)
+        except LauncherGone:
+            # With the user namespace in which the zygote is.
+            self._drop_source()
+            raise
+        source = self._source_for(item, spec, state, sandbox)
+        if source is None:
+            return self._fork(item, sandbox)
+        own_spec = None if spec is source.spec else pickle.dumps(spec)
+        try:
+            process = source.zygote.fork(
+                sandbox, (number_of(item), self._relay.synchronous, own_spec)
+            )
+        except OSError:
+            self._drop_source()
+            return self._fork(item, sandbox)
+        return Guest(sandbox=sandbox, process=process)
+
+    def _source_for(
+        self, item: pytest.Item, spec: Spec, state: tuple[int, int], sandbox: Sandbox
+    ) -> Source | None:
+        """
+        Return the zygote for a guest of *item* in *sandbox*, None if none is to be.
+
+        Raises:
+            InZygote: In the zygote.
+        """
+        self._relay.prepare(item)
+        source = self._source
+        # It is one process more of this user.
+        is_countable = spec.nproc is None
+        if source is not None and not (
+            is_countable
+            and source.state == state
+            and source.plugins is self._relay.plugins
+            and source.zygote.user_namespace is sandbox.user_namespace
+            and not source.zygote.has_ended()
+        ):
+            self._drop_source()
+        may_fork = is_countable and not self._has_lost_zygote and can_serve()
+        if self._source is None and may_fork:
+            lane = self._lane()
+            flush(self._config)
+            self.forking = Fork(item, sandbox, lane)
+            with contextlib.suppress(Refused):
+                zygote = Zygote(sandbox)
+                self._source = Source(zygote, spec, state, self._relay.plugins)
+        return self._source
 
     def _shared_sandbox(
         self, group: Group | None, share: Share, item: pytest.Item
@@ -407,6 +513,19 @@ class Scheduler:
             return ahead.guest
         self._drop_ahead()
         return None
+
+    def _drop_source(self) -> None:
+        """
+        Have no more guests forked by the zygote, which may still have one that runs.
+        """
+        source, self._source = self._source, None
+        if source is not None:
+            self._has_lost_zygote |= source.zygote.has_ended()
+            source.zygote.dismiss()
+            self._dismissed.append(source.zygote)
+        for zygote in [one for one in self._dismissed if one.has_ended()]:
+            self._dismissed.remove(zygote)
+            zygote.close()
 
     def _drop_ahead(self) -> None:
         ahead, self._ahead = self._ahead, None

@@ -17,17 +17,20 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import pickle
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import cast
 
 import pytest
 
 from pytest_nsisolate.compat import builtin_plugins, fixtures, items, setup_state
-from pytest_nsisolate.guest import deadlock, terminal
-from pytest_nsisolate.guest.channel import GuestChannel
+from pytest_nsisolate.guest import absent, deadlock, inherited, terminal
 from pytest_nsisolate.guest.deadline import Deadline
+from pytest_nsisolate.guest.entry import InFork, InGuest
 from pytest_nsisolate.guest.handle import Guest
 from pytest_nsisolate.guest.interrupt import Interrupts
+from pytest_nsisolate.guest.zygote import InZygote
 from pytest_nsisolate.model.ending import (
     Ending,
     Exited,
@@ -54,13 +57,19 @@ from pytest_nsisolate.reporting.usage import EndingReporter
 from pytest_nsisolate.runner.borrowing import Borrowing
 from pytest_nsisolate.runner.guest_side import GuestSide
 from pytest_nsisolate.runner.relay import Relay
-from pytest_nsisolate.runner.scheduler import Group, Scheduler, is_skippable
+from pytest_nsisolate.runner.scheduler import (
+    Errand,
+    Fork,
+    Group,
+    Scheduler,
+    is_skippable,
+)
 from pytest_nsisolate.runner.surroundings import Surroundings
 from pytest_nsisolate.sandbox.pool import persist
 from pytest_nsisolate.settings import hidden_paths
 from pytest_nsisolate.settings.marker import BadMarker
 from pytest_nsisolate.settings.options import Options
-from pytest_nsisolate.settings.resolve import resolve_spec
+from pytest_nsisolate.settings.resolve import keep_spec, resolve_spec
 from pytest_nsisolate.settings.scopes import END, node_of, others, share_of
 
 
@@ -135,7 +144,7 @@ class Supervisor:
         Report an error in the setup of *item*, whose marker is wrong.
         """
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self.scheduler.settle()
+        self.scheduler.give_way()
         run = TestRun(item)
         error = crash.refusal(explanation, "fail")
         report = self.borrowing.set_up(item, error, log=run.log)
@@ -194,7 +203,7 @@ class Supervisor:
         stays = setup_state.stays_set_up(item, nextitem)
         if self.scheduler.has_guest(item):
             if not stays:
-                self.scheduler.settle()
+                self.scheduler.give_way()
                 report = self._set_up_untold(item)
                 # What fails or skips the test here will do so again in the guest.
                 if report.passed:
@@ -205,7 +214,7 @@ class Supervisor:
             and not is_skippable(item)
             and fixtures.is_all_set_up(item)
         ):
-            self.scheduler.settle()
+            self.scheduler.give_way()
             later = others(item, nextitem)
             run.borrow(self.borrowing.set_up(item, log=run.log, others=later))
 
@@ -355,7 +364,7 @@ class Supervisor:
             setup_state.end_current_test_variable()
             run.log_held()
         else:
-            self.scheduler.settle()
+            self.scheduler.give_way()
             if run.borrowed is None:
                 # A failure has just made this test the last one: -x.
                 self._set_up_untold(item)
@@ -432,18 +441,52 @@ class Supervisor:
             self._endings.call_hook(run, ended, guest)
         run.log_held()
 
-    def become_guest(self, channel: GuestChannel) -> GuestSide:
+    def become(self, fork: InFork) -> tuple[GuestSide, InGuest]:
         """
         Turn the supervisor's state into a guest's, and return the guest side.
 
-        Called in the guest, right after it entered its sandbox.
+        Called in a guest, right after it entered its sandbox, and in a zygote, which
+        stays in here, while its guests return.
 
         Args:
-            channel: The guest's end of the channel.
+            fork: What this process is.
         """
         forking = self.scheduler.forking
         assert forking is not None
-        item = forking.item
+        item, sandbox = forking.item, forking.sandbox
+        self._become_fork(forking)
+        is_shared = node_of(item) is not item
+        synchronous = self._relay.synchronous or is_shared
+        match fork:
+            case InGuest():
+                inside = fork
+            case InZygote():
+                sandbox.close_inherited()
+                spec = resolve_spec(item)
+                inside, sandbox, errand = fork.serve()
+                number, synchronous, own_spec = cast("Errand", errand)
+                item = item.session.items[int(number)]
+                if own_spec is not None:
+                    spec = pickle.loads(own_spec)  # noqa: S301 - from the supervisor
+                keep_spec(item, spec)
+        self._relay.begin(item, inside.channel, synchronous=synchronous)
+        spec = resolve_spec(item)
+        if isinstance(spec, Spec) and spec.net:
+            network.watch(item.config, self._surroundings.fixtures_within(item.session))
+        side = GuestSide(
+            item,
+            inside.channel,
+            self._relay,
+            sandbox,
+            surroundings=self._surroundings,
+            is_shared=is_shared,
+        )
+        return side, inside
+
+    def _become_fork(self, forking: Fork) -> None:
+        """
+        Drop what is only for the supervisor.
+        """
         # All that was made before the fork becomes old, at no cost: a collection of
         # what the test makes then leaves the pages alone that both processes share.
         gc.freeze()
@@ -454,22 +497,14 @@ class Supervisor:
         crash_output.take_over()
         deadlock.take_over(builtin_plugins.watchdogs(self._config))
         self._surroundings.become_guest()
-        node = node_of(item)
-        is_shared = node is not item
-        self._relay.take_over(item, channel, crash_output, is_shared=is_shared)
-        if is_shared:
+        self._relay.take_over(crash_output)
+        node = node_of(forking.item)
+        if node is not forking.item:
             setup_state.forget_within(node, self._surroundings.fixtures_within(node))
-        spec = resolve_spec(item)
-        if isinstance(spec, Spec) and spec.net:
-            network.watch(item.config, self._surroundings.fixtures_within(item.session))
-        return GuestSide(
-            item,
-            channel,
-            self._relay,
-            forking.sandbox,
-            surroundings=self._surroundings,
-            is_shared=is_shared,
-        )
+        setup_state.forget_borrowed(forking.item.session)
+        inherited.forget_multiprocessing()
+        inherited.forget_exit_handlers()
+        absent.refuse_joins()
 
     def close(self) -> None:
         """

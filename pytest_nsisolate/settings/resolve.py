@@ -47,6 +47,13 @@ def resolve_spec(item: pytest.Item) -> Resolved:
     return item.stash[_resolved]
 
 
+def keep_spec(item: pytest.Item, spec: Resolved) -> None:
+    """
+    In a guest: make *spec*, which was resolved outside, that of *item*.
+    """
+    item.stash[_resolved] = spec
+
+
 def _work_out(item: pytest.Item) -> Resolved:
     chosen = item.config.stash[options.key]
     if is_host_flavour(item):

@@ -1,0 +1,265 @@
+"""
+The figures as text: tables for the page on cost, and what is printed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from figures import (
+    BARS,
+    ROOT,
+    ROOTLESS,
+    START,
+    START_BARE,
+    Cost,
+    Growth,
+    Point,
+    held_to,
+    ratio,
+    verdict,
+)
+from rows import FLOOR
+from suites import PARENTS, WAYS
+
+#: Where the page and its plot are.
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "explanation" / "cost.md"
+PLOT = PAGE.with_suffix(".svg")
+
+#: What is written stands between these lines, which are comments in MyST.
+BEGIN = "% Written by: python benchmarks --write"
+END = "% End of what is written."
+
+#: The rows of the table about sessions: their words, and the point of each.
+SESSIONS = {
+    "the plugin, where nothing is isolated": ("start", START),
+    "the same, where Python writes no bytecode": ("start", START_BARE),
+    "the first isolated test, as root": ("first", ROOT),
+    "the first isolated test, rootless": ("first", ROOTLESS),
+    "a further test in a shared sandbox, as root": ("shared", ROOT),
+    "a further test in a shared sandbox, rootless": ("shared", ROOTLESS),
+}
+
+#: From here on, one digit after the point means something, or none.
+_TEN, _HUNDRED = 10, 100
+
+#: The words for the peers that need some.
+_NOTES = {
+    "pytest-isolated, one group": "one process for all tests",
+    "pytest-isolated, a group each": "a session for each test",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Results:
+    """
+    All that was measured, and how.
+    """
+
+    points: Sequence[Point]
+    growths: Sequence[Growth]
+    setting: str
+    """The versions, the machine and how often, in a sentence or two."""
+
+    @property
+    def pythons(self) -> list[str]:
+        """
+        The versions of Python.
+        """
+        found = [one.python for one in self.points]
+        found += [one.python for one in self.growths]
+        return list(dict.fromkeys(found))
+
+    def point(
+        self,
+        row: str,
+        name: str,
+        python: str,
+        parent: str | None = None,
+        machine: str = "quiet",
+    ) -> Point | None:
+        """
+        Return the point that is asked for, if it was measured.
+        """
+        for point in self.points:
+            if (
+                (point.row, point.name) == (row, name)
+                and (point.python, point.machine) == (python, machine)
+                and parent in (None, point.parent)
+            ):
+                return point
+        return None
+
+    def misses(self) -> int:
+        """
+        Return how many bars are missed.
+        """
+        values = [(bar, held_to(bar, self.points, self.growths)) for bar in BARS]
+        return sum(verdict(*one) == "MISSED" for one in values)
+
+
+def text(results: Results) -> str:
+    """
+    Return all tables, for the page or the terminal.
+    """
+    parts = [f"{results.setting}\n"]
+    for python in results.pythons:
+        for parent in PARENTS:
+            holds = "" if parent == "bare" else f" that holds {parent} of small objects"
+            title = f"Each test, on Python {python} in a {'bare ' * (not holds)}pytest"
+            parts += [f"**{title}{holds}**\n", of_tests(results, python, parent)]
+    parts += ["**Once, or where isolation is shared, on a quiet machine**\n"]
+    parts += [of_sessions(results), "**What cannot be avoided**\n"]
+    parts += [of_floor(results), "**Bars**\n", of_bars(results)]
+    return "\n".join(parts)
+
+
+def of_tests(results: Results, python: str, parent: str) -> str:
+    """
+    Return the table of what an isolated test adds.
+    """
+    heads = ["isolated test", "tests"]
+    for machine in ("quiet", "busy"):
+        heads += [f"{machine}: processor", f"{machine}: wall"]
+    rows = []
+    for way in WAYS:
+        note = f" ({_NOTES[way.name]})" if way.name in _NOTES else ""
+        cells, tests, reason = [], "", ""
+        for machine in ("quiet", "busy"):
+            point = results.point("isolated", way.name, python, parent, machine)
+            if point is None or not point.rounds:
+                reason = point.reason if point else "not measured"
+                cells += ["", ""]
+                continue
+            tests = str(point.tests)
+            cells += _with_ratios(point.median, ratio(point, results.points))
+        if reason:
+            cells[0] = reason
+        rows.append([way.name + note, tests, *cells])
+    return table(heads, rows)
+
+
+def of_sessions(results: Results) -> str:
+    """
+    Return the table of what comes once in a session, or is shared.
+    """
+    rows = []
+    for words, (row, name) in SESSIONS.items():
+        cells = [words]
+        for python in results.pythons:
+            cells += _times(results.point(row, name, python))
+        rows.append(cells)
+    kept = ["memory that is kept for each isolated test"]
+    for python in results.pythons:
+        found = [one for one in results.growths if one.python == python]
+        kept += [f"{found[0].each:.0f} bytes" if found else "not measured", ""]
+    return table(_by_python("added", results), [*rows, kept])
+
+
+def of_floor(results: Results) -> str:
+    """
+    Return the table of what cannot be avoided.
+    """
+    rows = []
+    for name in FLOOR:
+        cells = [name]
+        for python in results.pythons:
+            cells += _times(results.point("floor", name, python))
+        rows.append(cells)
+    return table(_by_python("floor", results), rows)
+
+
+def of_bars(results: Results) -> str:
+    """
+    Return the table of the bars, and whether they are met.
+    """
+    rows = []
+    for bar in BARS:
+        values = held_to(bar, results.points, results.growths)
+        ends = sorted({_short(value) for value in values}, key=float)
+        span = " to ".join(ends[:1] + ends[1:][-1:])
+        limit = f"{bar.limit:g} {bar.unit}"
+        rows.append([bar.what, span, limit, verdict(bar, values)])
+    return table(["bar", "measured", "at most", ""], rows)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """
+    Return a table in Markdown.
+    """
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def alternative(results: Results) -> str:
+    """
+    Return in words what the plot shows.
+    """
+    python = results.pythons[0]
+    parts = []
+    for way in WAYS:
+        point = results.point("isolated", way.name, python, "bare")
+        if point is not None and point.rounds:
+            cost = point.median
+            parts.append(f"{way.name} {_short(cost.cpu)} and {_short(cost.wall)}")
+    return (
+        f"Milliseconds of processor and wall time that a test adds on Python {python}, "
+        f"quiet machine: {'; '.join(parts)}."
+    )
+
+
+def written(page: str, results: Results) -> str:
+    """
+    Return *page* with the plot and the tables in place of the former ones.
+    """
+    pattern = re.compile(
+        f"^{re.escape(BEGIN)}$.*^{re.escape(END)}$", re.MULTILINE | re.DOTALL
+    )
+    figure = f":::{{image}} {PLOT.name}\n:alt: {alternative(results)}\n:::\n"
+    body = f"{BEGIN}\n\n{figure}\n{text(results)}\n{END}"
+    new, count = pattern.subn(lambda _: body, page)
+    if count != 1:
+        raise SystemExit(f"{PAGE.name} must have these lines once: {BEGIN}; {END}")
+    return new
+
+
+def _by_python(first: str, results: Results) -> list[str]:
+    """
+    Return the heads of a table with two columns for each version of Python.
+    """
+    heads = [first]
+    for python in results.pythons:
+        heads += [f"{python}: processor", f"{python}: wall"]
+    return heads
+
+
+def _times(point: Point | None) -> list[str]:
+    """
+    Return the two cells of *point*.
+    """
+    if point is None or not point.rounds:
+        return [point.reason if point else "not measured", ""]
+    return [f"{_short(value)} ms" for value in point.median]
+
+
+def _with_ratios(cost: Cost, ratios: Cost | None) -> list[str]:
+    """
+    Return two cells with the ratio to the reference in brackets.
+    """
+    if ratios is None:
+        return [f"{_short(value)} ms" for value in cost]
+    return [
+        f"{_short(value)} ms ({_short(times)} times)"
+        for value, times in zip(cost, ratios, strict=True)
+    ]
+
+
+def _short(value: float) -> str:
+    """
+    Return *value* with as many digits as mean something.
+    """
+    digits = 0 if abs(value) >= _HUNDRED else 1 if abs(value) >= _TEN else 2
+    return f"{value:.{digits}f}"

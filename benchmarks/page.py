@@ -127,17 +127,15 @@ def of_tests(results: Results, python: str, parent: str) -> str:
     rows = []
     for way in WAYS:
         note = f" ({_NOTES[way.name]})" if way.name in _NOTES else ""
-        cells, tests, reason = [], "", ""
+        cells: list[str] = []
+        tests = ""
         for machine in ("quiet", "busy"):
             point = results.point("isolated", way.name, python, parent, machine)
-            if point is None or not point.rounds:
-                reason = point.reason if point else "not measured"
-                cells += ["", ""]
-                continue
-            tests = str(point.tests)
-            cells += _with_ratios(point.median, ratio(point, results.points))
-        if reason:
-            cells[0] = reason
+            if point is not None and point.rounds:
+                tests = str(point.tests)
+                cells += _with_ratios(point.median, ratio(point, results.points))
+            else:
+                cells += [point.reason if point else "not measured", ""]
         rows.append([way.name + note, tests, *cells])
     return table(heads, rows)
 

@@ -177,12 +177,13 @@ def _measured(
             growths.append(rows.growth(bench))
     counted = "of cgroups" if accounting.cgroup else "of processes that were waited for"
     setting = (
-        f"Medians of {options.rounds} rounds, measured on "
+        f"Medians of {options.rounds} round{'s' * (options.rounds != 1)}, measured on "
         f"{dt.datetime.now(dt.timezone.utc):%Y-%m-%d} with "
         f"pytest {', '.join(dict.fromkeys(pytests))}, "
         f"Linux {'.'.join(platform.release().split('.')[:2])} and "
         f"{len(os.sched_getaffinity(0))} processors. "
-        f"Processor time is that {counted}."
+        f"Processor time is that {counted}. "
+        f"Memory was compared over {options.growth:,} tests."
     )
     return page.Results(points=points, growths=growths, setting=setting)
 

@@ -195,6 +195,13 @@ def median(rounds: Sequence[Cost]) -> Cost:
     return Cost(statistics.median(cpu), statistics.median(wall))
 
 
+def each(cost: Cost, tests: int) -> Cost:
+    """
+    Return the part of *cost* that each of *tests* has.
+    """
+    return Cost(cost.cpu / tests, cost.wall / tests)
+
+
 def added(costs: Sequence[Cost], plain: Sequence[Cost], tests: int) -> tuple[Cost, ...]:
     """
     Return what each of *tests* added to the *plain* session of the same round.
@@ -210,7 +217,8 @@ def ratio(point: Point, points: Iterable[Point]) -> Cost | None:
     Return the median ratio of *point* to the reference under the same condition.
 
     The sessions of one round run next to each other, on an equally busy machine; so
-    ratios are taken round by round. None if there is no reference.
+    ratios are taken round by round. A round in which the reference added nothing says
+    nothing. None if there is no reference.
     """
     for other in points:
         if (
@@ -218,10 +226,12 @@ def ratio(point: Point, points: Iterable[Point]) -> Cost | None:
             and other.rounds
             and condition(other) == condition(point)
         ):
-            pairs = zip(point.rounds, other.rounds, strict=True)
-            return median(
-                [Cost(one.cpu / ref.cpu, one.wall / ref.wall) for one, ref in pairs]
-            )
+            ratios = [
+                Cost(one.cpu / ref.cpu, one.wall / ref.wall)
+                for one, ref in zip(point.rounds, other.rounds, strict=True)
+                if min(ref) > 0
+            ]
+            return median(ratios) if ratios else None
     return None
 
 

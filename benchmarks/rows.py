@@ -14,7 +14,7 @@ from pathlib import Path
 
 from accounting import Accounting, Failed
 from environments import Environments
-from figures import ROOT, ROOTLESS, START, START_BARE, Cost, Growth, Point, added
+from figures import ROOT, ROOTLESS, START, START_BARE, Cost, Growth, Point, added, each
 from suites import LOOK, PARENTS, SHARED, WAYS, Suites, Way, session
 
 #: How many pages a fork writes to: about as many as a guest does.
@@ -253,21 +253,20 @@ def _rounds(
     Return what a test adds in each way, round by round, and how many tests there were.
     """
     counts = {way.name: way.count(bench.tests) for way in ways}
-    plain: dict[int, list[Cost]] = {tests: [] for tests in counts.values()}
+    plain: list[Cost] = []
     costs: dict[str, list[Cost]] = {name: [] for name in counts}
     for counted in bench.counted():
-        for tests, values in plain.items():
-            suite = bench.suites.trivial(tests, conftest)
-            cost = bench.run("plain", suite)
-            if counted:
-                values.append(cost)
+        suite = bench.suites.trivial(bench.tests, conftest)
+        cost = each(bench.run("plain", suite), bench.tests)
+        if counted:
+            plain.append(cost)
         for way in ways:
-            cost = _session(bench, way, conftest, counts[way.name])
+            tests = counts[way.name]
+            cost = each(_session(bench, way, conftest, tests), tests)
             if counted:
                 costs[way.name].append(cost)
     return {
-        name: (added(costs[name], plain[tests], tests), tests)
-        for name, tests in counts.items()
+        name: (added(costs[name], plain, 1), tests) for name, tests in counts.items()
     }
 
 

@@ -4,9 +4,9 @@ The pytest plugin: only hooks, in the order in which pytest calls them.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,13 +18,15 @@ from pytest_nsisolate import hookspecs
 from pytest_nsisolate.compat import internal_error
 from pytest_nsisolate.linux import at_fork  # noqa: F401 - before others register
 from pytest_nsisolate.model import frames
+from pytest_nsisolate.model.spec import KEYWORDS
 from pytest_nsisolate.reporting import refusals
 from pytest_nsisolate.runner import factory_fixtures, roles
 from pytest_nsisolate.settings import marker, options
-from pytest_nsisolate.settings.isolation import Isolation, came_too_late, isolation_by
-from pytest_nsisolate.settings.marker import isolated
 from pytest_nsisolate.settings.options import Options
 from pytest_nsisolate.settings.resolve import asks, is_host_flavour, resolve_spec
+
+if TYPE_CHECKING:
+    from pytest_nsisolate.settings.isolation import Isolation
 
 # ruff: noqa: PLC0415 - what few sessions need is imported late
 
@@ -49,10 +51,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    arguments = ", ".join(
-        f"{one.name}=None" for one in inspect.signature(isolated).parameters.values()
-    )
-    for name in ("isolated", "nsisolated"):
+    arguments = ", ".join(f"{one.name}=None" for one in KEYWORDS)
+    for name in marker.NAMES:
         config.addinivalue_line(
             "markers",
             f"{name}({arguments}): run the test in Linux namespaces of its own; see "
@@ -182,6 +182,9 @@ def isolation(request: pytest.FixtureRequest) -> Isolation:
     guest = request.config.stash.get(roles.guest_key, None)
     if guest is not None:
         return guest.isolation()
+    with as_at_the_start():
+        from pytest_nsisolate.settings.isolation import came_too_late, isolation_by
+
     if not request.config.stash[options.key].off and not is_host_flavour(request.node):
         pytest.fail(str(came_too_late(request.node.name)), pytrace=False)
     return isolation_by((), os.getpid())

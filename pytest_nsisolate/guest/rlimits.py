@@ -81,15 +81,15 @@ class Confinement:
                 self._set(self.limits[name], choose(self.limits[name]))
 
     def _set(self, limit: Limit, value: int) -> None:
-        before = resource.getrlimit(limit.number)
+        before = resource.getrlimit(_number(limit))
         _check_hard(limit, value, before[1])
         self.values[limit.name] = value
         if limit.name == CPU:
             hard = value + 1 if _is_within(value + 1, before[1]) else before[1]
-            resource.setrlimit(limit.number, (value, hard))
+            resource.setrlimit(_number(limit), (value, hard))
         else:
-            self._lifted[limit.number] = before
-            self._held[limit.number] = (value, before[1])
+            self._lifted[_number(limit)] = before
+            self._held[_number(limit)] = (value, before[1])
 
     def hold(self) -> None:
         """
@@ -239,15 +239,22 @@ def _check_hard(limit: Limit, value: int, hard: int) -> None:
     )
 
 
+def _number(limit: Limit) -> int:
+    """
+    Return the kernel's number for *limit*.
+    """
+    return int(getattr(resource, limit.name))
+
+
 @contextlib.contextmanager
 def _trial(limit: Limit, soft: int) -> Iterator[None]:
-    before = resource.getrlimit(limit.number)
+    before = resource.getrlimit(_number(limit))
     _check_hard(limit, soft, before[1])
-    resource.setrlimit(limit.number, (soft, before[1]))
+    resource.setrlimit(_number(limit), (soft, before[1]))
     try:
         yield
     finally:
-        resource.setrlimit(limit.number, before)
+        resource.setrlimit(_number(limit), before)
 
 
 def _as_it_is(limit: Limit) -> int:

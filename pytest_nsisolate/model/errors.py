@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+from typing import TYPE_CHECKING
 
-from pytest_nsisolate.model.user_namespace import UserNamespace
+
+if TYPE_CHECKING:
+    from pytest_nsisolate.model.user_namespace import UserNamespace
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

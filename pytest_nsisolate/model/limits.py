@@ -6,7 +6,6 @@ All are resource limits, which apply to each process separately. Source: setrlim
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import re
@@ -14,10 +13,6 @@ import re
 from pytest_nsisolate.model.checks import number_in
 from pytest_nsisolate.model.errors import safe_repr
 from pytest_nsisolate.model.keywords import Check, Unfit
-
-# Windows does not have it, and has no guests either.
-with contextlib.suppress(ImportError):
-    import resource
 
 #: The largest limit. Nothing uses that much, and the kernel can still add to it.
 MOST = 2**62
@@ -34,8 +29,9 @@ NOFILE = "RLIMIT_NOFILE"
 NPROC = "RLIMIT_NPROC"
 
 _SUFFIXES = {"": 0, "K": 10, "M": 20, "G": 30}
-_SIZE = re.compile("([0-9]+)([KMG])(iB)?", re.IGNORECASE)
-_LIKE_SIZE = re.compile(r"\s*([0-9]+)\s*([KMG])(i?B)?\s*", re.IGNORECASE)
+# Not compiled here, for few sessions need them.
+_SIZE = "([0-9]+)([KMG])(iB)?"
+_LIKE_SIZE = r"\s*([0-9]+)\s*([KMG])(i?B)?\s*"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,13 +53,6 @@ class Limit:
 
     def __str__(self) -> str:
         return f"{self.keyword}={self.given} of {self.of}"
-
-    @property
-    def number(self) -> int:
-        """
-        The kernel's number for it.
-        """
-        return int(getattr(resource, self.name))
 
 
 class Amount(Check):
@@ -139,7 +128,7 @@ class Size(Amount):
         """
         if not isinstance(value, str):
             return super().guess(value)
-        match = _LIKE_SIZE.fullmatch(value)
+        match = re.fullmatch(_LIKE_SIZE, value, re.IGNORECASE)
         return None if match is None else f"{match[1]}{match[2].upper()}"
 
     def number(self, keyword: str, value: object) -> int:
@@ -152,7 +141,7 @@ class Size(Amount):
         if not isinstance(value, str):
             return super().number(keyword, value)
         shown = safe_repr(value)
-        match = _SIZE.fullmatch(value)
+        match = re.fullmatch(_SIZE, value, re.IGNORECASE)
         if match is None:
             raise Unfit(f"{keyword}={shown} is not a number followed by K, M or G")
         # More digits would take quadratic time to convert, and are too many anyway.

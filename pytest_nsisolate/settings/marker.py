@@ -13,30 +13,17 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from pytest_nsisolate.model.errors import Explanation, SpecError
-from pytest_nsisolate.model.keywords import describe, misuse
+from pytest_nsisolate.model.keywords import misuse
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 
 #: The marker, and its exact synonym for use where pytest-isolated owns the first.
 NAMES = ("isolated", "nsisolated")
 
 #: Other forms of these words, whose ends are more than one slip away.
-_FORMS = re.compile("(ns_?)?isolat(e|es|ing|ion|or)")
+_FORMS = "(ns_?)?isolat(e|es|ing|ion|or)"
 
-#: The keywords that the marker takes.
-_NAMES = [one.name for one in KEYWORDS]
-
-
-def isolated(**_keywords: object) -> None:
-    """
-    Run the test in its own IPC, UTS and PID namespaces.
-
-    The signature is the grammar of the marker.
-
-    .. versionadded:: 0.1.0
-    """
-
-
-describe(isolated, KEYWORDS)
+#: The keywords that the marker takes, by name only.
+_KEYWORDS = [one.name for one in KEYWORDS]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,9 +52,8 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
     for mark in _marks(item):
         marked = True
         try:
-            wrong = misuse(
-                mark.name, f"@pytest.mark.{mark.name}", _NAMES, mark.args, mark.kwargs
-            )
+            call = f"@pytest.mark.{mark.name}"
+            wrong = misuse(mark.name, call, _KEYWORDS, mark.args, mark.kwargs)
             if wrong is not None:
                 raise wrong
             # Each marker is checked alone: a bad value is an error even if a closer
@@ -99,7 +85,7 @@ def _meant_by(name: str) -> str | None:
     word = name.lower()
     if name in NAMES:
         return None
-    if _FORMS.fullmatch(word):
+    if "isolat" in word and re.fullmatch(_FORMS, word):
         return NAMES[word.startswith("ns")]
     return next((one for one in NAMES if _is_one_slip(word, one)), None)
 

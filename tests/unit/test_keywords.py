@@ -16,7 +16,6 @@ from pytest_nsisolate.model.spec import KEYWORDS, Spec
 from pytest_nsisolate.runner.sandbox_factory import SandboxFactory
 from pytest_nsisolate.sandbox.launcher_client import _request
 from pytest_nsisolate.settings import options
-from pytest_nsisolate.settings.marker import isolated
 
 NAMES = [one.name for one in KEYWORDS]
 
@@ -44,17 +43,16 @@ def test_each_field_is_a_keyword() -> None:
     assert {field.default for field in fields} == {None}
 
 
-def test_marker() -> None:
+def test_marker(pytester: pytest.Pytester) -> None:
     """
-    The marker takes every keyword, by name only, and documents each.
+    ``--markers`` names every keyword of the marker and of its synonym.
     """
-    parameters = inspect.signature(isolated).parameters
-    assert list(parameters) == NAMES
-    assert {one.kind for one in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
-    assert {one.default for one in parameters.values()} == {None}
-    explained = re.findall(r"^    (\w+): ", isolated.__doc__ or "", re.MULTILINE)
-    assert explained == NAMES
-    assert parameters["hostname"].annotation == "str | None"
+    result = pytester.runpytest("--markers")
+
+    takes = f"({', '.join(f'{one}=None' for one in NAMES)}): "
+    lines = result.stdout.str()
+    assert f"@pytest.mark.isolated{takes}" in lines
+    assert f"@pytest.mark.nsisolated{takes}" in lines
 
 
 def test_factory() -> None:

@@ -67,7 +67,7 @@ def try_step(step: Step, user_namespace: UserNamespace) -> Refused | None:
 
     def act() -> None:
         if user_namespace is not UserNamespace.NONE:
-            launcher.enter_user_namespace(user_namespace)
+            launcher.enter_user_namespace(user_namespace.value)
         step.action()
 
     return attempt(act)

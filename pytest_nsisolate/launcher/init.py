@@ -11,7 +11,6 @@ from __future__ import annotations
 import _socket
 import marshal
 import os
-import signal
 import struct
 
 from pytest_nsisolate.launcher import mounts
@@ -20,6 +19,7 @@ from pytest_nsisolate.linux import ancestry, descriptors, namespaces, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import NoReturn, TypedDict
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
         tmpfs: tuple[str, ...] | None
         time: tuple[tuple[str, float], ...] | None
 
+else:
+    # The module signal imports enum, functools and collections.
+    import _signal as signal
 
 #: How many descriptors init sends: its pidfd, its root directory and a socket that
 #: takes requests for audits.

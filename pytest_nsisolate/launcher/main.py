@@ -16,18 +16,23 @@ from __future__ import annotations
 import marshal
 import os
 import select
-import signal
 from _socket import socket
 
 from pytest_nsisolate.launcher import init
 from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
-from pytest_nsisolate.model.user_namespace import UserNamespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import NoReturn
+else:
+    # The module signal imports enum, functools and collections.
+    import _signal as signal
+
+#: The values of `UserNamespace`, which imports enum.
+NONE, KEPT, ROOT = "none", "kept", "root"
 
 #: The name of the thread that lasts as long as its process.
 MAIN = "main"
@@ -42,12 +47,11 @@ def main(
     Args:
         control_fd: The number of the socket to the supervisor.
         supervisor: The number of a pidfd of the supervisor.
-        user_namespace: The value of a `UserNamespace`.
+        user_namespace: `NONE`, `KEPT` or `ROOT`.
         thread: `MAIN` if the main thread of the supervisor has started this process.
         first: The process id of the first process after the init of each sandbox.
     """
     control = socket(fileno=int(control_fd))
-    kind = UserNamespace(user_namespace)
     # If pytest ignores it, this process does so too, and could wait for no other.
     # Source: execve(2), wait(2).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -56,8 +60,8 @@ def main(
             # It comes when the thread ends that has started this process, and kills it
             # even while it is stopped. Source: prctl(2), PR_SET_PDEATHSIG.
             syscalls.set_parent_death_signal(signal.SIGKILL)
-        if kind is not UserNamespace.NONE:
-            enter_user_namespace(kind)
+        if user_namespace != NONE:
+            enter_user_namespace(user_namespace)
         syscalls.unshare(syscalls.CLONE_NEWPID)
         inner = syscalls.named("fork()", os.fork)
     except OSError as error:
@@ -147,7 +151,7 @@ def _refuse_first(control: socket, error: OSError) -> NoReturn:
     os._exit(1)
 
 
-def enter_user_namespace(kind: UserNamespace) -> None:
+def enter_user_namespace(kind: str) -> None:
     """
     Move to a user namespace in which this process may make the others.
 
@@ -156,18 +160,21 @@ def enter_user_namespace(kind: UserNamespace) -> None:
     own uid and gid can be mapped: its supplementary groups still count, but show as the
     overflow gid.
 
+    Args:
+        kind: `KEPT` or `ROOT`.
+
     Source: user_namespaces(7), "Defining user and group ID mappings".
     """
     pid, inside = os.getpid(), {"uid_map": os.geteuid(), "gid_map": os.getegid()}
     outside = dict(inside)
-    if kind is UserNamespace.ROOT:
+    if kind == ROOT:
         inside = dict.fromkeys(inside, 0)
     ready = Pipe()
     mapper = syscalls.named("fork()", os.fork)
     if not mapper:
         ready.close_write()
         entered = os.read(ready.read, 1)
-        maps_all = entered and kind is UserNamespace.KEPT
+        maps_all = entered and kind == KEPT
         os._exit(_map_all(pid) if maps_all else 0)
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER)

@@ -1,7 +1,5 @@
 """
 The kinds of user namespace that a sandbox can be in.
-
-The launcher imports this module. `enum` costs it nothing, since `signal` imports it.
 """
 
 from __future__ import annotations

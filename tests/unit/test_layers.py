@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 import pytest_nsisolate
+from pytest_nsisolate.launcher import main
 from pytest_nsisolate.linux import syscalls
+from pytest_nsisolate.model.user_namespace import UserNamespace
 
 PACKAGE = Path(pytest_nsisolate.__file__).parent
 NAME = PACKAGE.name
@@ -54,14 +56,12 @@ MODULES = sorted(
 #: memory by then, or is an extension module.
 BARE = {
     "__future__",
+    "_signal",
     "_socket",
-    "array",
-    "enum",
     "errno",
     "marshal",
     "os",
     "select",
-    "signal",
     "stat",
     "struct",
     "sys",
@@ -77,7 +77,6 @@ LAUNCHER = {
     "linux.pid_for_children",
     "linux.stdlib",
     "linux.syscalls",
-    "model.user_namespace",
 }
 OWN = {module for module in MODULES if module.startswith("launcher.")}
 
@@ -331,6 +330,40 @@ def test_launcher_is_bare(module: str) -> None:
 
     assert outside <= BARE
     assert neighbours(module) <= OWN | LAUNCHER
+
+
+#: Slow to import, and memory that each init would get a copy of.
+HEAVY = {"collections", "enum", "functools", "re", "signal", "subprocess", "typing"}
+
+
+def test_launcher_loads_nothing_heavy() -> None:
+    """
+    Nor do modules that it imports bring in what takes long, besides ctypes.
+    """
+    command = (
+        f"import ctypes, sys; sys.path.append({str(PACKAGE.parent)!r}); "
+        "before = {*sys.modules}; "
+        f"import {NAME}.launcher.main; print(*{{*sys.modules}} - before)"
+    )
+
+    found = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", command],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert HEAVY & {*found.stdout.split()} == set()
+
+
+def test_launcher_knows_the_user_namespaces() -> None:
+    """
+    The launcher, which does without the module on them, has the same values.
+    """
+    names = {one.name: one.value for one in UserNamespace}
+
+    assert {name: getattr(main, name) for name in names} == names
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -485,24 +485,21 @@ def _check_for(hint: object) -> _Check:
     return lambda value: type(value) in wanted
 
 
-def _checks_of(kind: type) -> dict[str, _Check]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {
-        field.name: _check_for(hints[field.name]) for field in dataclasses.fields(kind)
-    }
-
+#: By class and name, the type of each field.
+_HINTS = {kind: get_type_hints(kind, include_extras=True) for kind in get_args(Message)}
 
 #: By class and name, the check of each field.
-_CHECKS = {kind: _checks_of(kind) for kind in get_args(Message)}
+_CHECKS: dict[type, dict[str, _Check]] = {
+    kind: {one.name: _check_for(hints[one.name]) for one in dataclasses.fields(kind)}
+    for kind, hints in _HINTS.items()
+}
 
 #: By class, the fields that take values of any type, which are packed.
 _FREE = {
     kind: frozenset(
-        name
-        for name, hint in get_type_hints(kind).items()
-        if hint in (object, dict[str, object])
+        name for name, hint in hints.items() if hint in (object, dict[str, object])
     )
-    for kind in get_args(Message)
+    for kind, hints in _HINTS.items()
 }
 
 #: The grammars of the guest of a test and of the process of a function in a box.

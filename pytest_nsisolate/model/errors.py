@@ -8,7 +8,6 @@ import dataclasses
 import errno
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
     from pytest_nsisolate.model.user_namespace import UserNamespace
 

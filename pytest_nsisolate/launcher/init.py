@@ -20,7 +20,7 @@ from pytest_nsisolate.linux import ancestry, descriptors, namespaces, syscalls
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import NoReturn, TypedDict
 
     class Request(TypedDict):
@@ -37,51 +37,53 @@ else:
     # The module signal imports enum, functools and collections.
     import _signal as signal
 
-#: How many descriptors init sends: its pidfd, its root directory and a socket that
-#: takes requests for audits.
-DESCRIPTORS = 3
+#: How many descriptors init sends: its pidfd and its root directory.
+DESCRIPTORS = 2
 
 #: Format of a request for an audit: the grace period in seconds.
 GRACE = struct.Struct("=d")
-
-#: The answer of the launcher in the place of an init that died without answering.
-DIED = "died"
 
 #: Nanoseconds in a second.
 _NANO = 10**9
 
 
+def answers_on(fd: int) -> _socket.socket:
+    """
+    Return the socket *fd* on which an init answers, and takes requests for audits.
+    """
+    # With its kind, which the socket would ask the kernel for otherwise.
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
+
+
 def run(
-    control: _socket.socket, request: Request, first: int, answered: int
+    answers: _socket.socket, request: Request, first: int, inherited: Iterable[int]
 ) -> NoReturn:
     """
-    Become the init of a new sandbox and answer *request* on *control*.
+    Become the init of a new sandbox and answer *request*, then requests for audits.
 
     The answer is None together with `DESCRIPTORS` descriptors, or the call that was
     refused and its errno.
 
     Args:
-        control: The launcher's socket to the supervisor.
+        answers: The socket to the supervisor.
         request: What the sandbox is to be like.
         first: The process id that the first process after init is to have.
-        answered: Pipe to the launcher. A byte in it says that init has answered.
+        inherited: What else the launcher has open.
     """
     try:
         _build(request)
         _give_next(first)
         audit = Audit(first)
-        ours, asker = descriptors.socketpair()
         pidfd = syscalls.named("pidfd_open()", os.pidfd_open, os.getpid())
         root = syscalls.named("open(/)", os.open, "/", os.O_PATH | os.O_CLOEXEC)
-        descriptors.send(control, marshal.dumps(None), [pidfd, root, asker.fileno()])
+        descriptors.send(answers, marshal.dumps(None), [pidfd, root])
     except OSError as error:
-        tell_refusal(control, error)
-        os.write(answered, b"!")
+        tell_refusal(answers, error)
         os._exit(1)
-    os.write(answered, b"!")
     # A sandbox must not keep alive what the launcher had open.
-    questions = ours.detach()
-    descriptors.close_all_but({0, 1, 2, questions})
+    for fd in (*inherited, pidfd, root):
+        os.close(fd)
+    questions = answers.detach()
     while question := os.read(questions, GRACE.size):
         (grace,) = GRACE.unpack(question)
         os.write(questions, marshal.dumps(audit.look(grace)))
@@ -89,21 +91,19 @@ def run(
     os._exit(0)
 
 
-def tell_refusal(control: _socket.socket, error: OSError) -> None:
+def tell_refusal(answers: _socket.socket, error: OSError) -> None:
     """
     Send *error* to the supervisor: the refused call and its errno.
     """
     call = error.filename if error.filename is not None else "a system call"
-    control.send(marshal.dumps((str(call), error.errno)))
+    answers.send(marshal.dumps((str(call), error.errno)))
 
 
 def _build(request: Request) -> None:
-    # A test may send signals to PID 1. The kernel ignores those without a handler, but
-    # Python's own handler for SIGINT would end init.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # SIGCHLD stays ignored, as in the launcher, so the kernel reaps all orphans that
-    # init inherits. Source: wait(2), "Linux notes".
-    syscalls.unshare(namespaces.joined(namespaces.named(request["namespaces"])))
+    flags = 0
+    for name in request["namespaces"]:
+        flags |= _FLAGS.get(name, 0)
+    syscalls.unshare(flags)
     for name, set_up in _SET_UP.items():
         if name in request["namespaces"]:
             set_up(request)
@@ -112,6 +112,8 @@ def _build(request: Request) -> None:
 
 
 def _give_next(first: int) -> None:
+    if first == os.getpid() + 1:
+        return
     # As long as SIGCHLD is ignored, nobody can wait until a process is out of sight.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ancestry.use_up(os.getpid(), first)
@@ -143,6 +145,11 @@ def _set_up_time(request: Request) -> None:
         shift_clocks(offsets)
     join_time_namespace()
 
+
+#: The bits of the namespaces that init makes, by name, looked up before any init runs.
+_FLAGS = {
+    one.name: one.flag for one in namespaces.TABLE if one.entry == namespaces.JOINED
+}
 
 #: How to set up a new namespace, by its name, in the order in which it is done.
 _SET_UP: dict[str, Callable[[Request], None]] = {

@@ -19,7 +19,7 @@ import select
 from _socket import socket
 
 from pytest_nsisolate.launcher import init
-from pytest_nsisolate.linux import syscalls
+from pytest_nsisolate.linux import descriptors, syscalls
 from pytest_nsisolate.linux.descriptors import Pipe
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
 
@@ -77,7 +77,12 @@ def _serve(control: socket, supervisor: int, first: int) -> NoReturn:
     """
     Make a sandbox for each request on *control* until *supervisor* has ended.
     """
+    # Inits keep this: the kernel reaps all orphans that they inherit. Source: wait(2),
+    # "Linux notes".
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # A test may send signals to PID 1. The kernel ignores those without a handler, but
+    # Python's own handler for SIGINT would end init.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         syscalls.set_parent_death_signal(signal.SIGKILL)
         children = PidForChildren()
@@ -89,65 +94,50 @@ def _serve(control: socket, supervisor: int, first: int) -> NoReturn:
     poll.register(control, select.POLLIN)
     # The socket alone is not enough: a fork that a test left behind holds it open.
     poll.register(supervisor, select.POLLIN)
-    #: By pipe, the number of the request that its init answers.
-    answers: dict[int, int] = {}
-    while True:
-        ready = {fd for fd, _ in poll.poll()}
-        for fd in ready & answers.keys():
-            number = answers.pop(fd)
-            if not os.read(fd, 1):
-                control.send(marshal.dumps((init.DIED, number)))
-            poll.unregister(fd)
-            os.close(fd)
-        if supervisor in ready:
+    own = (control.fileno(), supervisor, children.fileno())
+    while all(fd != supervisor for fd, _ in poll.poll()):
+        message, fds = descriptors.receive(control, 1)
+        if not message:
             break
-        if control.fileno() in ready:
-            message = control.recv(65536)
-            if not message:
-                break
-            number, request = marshal.loads(message)
-            answer = _make(control, request, first, children)
-            if answer is not None:
-                answers[answer] = number
-                poll.register(answer, select.POLLIN)
+        for fd in fds:
+            answers = init.answers_on(fd)
+            request = marshal.loads(message)
+            _make(answers, request, first, children, own)
+            answers.close()
     os._exit(0)
 
 
 def _make(
-    control: socket, request: init.Request, first: int, children: PidForChildren
-) -> int | None:
+    answers: socket,
+    request: init.Request,
+    first: int,
+    children: PidForChildren,
+    own: tuple[int, ...],
+) -> None:
     """
-    Fork an init for *request*.
-
-    Returns:
-        A pipe with a byte in it once init has answered, closed and empty if init died
-        first; None if there is no init.
+    Fork an init for *request*, which answers on the socket *answers* and closes *own*.
     """
     try:
-        answered = Pipe()
+        children.unshare()
+        # Nothing is registered for a fork in a bare interpreter. What Python would do
+        # in the new process for other threads, which there are not, costs as much as
+        # the fork.
+        made = syscalls.fork_alone(is_told=False)
     except OSError as error:
-        init.tell_refusal(control, error)
-        return None
-    with answered:
-        try:
-            children.unshare()
-            made = syscalls.named("fork()", os.fork)
-        except OSError as error:
-            init.tell_refusal(control, error)
-            made = -1
+        init.tell_refusal(answers, error)
+    else:
         if not made:
-            init.run(control, request, first, answered.write)
-        children.restore()
-        return answered.take_read() if made > 0 else None
+            init.run(answers, request, first, own)
+    children.restore()
 
 
 def _refuse_first(control: socket, error: OSError) -> NoReturn:
     """
     Answer the first request with *error* and exit.
     """
-    # A socket closed with an unread message loses what was sent on it.
-    control.recv(65536)
-    init.tell_refusal(control, error)
+    _, fds = descriptors.receive(control, 1)
+    for fd in fds:
+        init.tell_refusal(init.answers_on(fd), error)
     os._exit(1)
 
 

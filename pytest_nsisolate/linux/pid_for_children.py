@@ -53,6 +53,12 @@ class PidForChildren:
         """
         syscalls.setns(self._own, syscalls.CLONE_NEWPID)
 
+    def fileno(self) -> int:
+        """
+        Return the descriptor of the own namespace.
+        """
+        return self._own
+
     def close(self) -> None:
         """
         Close the descriptor of the own namespace.

@@ -16,7 +16,7 @@ from typing import cast
 
 import pytest_nsisolate
 from pytest_nsisolate.launcher import main as launcher
-from pytest_nsisolate.launcher.init import DESCRIPTORS, DIED
+from pytest_nsisolate.launcher.init import DESCRIPTORS
 from pytest_nsisolate.linux import (
     ancestry,
     capabilities,
@@ -123,8 +123,8 @@ class Launcher:
     def __init__(self, user_namespace: UserNamespace) -> None:
         self.user_namespace = user_namespace
         self._asked: dict[str, object] | None = None
-        #: The number of requests so far, which the latest one has.
-        self._number = 0
+        #: The socket on which its init will answer.
+        self._answers: _socket.socket | None = None
         with contextlib.ExitStack() as stack:
             try:
                 ours, theirs = descriptors.socketpair()
@@ -144,6 +144,7 @@ class Launcher:
         Request a sandbox for *spec*, but do not wait for it.
 
         Raises:
+            Refused: No descriptors are left.
             LauncherGone: The launcher is gone.
         """
         request = _request(spec)
@@ -151,11 +152,17 @@ class Launcher:
             return
         self._drop_asked()
         try:
-            self._control.send(marshal.dumps((self._number + 1, request)))
+            ours, theirs = descriptors.socketpair()
         except OSError as error:
+            raise Refused.from_os_error(error) from None
+        try:
+            descriptors.send(self._control, marshal.dumps(request), [theirs.fileno()])
+        except OSError as error:
+            ours.close()
             raise LauncherGone("send() to the launcher", error.errno or 0) from None
-        self._asked = request
-        self._number += 1
+        finally:
+            theirs.close()
+        self._asked, self._answers = request, ours
 
     def take(self, spec: Spec) -> Sandbox:
         """
@@ -196,54 +203,58 @@ class Launcher:
         """
         Receive the requested sandbox, which is for *spec*.
         """
-        self._asked = None
+        assert self._answers is not None
+        answers, self._asked, self._answers = self._answers, None, None
         is_plain = self.user_namespace is UserNamespace.NONE
         missing = () if is_plain else lacking(spec)
-        refusal, fds = self._answer()
-        while refusal is not None and refusal[0] == DIED:
-            if refusal[1] == self._number:
-                raise LauncherGone("a sandbox's init", errno.ESRCH)
-            # An earlier init answered, and was killed before it could note that.
-            refusal, fds = self._answer()
-        if refusal is not None:
-            refused = Refused(*refusal)
-            refused.user_namespace, refused.lacking = self.user_namespace, missing
-            raise refused
-        if len(fds) != DESCRIPTORS:
+        with contextlib.ExitStack() as stack:
+            stack.callback(answers.close)
+            refusal, fds = self._answer(answers)
             for fd in fds:
-                os.close(fd)
-            raise Refused("recvmsg() of descriptors", errno.EMFILE)
-        pidfd, root, asker = fds
+                stack.callback(os.close, fd)
+            if refusal is not None:
+                refused = Refused(*refusal)
+                refused.user_namespace, refused.lacking = self.user_namespace, missing
+                raise refused
+            if len(fds) != DESCRIPTORS:
+                raise Refused("recvmsg() of descriptors", errno.EMFILE)
+            stack.pop_all()
+        pidfd, root = fds
         own = _namespaces_of(spec)
         if self.user_namespace is not UserNamespace.NONE:
             own += (namespaces.USER,)
         return Sandbox(
             init=pidfd,
             root=root,
-            asker=asker,
+            asker=answers.detach(),
             user_namespace=self.user_namespace,
             namespaces=own,
             lacking=missing,
         )
 
-    def _answer(self) -> tuple[tuple[str, int] | None, list[int]]:
+    def _answer(
+        self, answers: _socket.socket
+    ) -> tuple[tuple[str, int] | None, list[int]]:
         """
-        Return the next answer: what was refused, and the descriptors of a sandbox.
+        Return what *answers* has: what was refused, and the descriptors of a sandbox.
 
         Raises:
-            LauncherGone: The launcher is gone.
+            LauncherGone: The launcher or the init is gone.
         """
-        if not readable(self._control.fileno(), ANSWER_TIMEOUT):
+        if not readable(answers.fileno(), ANSWER_TIMEOUT):
             raise LauncherGone("recvmsg() from the launcher", errno.ETIMEDOUT)
         try:
-            message, fds = descriptors.receive(self._control, DESCRIPTORS)
+            message, fds = descriptors.receive(answers, DESCRIPTORS)
         except OSError as error:
             raise LauncherGone(
                 "recvmsg() from the launcher", error.errno or 0
             ) from None
-        if not message:
+        if message:
+            return marshal.loads(message), fds
+        # A launcher that ends closes its socket before its inits close theirs.
+        if readable(self._control.fileno(), 0):
             raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)
-        return marshal.loads(message), fds
+        raise LauncherGone("a sandbox's init", errno.ESRCH)
 
     def has_ended(self) -> bool:
         """
@@ -256,6 +267,8 @@ class Launcher:
         Forget the launcher in a guest, which must not use it.
         """
         self._control.close()
+        if self._answers is not None:
+            self._answers.close()
         # A Popen that nobody waited for warns when it is garbage-collected.
         self._process.returncode = 0
 

@@ -65,8 +65,12 @@ def mount_mqueue() -> None:
 
     The namespace has its own queues even without this. Source: mq_overview(7).
     """
-    if os.path.isdir("/dev/mqueue"):
+    try:
         syscalls.mount("mqueue", "/dev/mqueue", "mqueue", _QUIET | syscalls.MS_NOEXEC)
+    except OSError as error:
+        # What is missing, or is no directory.
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+            raise
 
 
 def mount_shm() -> None:
@@ -76,10 +80,15 @@ def mount_shm() -> None:
     POSIX shared memory and semaphores live there, outside of any IPC namespace. Source:
     shm_overview(7), sem_overview(7).
     """
-    if not os.path.isdir("/dev/shm"):
+    # Not the functions of os.path, which take long when they are executed once only.
+    try:
+        here = os.stat("/dev/shm")
+    except OSError:
+        return
+    if not stat.S_ISDIR(here.st_mode):
         return
     data = "mode=1777"
-    if os.path.ismount("/dev/shm"):
+    if here.st_dev != os.stat("/dev").st_dev or os.path.ismount("/dev/shm"):
         facts = syscalls.named("statvfs(/dev/shm)", os.statvfs, "/dev/shm")
         data += f",size={facts.f_blocks * facts.f_frsize}"
     syscalls.mount("tmpfs", "/dev/shm", "tmpfs", _QUIET, data)

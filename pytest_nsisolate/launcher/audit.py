@@ -49,6 +49,10 @@ _PF_EXITING = 0x4
 _SHM_DEST = 0o1000
 
 
+#: What the audit reads. Source: proc_pid_mountinfo(5), mq_overview(7), shm_overview(7).
+_MOUNTS, _QUEUES, _FILES = "/proc/self/mountinfo", "/dev/mqueue", "/dev/shm"
+
+
 class Audit:
     """
     A search for what is in this sandbox.
@@ -62,10 +66,12 @@ class Audit:
     def __init__(self, guest: int) -> None:
         self._guest = guest
         try:
-            self._mounts = set(mounts())
+            self._mounts = _read(_MOUNTS)
         except OSError:
             # With proc=False there may be no /proc. `look` will say so.
-            self._mounts = set()
+            self._mounts = ""
+        #: What `_state` said of each directory while it was empty.
+        self._empty = {path: _state(path) for path in (_QUEUES, _FILES)}
 
     def look(self, grace: float) -> Facts:
         """
@@ -80,6 +86,8 @@ class Audit:
         look_for = {
             "process": lambda: _processes_after(grace, self._guest),
             **_FIND,
+            "queue": self._queues,
+            "file": self._files,
             "mount": self._new_mounts,
         }
         for kind, find in look_for.items():
@@ -91,8 +99,31 @@ class Audit:
         return facts
 
     def _new_mounts(self) -> Found:
-        new = [mount for mount in mounts() if mount not in self._mounts]
+        now = _read(_MOUNTS)
+        if now == self._mounts:
+            return 0, []
+        before = set(_parsed(self._mounts))
+        new = [mount for mount in _parsed(now) if mount not in before]
         return len(new), [mount[1:] for mount in new[:SHOWN]]
+
+    def _queues(self) -> Found:
+        """
+        Find POSIX message queues: name, uid of the owner.
+        """
+        return self._directory(_QUEUES, lambda facts: (facts.st_uid,))
+
+    def _files(self) -> Found:
+        """
+        Find files in ``/dev/shm``: name, uid of the owner, bytes.
+        """
+        return self._directory(_FILES, lambda facts: (facts.st_uid, facts.st_size))
+
+    def _directory(
+        self, path: str, facts: Callable[[os.stat_result], tuple[int, ...]]
+    ) -> Found:
+        if _state(path) == self._empty[path]:
+            return 0, []
+        return _in_directory(path, facts)
 
 
 def _processes(guest: int) -> Found:
@@ -228,21 +259,23 @@ def _sysvipc(kind: str) -> list[dict[str, str]]:
     return [dict(zip(names, line.split(), strict=True)) for line in lines]
 
 
-def _queues() -> Found:
+def _state(path: str) -> tuple[int, int] | None:
     """
-    Find POSIX message queues: name, uid of the owner.
+    Return what tells whether something is in the directory *path*, None if it is none.
+
+    On tmpfs and mqueue the size of a directory grows with each entry, and shrinks with
+    each that goes: BOGO_DIRENT_SIZE in mm/shmem.c, DIRENT_SIZE in ipc/mqueue.c.
     """
-    return _directory("/dev/mqueue", lambda facts: (facts.st_uid,))
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_size
 
 
-def _files() -> Found:
-    """
-    Find files in ``/dev/shm``: name, uid of the owner, bytes.
-    """
-    return _directory("/dev/shm", lambda facts: (facts.st_uid, facts.st_size))
-
-
-def _directory(path: str, facts: Callable[[os.stat_result], tuple[int, ...]]) -> Found:
+def _in_directory(
+    path: str, facts: Callable[[os.stat_result], tuple[int, ...]]
+) -> Found:
     if not os.path.ismount(path):
         # It is missing, or the host's, which no sandbox reports on.
         return 0, []
@@ -269,8 +302,12 @@ def mounts() -> list[tuple[str, str, str, str, str]]:
 
     Source: proc_pid_mountinfo(5).
     """
+    return _parsed(_read(_MOUNTS))
+
+
+def _parsed(text: str) -> list[tuple[str, str, str, str, str]]:
     found = []
-    for line in _read("/proc/self/mountinfo").splitlines():
+    for line in text.splitlines():
         fields = line.split()
         kind = fields[fields.index("-") + 1]
         found.append((fields[0], kind, fields[4], fields[2], fields[3]))
@@ -281,8 +318,6 @@ _FIND: dict[str, Callable[[], Found]] = {
     "shm": _shm,
     "sem": _sem,
     "msg": _msg,
-    "queue": _queues,
-    "file": _files,
 }
 
 

@@ -279,3 +279,43 @@ def test_proc_of_the_host(pytester: pytest.Pytester, run_both_ways: RunPytest) -
     check(named(result), {"process": PROCESS})
     why = rf"why: found in its sandbox when the test was over: sleep 1000, {AGE}"
     assert re.search(rf"{why}: process \d, an orphan", str(result.stdout))
+
+
+COME_AND_GO = """
+import os
+import pytest
+
+@pytest.mark.isolated(leaks="fail")
+def test_gone():
+    open("/dev/shm/one", "w").close()
+    os.mkdir("/dev/shm/two")
+    os.remove("/dev/shm/one")
+    os.rmdir("/dev/shm/two")
+
+@pytest.mark.isolated
+def test_only_the_last():
+    for before, name in [("a", "b"), ("b", "c")]:
+        open(f"/dev/shm/{before}", "a").close()
+        os.link(f"/dev/shm/{before}", f"/dev/shm/{name}")
+        os.remove(f"/dev/shm/{before}")
+
+@pytest.mark.isolated
+def test_directory():
+    os.mkdir("/dev/shm/empty")
+"""
+
+
+def test_files_come_and_go(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    What is left in /dev/shm is found, also of several files or if it is a directory.
+    """
+    pytester.makepyfile(test_come=COME_AND_GO)
+    result = run_both_ways("test_come.py")
+    result.assert_outcomes(passed=3, warnings=2)
+    check(
+        named(result),
+        {
+            "only_the_last": r"1 file in /dev/shm \(c, 0 bytes\)",
+            "directory": r"1 file in /dev/shm \(empty, \d+ bytes\)",
+        },
+    )

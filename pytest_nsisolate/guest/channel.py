@@ -7,6 +7,7 @@ through the gate, a second pipe, where the guest waits.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections import deque
 from typing import Generic, TypeVar
@@ -26,7 +27,11 @@ from pytest_nsisolate.linux.stdlib import os
 _M = TypeVar("_M")
 
 _LENGTH = struct.Struct(">Q")
-_CHUNK = 1 << 20
+
+#: How much to read at a time: all that fits into a pipe. Source: pipe(7), "Pipe
+#: capacity". Python makes a buffer of that size for each read, which from 128 KiB on
+#: costs three system calls and a page fault. Source: mallopt(3), M_MMAP_THRESHOLD.
+_CHUNK = 16 * mmap.PAGESIZE
 
 #: The longest message. Anything else that was written to the channel usually reads as a
 #: greater length.

@@ -27,7 +27,7 @@ from pytest_nsisolate.runner.surroundings import Surroundings, properties
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 from pytest_nsisolate.settings.isolation import Isolation, isolation_by
 from pytest_nsisolate.settings.resolve import resolve_spec
-from pytest_nsisolate.settings.scopes import END, item_of
+from pytest_nsisolate.settings.scopes import END, WAIT, item_of
 
 
 class GuestSide:
@@ -123,12 +123,12 @@ class GuestSide:
         """
         Return the test to run, the test after it, and the next test of this guest.
         """
-        number, *others, failed = word.split()
+        number, *others, failed, waits = word.split()
         item = session.items[int(number)]
         nextitem, kept = (item_of(session, other) for other in others)
         # Tests that ran elsewhere meanwhile count too.
         session.testsfailed = int(failed)
-        self._relay.begin(item, self.channel, synchronous=True)
+        self._relay.begin(item, self.channel, synchronous=waits == WAIT)
         return item, nextitem, kept
 
     def _enter(self, item: pytest.Item, *, is_first: bool = True) -> bool:

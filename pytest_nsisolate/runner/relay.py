@@ -79,10 +79,7 @@ class Relay:
         """
         Get ready, in the supervisor, for the fork for *item*.
         """
-        # Other plugins act on a report before the test goes on.
-        self.synchronous = (
-            self._is_direct or is_watched(item) or builtin_plugins.is_on_terminal(item)
-        )
+        self.synchronous = self.is_synchronous(item)
         manager = self._config.pluginmanager
         self._prepare_memory(item)
         self._tells_failures = interaction.is_watched(self._config) or is_watched(item)
@@ -97,6 +94,15 @@ class Relay:
             self._callers["pytest_exception_interact"] = interaction.caller_inside(
                 self._config
             )
+
+    def is_synchronous(self, item: pytest.Item) -> bool:
+        """
+        Say whether *item* waits until each of its reports has been logged.
+        """
+        # Other plugins act on a report before the test goes on.
+        return (
+            self._is_direct or is_watched(item) or builtin_plugins.is_on_terminal(item)
+        )
 
     def _prepare_memory(self, item: pytest.Item) -> None:
         """

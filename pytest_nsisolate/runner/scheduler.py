@@ -215,7 +215,9 @@ class Scheduler:
         group = self._group_of(item)
         word = number_of(nextitem)
         if share is not None and not spec.fork:
-            word = turn(item, nextitem, scopes.following(item, nextitem))
+            waits = self._relay.is_synchronous(item)
+            kept = scopes.following(item, nextitem)
+            word = turn(item, nextitem, kept, waits=waits)
             if group is not None:
                 return self.resume(group, word)
         guest = self._take_ahead(item) if share is None else None

@@ -456,7 +456,7 @@ class Supervisor:
         item, sandbox = forking.item, forking.sandbox
         self._become_fork(forking)
         is_shared = node_of(item) is not item
-        synchronous = self._relay.synchronous or is_shared
+        synchronous = self._relay.synchronous
         match fork:
             case InGuest():
                 inside = fork

@@ -172,8 +172,16 @@ def item_of(session: pytest.Session, number: str) -> pytest.Item | None:
     return session.items[int(number)] if number != NONE else None
 
 
+#: Tells a guest that its test waits until each report has been logged.
+WAIT = "wait"
+
+
 def turn(
-    item: pytest.Item, nextitem: pytest.Item | None, kept: pytest.Item | None
+    item: pytest.Item,
+    nextitem: pytest.Item | None,
+    kept: pytest.Item | None,
+    *,
+    waits: bool,
 ) -> str:
     """
     Return the line that tells a guest to run *item*.
@@ -182,6 +190,8 @@ def turn(
         item: The test.
         nextitem: The test that pytest runs next.
         kept: The next test in that guest.
+        waits: Whether *item* waits until each of its reports has been logged.
     """
     numbers = [number_of(one) for one in (item, nextitem, kept)]
-    return " ".join([*numbers, str(item.session.testsfailed)])
+    failed = str(item.session.testsfailed)
+    return " ".join([*numbers, failed, WAIT if waits else NONE])

@@ -739,3 +739,65 @@ def test_nothing_left(pytester: pytest.Pytester, nothing_left: None) -> None:
     )
 
     pytester.runpytest_subprocess("-x").assert_outcomes(passed=2, failed=1)
+
+
+#: A plugin that changes nothing that a test notices, by its name, and that takes its
+#: time to log that a setup has passed.
+SLOW = """
+import os, time
+
+__name__ = "_pytest.slow"
+
+def pytest_runtest_logreport(report):
+    for _ in range(3000):
+        if report.when != "setup" or os.path.exists(os.environ["PASSED"]):
+            return
+        time.sleep(0.01)
+    raise AssertionError("the test waits for this")
+"""
+
+TWO = """
+    import os
+    import pytest
+
+    pytestmark = pytest.mark.isolated(scope="module")
+
+    def test_one(): open(os.environ["PASSED"], "w").close()
+    def test_other(): pass
+"""
+
+
+def test_no_wait_for_a_report(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A test in a shared guest goes on while its report is logged, if nobody watches.
+    """
+    monkeypatch.setenv("PASSED", str(pytester.path / "passed"))
+    pytester.makepyfile(slow=SLOW, test_it=TWO)
+    pytester.syspathinsert()
+    result = pytester.runpytest_subprocess("-p", "slow")
+    result.assert_outcomes(passed=2)
+
+
+def test_wait_for_a_watcher(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    In a shared guest those tests wait for their reports which a conftest file watches.
+    """
+    monkeypatch.setenv("LOGGED", str(pytester.path / "logged"))
+    pytester.makepyfile(test_1="def test_unwatched(): pass")
+    pytester.mkpydir("watched")
+    (pytester.path / "watched" / "conftest.py").write_text(
+        "import os, time\n"
+        "def pytest_runtest_logreport(report):\n"
+        "    time.sleep(0.2)\n"
+        "    if report.when == 'setup': open(os.environ['LOGGED'], 'w').close()\n"
+    )
+    (pytester.path / "watched" / "test_2.py").write_text(
+        "import os\ndef test_watched(): assert os.path.exists(os.environ['LOGGED'])\n"
+    )
+    arguments = ("--nsisolate", "--nsisolate-scope=session", "-v")
+    result = pytester.runpytest_subprocess(*arguments, "test_1.py", "watched")
+    result.assert_outcomes(passed=2)

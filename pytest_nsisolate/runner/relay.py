@@ -7,6 +7,7 @@ supervisor makes them. A fifth, `pytest_exception_interact`, leads out for some 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import warnings
 from collections.abc import Generator
@@ -36,6 +37,7 @@ from pytest_nsisolate.model import frames
 from pytest_nsisolate.reporting import interaction, memory
 from pytest_nsisolate.reporting.events import warning_to_message
 from pytest_nsisolate.reporting.report import report_to_message
+from pytest_nsisolate.settings.scopes import tests_of_guest
 
 
 class Relay:
@@ -80,6 +82,7 @@ class Relay:
         Get ready, in the supervisor, for the fork for *item*.
         """
         self.synchronous = self.is_synchronous(item)
+        _locate(item)
         manager = self._config.pluginmanager
         self._prepare_memory(item)
         self._tells_failures = interaction.is_watched(self._config) or is_watched(item)
@@ -357,6 +360,21 @@ class Keeper:
         report = yield
         self._relay.keep(report)
         return report
+
+
+def _locate(item: pytest.Item) -> None:
+    """
+    Make pytest work out the place of *item*, and of those that may share its guest.
+
+    It does so once for each test, and otherwise the guest would do it once more.
+    """
+    for one in tests_of_guest(item):
+        # Later ones may be in files that are not run here: pytest-xdist.
+        if one.path != item.path:
+            return
+        with contextlib.suppress(Exception):
+            # It raises again where pytest asks for it.
+            _ = one.location
 
 
 #: Hooks that the supervisor calls between the start of a test and that of the next.

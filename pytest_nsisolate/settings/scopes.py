@@ -99,6 +99,17 @@ def others(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.I
         one = following(one, next(_after(one), None))
 
 
+def tests_of_guest(item: pytest.Item) -> Iterator[pytest.Item]:
+    """
+    Yield *item* and the tests right after it that may share its guest.
+    """
+    node = node_of(item)
+    for one in _from(item):
+        if one is not item and node not in one.listchain():
+            return
+        yield one
+
+
 def _work_out(item: pytest.Item) -> Share | None:
     spec = resolve_spec(item)
     if not isinstance(spec, Spec) or spec.scope in {None, "function"}:

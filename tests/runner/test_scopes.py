@@ -801,3 +801,32 @@ def test_wait_for_a_watcher(
     arguments = ("--nsisolate", "--nsisolate-scope=session", "-v")
     result = pytester.runpytest_subprocess(*arguments, "test_1.py", "watched")
     result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_place_worked_out_once(pytester: pytest.Pytester, scope: str) -> None:
+    """
+    No guest works out again where its tests are: the supervisor has done so.
+    """
+    pytester.makeconftest(
+        """
+        import os
+        import pytest
+
+        session = os.getpid()
+        reportinfo = pytest.Function.reportinfo
+
+        def noted(self):
+            with open("places", "a") as stream:
+                print(self.name, os.getpid() == session, file=stream)
+            return reportinfo(self)
+
+        pytest.Function.reportinfo = noted
+        """
+    )
+    names = [f"test_{number}" for number in range(4)]
+    pytester.makepyfile("\n".join(f"def {name}(): pass" for name in names))
+    result = pytester.runpytest_subprocess("--nsisolate", f"--nsisolate-scope={scope}")
+    result.assert_outcomes(passed=4)
+    places = (pytester.path / "places").read_text().splitlines()
+    assert places == [f"{name} True" for name in names]

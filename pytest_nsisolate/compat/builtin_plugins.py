@@ -216,6 +216,13 @@ def _skipping(config: pytest.Config) -> Any:
     return config.pluginmanager.get_plugin("skipping")
 
 
+def writes_xml(config: pytest.Config) -> bool:
+    """
+    Say whether pytest writes JUnit's XML in this process.
+    """
+    return _xml(config) is not None
+
+
 def take_xml_additions(
     item: pytest.Item,
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:

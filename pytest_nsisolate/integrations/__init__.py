@@ -13,6 +13,8 @@ import sys
 
 import pytest
 
+from pytest_nsisolate.compat import builtin_plugins
+
 #: By the module that must be loaded for an integration to be needed, its module here.
 _INTEGRATIONS = {
     "_pytest.junitxml": "junitxml",
@@ -55,6 +57,9 @@ def register(config: pytest.Config) -> None:
         for package, module in _INTEGRATIONS.items()
         if package in sys.modules
     }
+    if not builtin_plugins.writes_xml(config):
+        # pytest always loads that plugin, and each guest would call ours in vain.
+        needed.pop("junitxml", None)
     for name, module in needed.items():
         # By its name, for a session needs few of them and would import them all.
         integration = importlib.import_module(f"{__name__}.{module}").Integration

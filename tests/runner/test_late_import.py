@@ -266,3 +266,21 @@ def test_line(
         result.stdout.no_fnmatch_line("nsisolate: *")
     else:
         result.stdout.fnmatch_lines(expected[place], consecutive=True)
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_xml_that_nobody_writes(pytester: pytest.Pytester, *, writes: bool) -> None:
+    """
+    The integration with JUnit's XML is there only where pytest writes that.
+    """
+    pytester.makepyfile(
+        """
+        def test_it(request):
+            manager = request.config.pluginmanager
+            print("here:", manager.has_plugin("nsisolate-junitxml"))
+        """
+    )
+    more = ["--junitxml=out.xml"] if writes else []
+    result = pytester.runpytest_subprocess("--nsisolate", "-s", *more)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"*here: {writes}"])

@@ -14,6 +14,7 @@ import sys
 import pytest
 
 from pytest_nsisolate.compat import builtin_plugins
+from pytest_nsisolate.compat.plain_import import as_at_the_start
 
 #: By the module that must be loaded for an integration to be needed, its module here.
 _INTEGRATIONS = {
@@ -38,6 +39,13 @@ _INTEGRATIONS = {
     "testmon": "testmon",
 }
 
+#: The same for what any test or plugin may load later.
+_LATE = {
+    "asyncio": "asyncio",
+    "concurrent.futures.thread": "asyncio",
+    "coverage": "coverage",
+}
+
 
 def serves(package: str) -> bool:
     """
@@ -50,9 +58,7 @@ def register(config: pytest.Config) -> None:
     """
     Import and register the integrations that this session needs.
     """
-    # A measurement or an event loop may also start later.
-    needed = {"coverage": "coverage", "asyncio": "asyncio"}
-    needed |= {
+    needed = {
         package.rpartition(".")[2]: module
         for package, module in _INTEGRATIONS.items()
         if package in sys.modules
@@ -61,6 +67,23 @@ def register(config: pytest.Config) -> None:
         # pytest always loads that plugin, and each guest would call ours in vain.
         needed.pop("junitxml", None)
     for name, module in needed.items():
+        _register(config, name, module)
+    register_late(config)
+
+
+def register_late(config: pytest.Config) -> None:
+    """
+    Do so, before a fork, for what was loaded since: guests call what is registered.
+    """
+    for package, module in _LATE.items():
+        if package in sys.modules and not config.pluginmanager.has_plugin(
+            f"nsisolate-{module}"
+        ):
+            _register(config, module, module)
+
+
+def _register(config: pytest.Config, name: str, module: str) -> None:
+    with as_at_the_start():
         # By its name, for a session needs few of them and would import them all.
         integration = importlib.import_module(f"{__name__}.{module}").Integration
-        config.pluginmanager.register(integration(), f"nsisolate-{name}")
+    config.pluginmanager.register(integration(), f"nsisolate-{name}")

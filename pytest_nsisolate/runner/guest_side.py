@@ -144,12 +144,14 @@ class GuestSide:
         spec = resolve_spec(item)
         if isinstance(spec, Spec):
             inherited.set_environment(spec)
-        item.ihook.pytest_nsisolate_enter(
-            item=item,
-            send=self._relay.send_payload,
-            spec=spec,
-            borrowed=self._surroundings.fixtures_within(item.session),
-        )
+        enter = item.ihook.pytest_nsisolate_enter
+        if enter.get_hookimpls():
+            enter(
+                item=item,
+                send=self._relay.send_payload,
+                spec=spec,
+                borrowed=self._surroundings.fixtures_within(item.session),
+            )
         terminal.take_when_reading(self._relay.announce_terminal)
         try:
             limits.confine(item)

@@ -16,6 +16,7 @@ from typing import Any
 import pluggy
 import pytest
 
+from pytest_nsisolate import integrations
 from pytest_nsisolate.compat import builtin_plugins
 from pytest_nsisolate.guest import terminal
 from pytest_nsisolate.guest.channel import GuestChannel
@@ -81,14 +82,14 @@ class Relay:
         """
         Get ready, in the supervisor, for the fork for *item*.
         """
-        self.synchronous = self.is_synchronous(item)
+        integrations.register_late(self._config)
+        watched = is_watched(item)
+        self.synchronous = self.is_synchronous(item, watched=watched)
         _locate(item)
-        manager = self._config.pluginmanager
         self._prepare_memory(item)
-        self._tells_failures = interaction.is_watched(self._config) or is_watched(item)
-        # The session counts its failures, and a test may read that number.
-        session = manager.get_plugin("session")
-        others = manager.get_plugins() - {self, session}
+        self._tells_failures = interaction.is_watched(self._config) or watched
+        manager = self._config.pluginmanager
+        others = self._others()
         if others != self.plugins:
             self.plugins = others
             self._callers = {
@@ -98,24 +99,30 @@ class Relay:
                 self._config
             )
 
-    def is_synchronous(self, item: pytest.Item) -> bool:
+    def _others(self) -> set[object]:
+        manager = self._config.pluginmanager
+        # The session counts its failures, and a test may read that number.
+        return manager.get_plugins() - {self, manager.get_plugin("session")}
+
+    def is_synchronous(self, item: pytest.Item, *, watched: bool | None = None) -> bool:
         """
         Say whether *item* waits until each of its reports has been logged.
+
+        Args:
+            item: The test.
+            watched: What `is_watched` says of it, if that is known.
         """
+        if watched is None:
+            watched = is_watched(item)
         # Other plugins act on a report before the test goes on.
-        return (
-            self._is_direct or is_watched(item) or builtin_plugins.is_on_terminal(item)
-        )
+        return self._is_direct or watched or builtin_plugins.is_on_terminal(item)
 
     def _prepare_memory(self, item: pytest.Item) -> None:
         """
         Note how the memory of hooks is, so that no guest needs to look into all of it.
         """
-        manager = self._config.pluginmanager
-        if manager.get_plugins() != self.plugins | {
-            self,
-            manager.get_plugin("session"),
-        }:
+        if self._others() != self.plugins:
+            manager = self._config.pluginmanager
             if self._keeper is not None:
                 manager.unregister(self._keeper)
                 self._keeper = self._memory = None
@@ -398,10 +405,12 @@ def is_watched(item: pytest.Item) -> bool:
     """
     Say whether a conftest file, or a plugin that is not pytest's, acts between tests.
     """
+    # Each access makes it anew.
+    hook = item.ihook
     return any(
         impl.function.__module__.partition(".")[0] not in _KNOWN
         for name in _BETWEEN
-        for impl in getattr(item.ihook, name).get_hookimpls()
+        for impl in getattr(hook, name).get_hookimpls()
     )
 
 

@@ -149,10 +149,9 @@ def joined(namespaces: Iterable[Namespace]) -> int:
 
 def named(names: Iterable[str]) -> tuple[Namespace, ...]:
     """
-    Return the namespaces with the given *names*.
+    Return the namespaces with the given *names*, in that order.
     """
-    wanted = frozenset(names)
-    return tuple(one for one in TABLE if one.name in wanted)
+    return tuple(one for name in names for one in TABLE if one.name == name)
 
 
 def clone_names(flags: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import pluggy
@@ -85,7 +85,7 @@ class Relay:
         integrations.register_late(self._config)
         watched = is_watched(item)
         self.synchronous = self.is_synchronous(item, watched=watched)
-        _locate(item)
+        locate(tests_of_guest(item))
         self._prepare_memory(item)
         self._tells_failures = interaction.is_watched(self._config) or watched
         manager = self._config.pluginmanager
@@ -369,19 +369,21 @@ class Keeper:
         return report
 
 
-def _locate(item: pytest.Item) -> None:
+def locate(items: Iterable[pytest.Item]) -> None:
     """
-    Make pytest work out the place of *item*, and of those that may share its guest.
+    Make pytest work out the places of those *items* that are in the file of the first.
 
     It does so once for each test, and otherwise the guest would do it once more.
     """
-    for one in tests_of_guest(item):
+    path = None
+    for item in items:
+        path = path or item.path
         # Later ones may be in files that are not run here: pytest-xdist.
-        if one.path != item.path:
+        if item.path != path:
             return
         with contextlib.suppress(Exception):
             # It raises again where pytest asks for it.
-            _ = one.location
+            _ = item.location
 
 
 #: Hooks that the supervisor calls between the start of a test and that of the next.

@@ -28,7 +28,7 @@ from pytest_nsisolate.model.ending import Ending, Finished
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import memory
-from pytest_nsisolate.runner.relay import Relay, is_watched
+from pytest_nsisolate.runner.relay import Relay, is_watched, locate
 from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.settings import scopes
 from pytest_nsisolate.settings.scopes import Share, number_of, share_of, turn
@@ -466,6 +466,7 @@ class Scheduler:
         may_fork = is_countable and not self._has_lost_zygote and can_serve()
         if self._source is None and may_fork:
             lane = self._lane()
+            locate(scopes.onwards(item))
             flush(self._config)
             self.forking = Fork(item, sandbox, lane)
             with contextlib.suppress(Refused):

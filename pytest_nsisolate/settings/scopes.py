@@ -74,7 +74,7 @@ def following(item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | 
         return None
     inside = _scopes_within(share)
     own = fixtures.wide_parameters(item, inside)
-    for one in _from(nextitem):
+    for one in onwards(nextitem):
         if share.node not in one.listchain():
             return None
         # pytest then sets up a borrowed fixture again, and the guest would keep the
@@ -104,7 +104,7 @@ def tests_of_guest(item: pytest.Item) -> Iterator[pytest.Item]:
     Yield *item* and the tests right after it that may share its guest.
     """
     node = node_of(item)
-    for one in _from(item):
+    for one in onwards(item):
         if one is not item and node not in one.listchain():
             return
         yield one
@@ -141,7 +141,10 @@ def _scopes_within(share: Share) -> tuple[str, ...]:
     return scopes[: scopes.index(share.spec.scope) + 1]
 
 
-def _from(item: pytest.Item | None) -> Iterator[pytest.Item]:
+def onwards(item: pytest.Item | None) -> Iterator[pytest.Item]:
+    """
+    Yield *item*, if there is one, and all tests after it.
+    """
     if item is not None:
         yield item
         yield from _after(item)

@@ -221,9 +221,10 @@ class Guest:
             return
         self.settled = True
         self.sandbox.kill()
-        if self.process.status is None:
+        if self.process.status is None or self.process.has_ended():
             # An init ends only after all inside have been reaped. Source:
-            # pid_namespaces(7), "The namespace init process".
+            # pid_namespaces(7), "The namespace init process". If what was between is
+            # dead, perhaps by this process.
             self.reap()
         self.sandbox.close()
 

@@ -39,6 +39,8 @@ class GuestProcess(Generic[_M]):
     """The reading end of the channel."""
     gate: int
     """The pipe on which the process waits inside until it is released."""
+    zygote: int | None = None
+    """Process id of the zygote, if that is between."""
     numbers: list[int] = dataclasses.field(default_factory=list)
     """What was read from `status`: the pid, then the wait status of the one inside."""
     ended: Exited | Killed | None = None
@@ -151,6 +153,8 @@ class GuestProcess(Generic[_M]):
             status = 0
         if self.status is not None:
             inside = self._number(1)
+            if inside is None:
+                self._reap_orphan()
             status = status if inside is None else inside
             # `used` is that of the process between.
             self.usage = ending.unpack(os.read(self.status, ending.SIZE))
@@ -164,9 +168,24 @@ class GuestProcess(Generic[_M]):
         inside = self._number(1)
         if inside is None:
             # The zygote was killed, and with it the process inside.
+            if self.zygote is not None:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitid(os.P_PID, self.zygote, os.WEXITED | os.WNOWAIT)
+            self._reap_orphan()
             return Killed(signal.SIGKILL)
         self.usage = ending.unpack(os.read(self.status, ending.SIZE))
         return ending.from_wait_status(inside)
+
+    def _reap_orphan(self) -> None:
+        """
+        Wait for the process inside, if this process has inherited it.
+
+        So it is with what is process 1 of a container. Source: prctl(2),
+        PR_SET_CHILD_SUBREAPER.
+        """
+        if self.numbers:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.numbers[0], 0)
 
     def _number(self, index: int) -> int | None:
         """

@@ -109,6 +109,7 @@ class Zygote:
                 status=status.take_read(),
                 inlet=Reader(channel.take_read(), OF_GUEST),
                 gate=gate.take_write(),
+                zygote=self._pid,
             )
 
     def has_ended(self) -> bool:

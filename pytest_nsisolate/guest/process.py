@@ -167,11 +167,11 @@ class GuestProcess(Generic[_M]):
         assert self.status is not None
         inside = self._number(1)
         if inside is None:
-            # The zygote was killed, and with it the process inside.
-            if self.zygote is not None:
+            if self.numbers and self.zygote is not None:
+                # The zygote was killed, and with it the process inside.
                 with contextlib.suppress(ChildProcessError):
                     os.waitid(os.P_PID, self.zygote, os.WEXITED | os.WNOWAIT)
-            self._reap_orphan()
+                self._reap_orphan()
             return Killed(signal.SIGKILL)
         self.usage = ending.unpack(os.read(self.status, ending.SIZE))
         return ending.from_wait_status(inside)

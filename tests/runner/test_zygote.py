@@ -4,6 +4,8 @@ The zygote: tests in a row whose guests are forked by a fork of pytest.
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from ways import RunPytest
 
@@ -244,6 +246,46 @@ def test_it(number, above):
         ["*test_it[[]5[]] did not finish: exited with code 7 *"]
     )
     zygote_of(pytester, last=6)
+
+
+DEAD_SANDBOX = """
+from pytest_nsisolate.diagnosis.probe import ProbedPool
+from pytest_nsisolate.guest.messages import EntryRefused
+from pytest_nsisolate.guest.zygote import InZygote, Zygote
+from pytest_nsisolate.linux.descriptors import readable
+from pytest_nsisolate.model.spec import Spec
+
+pool = ProbedPool()
+sandbox, dead = pool.take(Spec()), pool.take(Spec())
+dead.kill()
+assert readable(dead.init, 60)
+try:
+    zygote = Zygote(sandbox)
+except InZygote as inside:
+    inside.serve()
+for _ in range(2):
+    process = zygote.fork(dead, ("0", False, None))
+    assert process.has_ended(60)
+    process.inlet.read()
+    refused = process.inlet.ready.popleft().message
+    assert isinstance(refused, EntryRefused), refused
+    print(refused.call, process.reap())
+zygote.close()
+sandbox.close()
+pool.stop()
+"""
+
+
+def test_refused_fork(pytester: pytest.Pytester) -> None:
+    """
+    A zygote that cannot fork into a sandbox says so, and goes on.
+    """
+    script = pytester.makepyfile(script=DEAD_SANDBOX)
+
+    result = pytester.run(sys.executable, script, timeout=60)
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["setns(pidfd, CLONE_NEW*) killed by SIGKILL"] * 2)
 
 
 def test_killed(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:

@@ -37,16 +37,20 @@ ERRORS = {
 }
 
 TESTS = """
-from pathlib import Path
 import pytest
+
+def note(name):
+    # Killed in here, a test must not take the notes of others with it.
+    with open("ran", "a") as file:
+        file.write(name)
 
 @pytest.mark.isolated(hostname="t1", domainname="lab")
 def test_one():
-    Path("ran").write_text(Path("ran").read_text() + "one ")
+    note("one ")
 
 @pytest.mark.isolated
 def test_two():
-    Path("ran").write_text(Path("ran").read_text() + "two ")
+    note("two ")
 
 def test_host(): pass
 """

@@ -120,8 +120,12 @@ def is_plain() -> bool:
 
 def _is_of_python(function: object) -> bool:
     if isinstance(function, BuiltinMethodType):
-        # Those of its locks.
-        return type(function.__self__).__module__ == "_thread"
+        # Those of its locks, and since 3.15 of a functools.lru_cache.
+        owner = function.__self__
+        kind = type(owner).__module__
+        return kind == "_thread" or (kind == "functools" and _is_of_python(owner))
+    if type(function).__module__ == "functools":
+        function = getattr(function, "__wrapped__", None)
     # Not what wraps another function, such as a functools.partial.
     is_plain = isinstance(function, FunctionType | MethodType)
     return is_plain and function.__module__.partition(".")[0] in sys.stdlib_module_names

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import marshal
 import signal
 import subprocess
 from collections.abc import Callable
+from marshal import dumps, loads
 from typing import Any, NoReturn
 
 from pytest_nsisolate.guest.entry import (
@@ -95,7 +95,7 @@ def _raise_told(sandbox: Sandbox, fd: int) -> None:
         told = os.read(fd, 4096)
     except BlockingIOError:
         return
-    refused = marshal.loads(told)  # noqa: S302 - from our own fork
+    refused = loads(told)  # noqa: S302 - from our own fork
     if isinstance(refused[1], str):
         raise Unlimited(*refused) from None
     raise sandbox.classify(Refused(*refused)) from None
@@ -142,13 +142,13 @@ class _Way:
             self._check()
         except OSError as error:
             told = (str(error.filename or "fork()"), error.errno or 0)
-            os.write(self.tell, marshal.dumps(told))
+            os.write(self.tell, dumps(told))
             raise
         self.signals.restore()
         try:
             Confinement(self.limits, executes=True).hold()
         except Unlimited as error:
-            os.write(self.tell, marshal.dumps((str(error), error.why, error.fix)))
+            os.write(self.tell, dumps((str(error), error.why, error.fix)))
             raise
         if self.own is not None:
             self.own()

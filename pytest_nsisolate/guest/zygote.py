@@ -14,9 +14,9 @@ that has only one: see `entry`.
 from __future__ import annotations
 
 import contextlib
-import marshal
 import signal
 from _socket import socket
+from marshal import dumps, loads
 
 from pytest_nsisolate.guest.channel import Reader
 from pytest_nsisolate.guest.entry import NUMBER, Entry, InFork, InGuest, fork
@@ -100,7 +100,7 @@ class Zygote:
             given = (channel.write, gate.read, status.write)
             descriptors.send(
                 self._control,
-                marshal.dumps((names, errand)),
+                dumps((names, errand)),
                 [*given, sandbox.init, sandbox.root],
             )
             return GuestProcess(
@@ -233,7 +233,7 @@ class InZygote(InFork):
                     self._poll.unregister(control)
                     self._is_dismissed = True
                     continue
-                names, errand = marshal.loads(message)  # noqa: S302 - from the supervisor
+                names, errand = loads(message)  # noqa: S302 - from the supervisor
                 # If no more can be open here, the supervisor sees that they are closed.
                 if len(fds) == _DESCRIPTORS and self._fork(names, fds):
                     assert self._entry is not None

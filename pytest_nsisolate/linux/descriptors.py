@@ -9,7 +9,9 @@ from __future__ import annotations
 # The socket module costs 6 ms of imports, a quarter of the launcher's start. The module
 # array would import collections.
 import _socket
-import struct
+
+# Bound here, since a fixture may patch them in their module.
+from struct import calcsize, pack, unpack
 
 from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.linux.stdlib import os, select
@@ -89,7 +91,7 @@ def send(control: _socket.socket, message: bytes, fds: Sequence[int]) -> None:
     Raises:
         OSError: The kernel refused.
     """
-    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))
+    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pack(f"{len(fds)}i", *fds))
     syscalls.named("sendmsg()", control.sendmsg, [message], [rights])
 
 
@@ -108,14 +110,14 @@ def receive(control: _socket.socket, count: int) -> tuple[bytes, list[int]]:
         OSError: The kernel refused.
     """
     fds: list[int] = []
-    each = struct.calcsize("i")
+    each = calcsize("i")
     size = _socket.CMSG_LEN(count * each)
     flag = _socket.MSG_CMSG_CLOEXEC
     message, rights, _, _ = control.recvmsg(65536, size, flag)
     for level, kind, data in rights:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
             number = len(data) // each
-            fds += struct.unpack(f"{number}i", data[: number * each])
+            fds += unpack(f"{number}i", data[: number * each])
     return message, fds
 
 

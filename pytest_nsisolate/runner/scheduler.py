@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import pickle
 import threading
+from pickle import dumps
 from typing import TypeAlias
 
 import pytest
@@ -432,7 +432,7 @@ class Scheduler:
         source = self._source_for(item, spec, state, sandbox)
         if source is None:
             return self._fork(item, sandbox)
-        own_spec = None if spec is source.spec else pickle.dumps(spec)
+        own_spec = None if spec is source.spec else dumps(spec)
         try:
             process = source.zygote.fork(
                 sandbox, (number_of(item), self._relay.synchronous, own_spec)

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import pickle
 from collections.abc import Callable
 from contextlib import nullcontext
+from pickle import loads
 from typing import cast
 
 import pytest
@@ -467,7 +467,7 @@ class Supervisor:
                 number, synchronous, own_spec = cast("Errand", errand)
                 item = item.session.items[int(number)]
                 if own_spec is not None:
-                    spec = pickle.loads(own_spec)  # noqa: S301 - from the supervisor
+                    spec = loads(own_spec)  # noqa: S301 - from the supervisor
                 keep_spec(item, spec)
         self._relay.begin(item, inside.channel, synchronous=synchronous)
         spec = resolve_spec(item)

@@ -8,9 +8,9 @@ import _socket
 import contextlib
 import errno
 import functools
-import marshal
 import subprocess
 import threading
+from marshal import dumps, loads
 from pathlib import Path
 from typing import cast
 
@@ -156,7 +156,7 @@ class Launcher:
         except OSError as error:
             raise Refused.from_os_error(error) from None
         try:
-            descriptors.send(self._control, marshal.dumps(request), [theirs.fileno()])
+            descriptors.send(self._control, dumps(request), [theirs.fileno()])
         except OSError as error:
             ours.close()
             raise LauncherGone("send() to the launcher", error.errno or 0) from None
@@ -250,7 +250,7 @@ class Launcher:
                 "recvmsg() from the launcher", error.errno or 0
             ) from None
         if message:
-            return marshal.loads(message), fds
+            return loads(message), fds
         # A launcher that ends closes its socket before its inits close theirs.
         if readable(self._control.fileno(), 0):
             raise LauncherGone("recvmsg() from the launcher", errno.ECONNRESET)

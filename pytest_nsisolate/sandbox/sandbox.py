@@ -7,8 +7,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import marshal
 import signal
+from marshal import loads
 from pathlib import Path
 from typing import cast
 
@@ -93,7 +93,7 @@ class Sandbox:
             answer = os.read(self.asker, 1 << 18)
         except OSError:
             return None
-        return cast("Facts", marshal.loads(answer)) if answer else None
+        return cast("Facts", loads(answer)) if answer else None
 
     def classify(self, refused: Refused) -> Refused:
         """

@@ -68,11 +68,12 @@ PATCHED = """
     import pytest
 
     NAMES = [
-        "json.dumps", "json.loads", "os._exit", "os.close", "os.fork", "os.fstat",
-        "os.ftruncate", "os.getcwd", "os.getpid", "os.kill", "os.pidfd_open", "os.pipe",
-        "os.pread", "os.read", "os.set_blocking", "os.stat", "os.umask", "os.waitpid",
-        "os.write", "select.poll", "signal.signal", "socket.gethostname",
-        "struct.pack", "subprocess.Popen", "sys.stderr", "sys.stdout",
+        "json.dumps", "json.loads", "marshal.dumps", "marshal.loads", "os._exit",
+        "os.close", "os.fork", "os.fstat", "os.ftruncate", "os.getcwd", "os.getpid",
+        "os.kill", "os.pidfd_open", "os.pipe", "os.pread", "os.read", "os.set_blocking",
+        "os.stat", "os.umask", "os.waitpid", "os.write", "pickle.dumps", "pickle.loads",
+        "select.poll", "signal.getsignal", "signal.signal", "socket.gethostname",
+        "struct.pack", "struct.unpack", "subprocess.Popen", "sys.stderr", "sys.stdout",
         "threading.active_count", "time.perf_counter", "time.sleep", "time.time",
         "traceback.format_exc", "warnings.showwarning", "weakref.finalize",
     ]
@@ -102,4 +103,4 @@ def test_patched_system(pytester: pytest.Pytester, with_plugins: WithPlugins) ->
     """
     pytester.makepyfile(PATCHED)
     run = with_plugins("pytest_mock")("-v", "--tb=line")
-    run.result.assert_outcomes(passed=64, failed=2)
+    run.result.assert_outcomes(passed=76, failed=2)

@@ -406,11 +406,19 @@ class Scheduler:
         """
         Return a guest of *item* in *sandbox*, forked now: it waits at its gate.
         """
-        lane = self._lane()
-        flush(self._config)
         self._relay.prepare(item)
-        self.forking = Fork(item, sandbox, lane)
+        return self._fork_prepared(item, sandbox)
+
+    def _fork_prepared(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
+        """
+        Do so after the relay has been prepared.
+        """
+        self._begin_fork(item, sandbox)
         return fork_guest(sandbox)
+
+    def _begin_fork(self, item: pytest.Item, sandbox: Sandbox) -> None:
+        flush(self._config)
+        self.forking = Fork(item, sandbox, self._lane())
 
     def _fork_ahead(
         self, item: pytest.Item, spec: Spec, state: tuple[int, int]
@@ -429,9 +437,10 @@ class Scheduler:
             # With the user namespace in which the zygote is.
             self._drop_source()
             raise
+        self._relay.prepare(item)
         source = self._source_for(item, spec, state, sandbox)
         if source is None:
-            return self._fork(item, sandbox)
+            return self._fork_prepared(item, sandbox)
         own_spec = None if spec is source.spec else dumps(spec)
         try:
             process = source.zygote.fork(
@@ -439,7 +448,7 @@ class Scheduler:
             )
         except OSError:
             self._drop_source()
-            return self._fork(item, sandbox)
+            return self._fork_prepared(item, sandbox)
         return Guest(sandbox=sandbox, process=process)
 
     def _source_for(
@@ -451,24 +460,20 @@ class Scheduler:
         Raises:
             InZygote: In the zygote.
         """
-        self._relay.prepare(item)
         source = self._source
-        # It is one process more of this user.
-        is_countable = spec.nproc is None
+        # With nproc=, it is one process more of this user.
+        is_good = spec.nproc is None and can_serve()
         if source is not None and not (
-            is_countable
+            is_good
             and source.state == state
             and source.plugins is self._relay.plugins
             and source.zygote.user_namespace is sandbox.user_namespace
             and not source.zygote.has_ended()
         ):
             self._drop_source()
-        may_fork = is_countable and not self._has_lost_zygote and can_serve()
-        if self._source is None and may_fork:
-            lane = self._lane()
+        if self._source is None and is_good and not self._has_lost_zygote:
             locate(scopes.onwards(item))
-            flush(self._config)
-            self.forking = Fork(item, sandbox, lane)
+            self._begin_fork(item, sandbox)
             with contextlib.suppress(Refused):
                 zygote = Zygote(sandbox)
                 self._source = Source(zygote, spec, state, self._relay.plugins)

@@ -115,6 +115,36 @@ def test_it(number, above):
     assert above == [supervisor for supervisor, _ in rows] or len(set(above)) == 8
 
 
+def test_function_for_forks_comes_later(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    A zygote that was forked before such a function was registered forks no more.
+    """
+    pytester.makeconftest(
+        """
+        import os
+
+        calls = []
+
+        def pytest_nsisolate_spec(item):
+            if item.name == "test_it[4]":
+                os.register_at_fork(before=lambda: calls.append(item.name))
+        """
+    )
+    pytester.makepyfile(
+        NOTED
+        + """
+@NUMBERS
+def test_it(number, above):
+    from conftest import calls
+    assert bool(calls) == (number >= 4)
+"""
+    )
+
+    run_both_ways().assert_outcomes(passed=8)
+
+
 def test_different_specs(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
     Tests in a row may ask for different things, and each gets what it asks for.

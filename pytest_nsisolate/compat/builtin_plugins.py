@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 
+from pytest_nsisolate.compat.items import id_of
 from pytest_nsisolate.guest import inherited
 
 #: A record that cannot be formatted: only its heading is shown.
@@ -161,7 +162,7 @@ def failed_subtests(item: pytest.Item) -> int:
     Return how many subtests of *item* have failed in this process.
     """
     counts = _failed_subtests(item.config)
-    return 0 if counts is None else counts.get(_id(item), 0)
+    return 0 if counts is None else counts.get(id_of(item), 0)
 
 
 def set_failed_subtests(item: pytest.Item, number: int) -> None:
@@ -170,7 +171,7 @@ def set_failed_subtests(item: pytest.Item, number: int) -> None:
     """
     counts = _failed_subtests(item.config)
     if counts is not None:
-        counts[_id(item)] = number
+        counts[id_of(item)] = number
 
 
 def _failed_subtests(config: pytest.Config) -> dict[Any, int] | None:
@@ -235,7 +236,7 @@ def take_xml_additions(
     xml = _xml(item.config)
     if xml is None:
         return {}, []
-    reporter = xml.node_reporter(_id(item))
+    reporter = xml.node_reporter(id_of(item))
     attributes, reporter.attrs = reporter.attrs, {}
     properties, xml.global_properties = xml.global_properties, []
     return attributes, properties
@@ -250,7 +251,7 @@ def add_to_xml(
     Add to the JUnit XML what `take_xml_additions` returned in another process.
     """
     xml = _xml(item.config)
-    xml.node_reporter(_id(item)).attrs.update(attributes)
+    xml.node_reporter(id_of(item)).attrs.update(attributes)
     xml.global_properties += [(name, value) for name, value in properties]
 
 
@@ -258,11 +259,6 @@ def _xml(config: pytest.Config) -> Any:
     # Since 4.6. Public would be: session.testsuite_properties and item.xml_attributes.
     key = getattr(config.pluginmanager.get_plugin("junitxml"), "xml_key", None)
     return None if key is None else config.stash.get(key, None)
-
-
-def _id(item: pytest.Item) -> Any:
-    # An object since 9.2; before that, the node id as a string.
-    return getattr(item, "id", item.nodeid)
 
 
 def _text(captured: str | bytes) -> str:

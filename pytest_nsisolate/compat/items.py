@@ -47,6 +47,13 @@ def keep_sections(item: pytest.Item, reports: Sequence[pytest.TestReport]) -> No
     ]
 
 
+def id_of(item: pytest.Item) -> Any:
+    """
+    Return the node id of *item*: an object since pytest 9.2, before that a string.
+    """
+    return getattr(item, "id", None) or item.nodeid
+
+
 def copy_of(item: pytest.Item, name: str) -> pytest.Item:
     """
     Return a copy of *item* that is a separate test.

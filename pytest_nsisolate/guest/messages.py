@@ -22,6 +22,7 @@ from typing import (
     Annotated,
     ClassVar,
     Generic,
+    Literal,
     NoReturn,
     TypeAlias,
     TypeVar,
@@ -83,6 +84,8 @@ Line: TypeAlias = Annotated[int, _below(10_000_000)]
 Code: TypeAlias = Annotated[int, _below(1 << 31)]
 #: Text that a system call accepts.
 Path: TypeAlias = Annotated[str, _is_path]
+#: A phase of a test.
+Phase: TypeAlias = Literal["setup", "call", "teardown"]
 #: Text on one line.
 Phrase: TypeAlias = Annotated[str, _is_printable]
 
@@ -156,6 +159,18 @@ class Report:
     report: dict[str, object]
     marked: str | None
     """Its failure rendered with colours, if pytest would reduce it to plain text."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A report of a phase that has passed, with nothing but what all of them have."""
+
+    kind: ClassVar[str] = "passed"
+    when: Phase
+    keywords: list[str]
+    duration: float
+    start: float
+    stop: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +343,7 @@ TestMessage: TypeAlias = (
     | LiveLog
     | HandOver
     | Report
+    | Passed
     | SessionEnd
     | Failure
     | Kept
@@ -477,6 +493,8 @@ def _check_for(hint: object) -> _Check:
         return lambda value: isinstance(value, list) and all(map(is_part, value))
     if hint is object:
         return lambda _: True
+    if origin is Literal:
+        return lambda value: type(value) is str and value in parts
     if origin in (Union, types.UnionType) and any(map(get_origin, parts)):
         one, other = map(_check_for, parts)
         return lambda value: one(value) or other(value)

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
-from typing import Any, Literal, NoReturn, TypeAlias, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NoReturn, cast, get_args
 
 import pytest
 
 from pytest_nsisolate.compat import items
 from pytest_nsisolate.guest import values
-from pytest_nsisolate.guest.messages import Garbled, Report
+from pytest_nsisolate.guest.messages import Garbled, Passed, Phase, Report
 from pytest_nsisolate.reporting.report_schema import check_report
 
-Phase: TypeAlias = Literal["setup", "call", "teardown"]
+_PHASES = get_args(Phase)
 
 #: The heading of a second failure, below the first one.
 _ANOTHER = "another error in teardown"
@@ -43,6 +43,51 @@ def report_to_message(config: pytest.Config, report: pytest.TestReport) -> Repor
     if isinstance(data.get("sections"), list):
         data["sections"] = list(map(_section, data["sections"]))
     return Report(report=data, marked=_marked(config, report.longrepr))
+
+
+def passed_to_message(item: pytest.Item, report: pytest.TestReport) -> Passed | None:
+    """
+    Return *report* of *item* as a short message, None if that does not hold all of it.
+    """
+    if type(report) is not pytest.TestReport or report.outcome != "passed":
+        return None
+    try:
+        message = Passed(
+            when=report.when,
+            keywords=[*report.keywords],
+            duration=report.duration,
+            start=report.start,
+            stop=report.stop,
+        )
+        made = passed_from_message(item, message, dict.fromkeys(message.keywords, 1))
+        is_all = (
+            message.when in _PHASES
+            and {*map(type, message.keywords)} <= {str}
+            and {*map(type, (message.duration, message.start, message.stop))} == {float}
+            and vars(made) == vars(report)
+        )
+    except Exception:  # noqa: BLE001 - whatever a plugin's attribute raises
+        return None
+    return message if is_all else None
+
+
+def passed_from_message(
+    item: pytest.Item, message: Passed, keywords: dict[str, int]
+) -> pytest.TestReport:
+    """
+    Return the report of *item* in *message*, with *keywords* for those in there.
+    """
+    return pytest.TestReport(
+        items.id_of(item),
+        item.location,
+        cast("dict[str, Literal[1]]", keywords),
+        "passed",
+        None,
+        message.when,
+        duration=message.duration,
+        start=message.start,
+        stop=message.stop,
+    )
 
 
 def report_from_message(config: pytest.Config, message: Report) -> pytest.TestReport:
@@ -94,12 +139,18 @@ def intern(item: pytest.Item, report: pytest.TestReport) -> None:
     for name in ("when", "outcome", "$report_type"):
         if type(of_it.get(name)) is str:
             of_it[name] = sys.intern(of_it[name])
+    names = shared_names(item, report.keywords)
+    report.keywords = dict(zip(names, report.keywords.values(), strict=True))
+
+
+def shared_names(item: pytest.Item, names: Iterable[str]) -> Iterator[str]:
+    """
+    Yield *names*, keywords of a report of *item*, as strings that others have too.
+    """
     # A report made in the supervisor has the strings of the item itself.
     known = {name: name for name in item.keywords}
-    report.keywords = {
-        known.get(name) or (sys.intern(name) if type(name) is str else name): value
-        for name, value in report.keywords.items()
-    }
+    for name in names:
+        yield known.get(name) or (sys.intern(name) if type(name) is str else name)
 
 
 def failed_report(

@@ -4,7 +4,7 @@ The test run: the supervisor's record of one test and of what its guest said.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import pytest
@@ -24,6 +24,8 @@ from pytest_nsisolate.guest.messages import (
     Interrupted,
     Kept,
     LiveLog,
+    Passed,
+    Phase,
     RecordedWarning,
     Report,
     Restarted,
@@ -43,13 +45,14 @@ from pytest_nsisolate.reporting import (
 )
 from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.reporting.report import (
-    Phase,
     append_section,
     failed_report,
     intern,
     join_outcomes,
     join_sections,
+    passed_from_message,
     report_from_message,
+    shared_names,
 )
 from pytest_nsisolate.reporting.report_schema import Order
 from pytest_nsisolate.sandbox.leaks import ATTRIBUTE, Leaks
@@ -229,10 +232,13 @@ class TestRun:
             case Restarted():
                 self._begin_again()
             case Report():
-                self._hear_report(report_from_message(item.config, message))
-                if synchronous:
-                    # The next output of the guest must appear after this report.
-                    flush(item.config)
+                report = report_from_message(item.config, message)
+                intern(item, report)
+                self._hear_report(report, synchronous=synchronous)
+            case Passed():
+                keywords = self._keywords(message.keywords)
+                report = passed_from_message(item, message, keywords)
+                self._hear_report(report, synchronous=synchronous)
             case RecordedWarning():
                 events.show_warning(message)
             case LiveLog():
@@ -392,10 +398,18 @@ class TestRun:
         if self._end is not None:
             self._stop_like(self._end)
 
-    def _hear_report(self, report: pytest.TestReport) -> None:
+    def _keywords(self, names: list[str]) -> dict[str, int]:
+        """
+        Return the keywords *names* of a report, which share their strings with others.
+        """
+        before: Iterable[str] = () if self.last is None else self.last.keywords
+        if [*before] != names:
+            before = shared_names(self.item, names)
+        return dict.fromkeys(before, 1)
+
+    def _hear_report(self, report: pytest.TestReport, *, synchronous: bool) -> None:
         # A report after that of teardown: the test runs again.
         self.log_held()
-        intern(self.item, report)
         self._remember(report)
         if report.when == "call":
             interaction.forget_last()
@@ -420,6 +434,9 @@ class TestRun:
             self._held = report
         else:
             self.log(report)
+        if synchronous:
+            # The next output of the guest must appear after this report.
+            flush(self.item.config)
 
     def _remember(self, report: pytest.TestReport) -> None:
         """

@@ -18,6 +18,7 @@ import pytest
 
 from pytest_nsisolate import integrations
 from pytest_nsisolate.compat import builtin_plugins
+from pytest_nsisolate.compat.hooks import implementations
 from pytest_nsisolate.guest import terminal
 from pytest_nsisolate.guest.channel import GuestChannel
 from pytest_nsisolate.guest.crash_output import CrashOutput
@@ -29,7 +30,9 @@ from pytest_nsisolate.guest.messages import (
     HandOver,
     Kept,
     LiveLog,
+    Passed,
     Payload,
+    Report,
     Restarted,
     SessionEnd,
     TerminalTaken,
@@ -37,7 +40,8 @@ from pytest_nsisolate.guest.messages import (
 from pytest_nsisolate.model import frames
 from pytest_nsisolate.reporting import interaction, memory
 from pytest_nsisolate.reporting.events import warning_to_message
-from pytest_nsisolate.reporting.report import report_to_message
+from pytest_nsisolate.reporting.report import passed_to_message, report_to_message
+from pytest_nsisolate.reporting.terms import package_of
 from pytest_nsisolate.settings.scopes import tests_of_guest
 
 
@@ -65,6 +69,8 @@ class Relay:
         #: The other plugins: another object as soon as one has come or gone.
         self.plugins: set[object] = set()
         self._callers: dict[str, pluggy.HookCaller] = {}
+        #: Whether plugins put into reports, or read, what they want.
+        self._is_serialised = True
         #: Whether a plugin outside wants to know of failures.
         self._tells_failures = False
         self._sent: pytest.TestReport | None = None
@@ -95,6 +101,11 @@ class Relay:
             self._callers = {
                 name: manager.subset_hook_caller(name, others) for name in RELAYED
             }
+            self._is_serialised = not all(
+                package_of(impl.function.__module__) == "_pytest"
+                for name in _SERIALISING
+                for impl in implementations(self._config, name)
+            )
             self._callers["pytest_exception_interact"] = interaction.caller_inside(
                 self._config
             )
@@ -329,10 +340,16 @@ class Relay:
             flush_streams()
             self.send_payload(report)
             self._send_kept(self._channel, report)
-            message = report_to_message(self._config, report)
+            message = self._message_of(report)
             self._channel.send(message, synchronous=self.synchronous)
             self._sent = report
             self._crash_output.clear()
+
+    def _message_of(self, report: pytest.TestReport) -> Report | Passed:
+        short = None
+        if self.item is not None and not self._is_serialised:
+            short = passed_to_message(self.item, report)
+        return short or report_to_message(self._config, report)
 
     def pytest_runtest_logfinish(self) -> None:
         """
@@ -398,6 +415,9 @@ _BETWEEN = (
     "pytest_nsisolate_hand_over",
     "pytest_nsisolate_ended",
 )
+
+#: Hooks by which plugins change how a report travels.
+_SERIALISING = ("pytest_report_to_serializable", "pytest_report_from_serializable")
 
 #: Packages whose implementations of these hooks change nothing that a test notices.
 _KNOWN = {"_pytest", "pytest_nsisolate"}

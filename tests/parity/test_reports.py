@@ -175,6 +175,95 @@ def test_user_properties(pytester: pytest.Pytester, twins: Twins) -> None:
     assert "('text', '<&>')" in run.reports[2]["user_properties"]
 
 
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_keywords(pytester: pytest.Pytester, twins: Twins, scope: str) -> None:
+    """
+    Marks that a test or its fixtures add are among the keywords of its reports.
+    """
+    pytester.makeini(f"[pytest]\nnsisolate_scope = {scope}")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def wide(request):
+            request.node.add_marker("of_module")
+
+        @pytest.fixture
+        def narrow(request):
+            request.node.add_marker("of_fixture")
+            yield
+            request.node.add_marker("of_teardown")
+
+        def test_none(): pass
+        def test_own(request): request.node.add_marker("of_test")
+        def test_fixtures(wide, narrow): pass
+        def test_after(): pass
+        """
+    )
+    run = twins()
+    assert "of_test" in run.reports[4]["keywords"]
+    assert "of_teardown" in run.reports[8]["keywords"]
+    assert "of_module" in run.reports[-1]["keywords"]
+
+
+def test_additions(pytester: pytest.Pytester, twins: Twins) -> None:
+    """
+    What hooks add to a report that has passed, or change in it, arrives.
+    """
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_makereport(item, call):
+            outcome = yield
+            report = outcome.get_result()
+            match item.name:
+                case "test_attribute": report.added = {1: "x"}
+                case "test_duration": report.duration = 2
+                case "test_location": report.location = ("other.py", 3, "other")
+                case "test_sections": report.sections.append(("title", "content"))
+                case "test_value": report.keywords["test_value"] = 2
+                case "test_keyword": report.keywords["added"] = 1
+                case "test_name": report.keywords[1] = 1
+        """
+    )
+    names = [
+        "none",
+        "attribute",
+        "duration",
+        "location",
+        "sections",
+        "value",
+        "keyword",
+        "name",
+    ]
+    pytester.makepyfile("\n".join(f"def test_{name}(): pass" for name in names))
+    twins("--durations=0", "-vv")
+
+
+def test_serialisation(pytester: pytest.Pytester) -> None:
+    """
+    What a plugin adds to the serialised form of a report arrives.
+    """
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_report_to_serializable(report):
+            outcome = yield
+            if outcome.get_result() is not None:
+                outcome.get_result()["added"] = f"to {report.when}"
+        """
+    )
+    pytester.makepyfile("def test_one(): pass")
+    run = run_once(pytester, ["--nsisolate"])
+    added = [report["added"] for report in run.reports]
+    assert added == ["to setup", "to call", "to teardown"]
+
+
 def test_order_of_events(pytester: pytest.Pytester, twins: Twins) -> None:
     """
     Start, setup, call, teardown and finish of a test are reported in this order.

@@ -72,6 +72,9 @@ OTHERS: list[messages.GuestMessage] = [
         report=None,
         marked=None,
     ),
+    messages.Passed(
+        when="call", keywords=["test_it", ""], duration=0.5, start=1.5, stop=2.0
+    ),
 ]
 
 

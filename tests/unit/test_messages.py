@@ -24,6 +24,7 @@ from pytest_nsisolate.guest.messages import (
     LimitRefused,
     LiveLog,
     Message,
+    Passed,
     Raised,
     RecordedWarning,
     Report,
@@ -46,6 +47,7 @@ RAISED = Raised(
     traceback="Trace",
 )
 REPORT = Report(report={"when": "call"}, marked=None)
+PASSED = Passed(when="call", keywords=["a"], duration=0.5, start=1.5, stop=2.0)
 INTERRUPTED = Interrupted(
     exit=True, text="enough", returncode=3, filename="test_it.py", lineno=3
 )
@@ -146,6 +148,9 @@ NAN, HUGE = float("nan"), 1 << 4000
         (WARNING, "sourced", [None, 1, ""]),
         (REPORT, "report", [None, [], "", True]),
         (REPORT, "marked", [False, 3, ["text"]]),
+        (PASSED, "when", [None, "", "collect", 1, ["call"]]),
+        (PASSED, "keywords", [None, {"a": 1}, [1], ["a", None]]),
+        (PASSED, "start", [None, 1, True, "1.0"]),
         (HandOver(payload={}), "payload", [None, [], "", NAN]),
         (LiveLog(when="call", text=""), "when", [0, False, {}]),
         (REFUSED, "errno", [None, True, 1.5, NAN, HUGE, "1"]),

@@ -35,6 +35,33 @@ class BadMarker:
     explanation: Explanation
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sum:
+    """
+    What valid markers of a test add up to.
+    """
+
+    marks: list[pytest.Mark]
+    said: str
+    """Their keywords, which a plugin may change."""
+    spec: Spec
+
+    def is_of(self, marks: list[pytest.Mark]) -> bool:
+        """
+        Say whether *marks* are these, and say the same.
+        """
+        is_same = [*map(id, marks)] == [*map(id, self.marks)]
+        return is_same and _said_by(marks) == self.said
+
+
+def _said_by(marks: Iterable[pytest.Mark]) -> str:
+    return repr([mark.kwargs for mark in marks])
+
+
+#: The sum for the test that `spec_of` was called for last.
+_latest = pytest.StashKey[_Sum]()
+
+
 def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
     """
     Return the spec of the markers of *item*; for each keyword the closest one wins.
@@ -42,15 +69,31 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
     Returns:
         None if there is no marker.
     """
-    keywords: dict[str, object] = {}
-    marked = False
-    for mark in _closest_first(item):
+    marks = _closest_first(item)
+    for mark in marks:
         # A mistyped marker must not leave its test on the host, where it passes.
         meant = _meant_by(mark.name)
         if meant is not None and mark.name not in _registered(item.config):
             return BadMarker(_explain_near(item, mark, meant))
-    for mark in _marks(item):
-        marked = True
+    own = [mark for mark in marks if mark.name in NAMES]
+    if not own:
+        return None
+    # Tests in a row mostly have their markers in common.
+    latest = item.session.stash.get(_latest, None)
+    if latest is not None and latest.is_of(own):
+        return latest.spec
+    spec = _sum_of(item, own)
+    if isinstance(spec, Spec):
+        item.session.stash[_latest] = _Sum(own, _said_by(own), spec)
+    return spec
+
+
+def _sum_of(item: pytest.Item, marks: Iterable[pytest.Mark]) -> Spec | BadMarker:
+    """
+    Return the spec that *marks* of *item*, the closest first, add up to.
+    """
+    keywords: dict[str, object] = {}
+    for mark in marks:
         try:
             call = f"@pytest.mark.{mark.name}"
             wrong = misuse(mark.name, call, _KEYWORDS, mark.args, mark.kwargs)
@@ -62,7 +105,7 @@ def spec_of(item: pytest.Item) -> Spec | BadMarker | None:
         except SpecError as error:
             return BadMarker(explain(item, mark, error.why, error.fix))
         keywords = {**mark.kwargs, **keywords}
-    return Spec(**keywords) if marked else None  # type: ignore[arg-type]
+    return Spec(**keywords)  # type: ignore[arg-type]
 
 
 def _marks(item: pytest.Item) -> Iterator[pytest.Mark]:

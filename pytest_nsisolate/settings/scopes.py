@@ -19,6 +19,10 @@ Node: TypeAlias = "pytest.Item | pytest.Collector"
 
 _share = pytest.StashKey["Share | None"]()
 
+#: The shares of a session, by the ids of their node and of the spec of their tests, and
+#: that spec.
+_shares = pytest.StashKey["dict[tuple[int, int], tuple[Spec, Share]]"]()
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Share:
@@ -75,14 +79,15 @@ def following(item: pytest.Item, nextitem: pytest.Item | None) -> pytest.Item | 
     inside = _scopes_within(share)
     own = fixtures.wide_parameters(item, inside)
     for one in onwards(nextitem):
-        if share.node not in one.listchain():
+        is_found = share_of(one) == share
+        if not is_found and share.node not in one.listchain():
             return None
         # pytest then sets up a borrowed fixture again, and the guest would keep the
         # old value.
-        theirs = fixtures.wide_parameters(one, inside)
+        theirs = fixtures.wide_parameters(one, inside) if own else {}
         if any(own[name] != theirs[name] for name in own.keys() & theirs.keys()):
             return None
-        if share_of(one) == share:
+        if is_found:
             return one
     return None
 
@@ -117,7 +122,13 @@ def _work_out(item: pytest.Item) -> Share | None:
     node = _node(item, str(spec.scope))
     if node is item:
         return None
-    return Share(node, dataclasses.replace(spec, timeout=None, leaks=None))
+    known = item.session.stash.setdefault(_shares, {})
+    place = id(node), id(spec)
+    if place not in known:
+        share = Share(node, dataclasses.replace(spec, timeout=None, leaks=None))
+        # While it is here, no other spec can have its id.
+        known[place] = spec, share
+    return known[place][1]
 
 
 def _node(item: pytest.Item, scope: str) -> Node:

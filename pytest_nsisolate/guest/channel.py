@@ -84,14 +84,20 @@ class GuestChannel:
         #: The process id of the guest outside the sandbox.
         self.pid_on_host = pid_on_host
         self._signals = signals
+        #: What is to be written with the next message.
+        self._waiting = b""
 
-    def send(self, message: GuestMessage, *, synchronous: bool = False) -> str:
+    def send(
+        self, message: GuestMessage, *, synchronous: bool = False, later: bool = False
+    ) -> str:
         """
         Write all of *message* to the channel.
 
         Args:
             message: The message.
             synchronous: Whether to wait until the supervisor has acted on it.
+            later: Whether to write it together with the next one, which wakes the
+                supervisor once less. If the guest dies before, it is lost.
 
         Returns:
             The answer of the supervisor, empty if this does not wait.
@@ -100,7 +106,10 @@ class GuestChannel:
             # A fork that the test made and that returned into pytest is not the guest,
             # and a descriptor that is no longer the channel belongs to the test.
             os._exit(1)
-        send(self._fd, message, synchronous=synchronous)
+        data = self._waiting + frame(message, synchronous=synchronous)
+        self._waiting = data if later else b""
+        if not later:
+            write_all(self._fd, data)
         return self.wait() if synchronous else ""
 
     def conclude(self, outcome: CallMessage) -> None:

@@ -289,7 +289,7 @@ class Guest:
             # died is still in the pipe, which a fork of it may hold open for ever.
             events = poll.poll(self._patience(deadline, watch))
             dead = any(fd == death for fd, _ in events)
-            if interrupts.take():
+            if (interrupts.fd, select.POLLIN) in events and interrupts.take():
                 self._interrupt_once()
             if self.is_interrupt_due:
                 self._send_interrupt()

@@ -65,6 +65,8 @@ class Relay:
         #: Whether the test waits until its report has been logged.
         self.synchronous = True
         self._channel: GuestChannel | None = None
+        #: The hook that collects what plugins want carried over.
+        self._collect: pluggy.HookCaller | None = None
         self._crash_output: CrashOutput | None = None
         #: The other plugins: another object as soon as one has come or gone.
         self.plugins: set[object] = set()
@@ -165,6 +167,8 @@ class Relay:
         """
         Send what was kept until *report* was made.
         """
+        if self._memory is None:
+            return
         numbers = [number for number, one in enumerate(self._made) if one is report]
         last = numbers[-1] if numbers else len(self._made)
         now = [one for one in self._kept if one[0] <= last]
@@ -209,6 +213,8 @@ class Relay:
         """
         self._channel, self.synchronous = channel, synchronous
         self.item, self.began = item, False
+        # Each access to the hooks makes them anew.
+        self._collect = item.ihook.pytest_nsisolate_collect
         self._made.clear()
         self._kept.clear()
         self._arrived = 0
@@ -225,12 +231,10 @@ class Relay:
         """
         Send what plugins want carried over: before *report*, or when the test is over.
         """
-        if self._channel is None or self.item is None:
+        if self._channel is None or self._collect is None:
             return
         payload: Payload = {}
-        self.item.ihook.pytest_nsisolate_collect(
-            item=self.item, report=report, payload=payload
-        )
+        self._collect(item=self.item, report=report, payload=payload)
         if payload:
             self._channel.send(HandOver(payload=payload))
 
@@ -341,7 +345,13 @@ class Relay:
             self.send_payload(report)
             self._send_kept(self._channel, report)
             message = self._message_of(report)
-            self._channel.send(message, synchronous=self.synchronous)
+            # Without this report, a guest that dies now dies in teardown all the same.
+            later = isinstance(message, Passed) and report.when == "teardown"
+            self._channel.send(
+                message,
+                synchronous=self.synchronous,
+                later=later and not self.synchronous,
+            )
             self._sent = report
             self._crash_output.clear()
 
@@ -422,6 +432,9 @@ _SERIALISING = ("pytest_report_to_serializable", "pytest_report_from_serializabl
 #: Packages whose implementations of these hooks change nothing that a test notices.
 _KNOWN = {"_pytest", "pytest_nsisolate"}
 
+#: The implementations of these hooks for the latest test, and whether one is another's.
+_latest = pytest.StashKey["tuple[list[list[pluggy.HookImpl]], bool]"]()
+
 
 def is_watched(item: pytest.Item) -> bool:
     """
@@ -429,11 +442,14 @@ def is_watched(item: pytest.Item) -> bool:
     """
     # Each access makes it anew.
     hook = item.ihook
-    return any(
-        impl.function.__module__.partition(".")[0] not in _KNOWN
-        for name in _BETWEEN
-        for impl in getattr(hook, name).get_hookimpls()
-    )
+    impls = [getattr(hook, name).get_hookimpls() for name in _BETWEEN]
+    latest = item.config.stash.get(_latest, None)
+    # Tests in a row mostly have the same ones.
+    if latest is None or impls != latest[0]:
+        modules = (impl.function.__module__ for some in impls for impl in some)
+        is_any = not all(package_of(module) in _KNOWN for module in modules)
+        latest = item.config.stash[_latest] = impls, is_any
+    return latest[1]
 
 
 #: The hooks of `Relay`.

@@ -8,7 +8,8 @@ exception would be swallowed.
 
 from __future__ import annotations
 
-import signal
+# The module signal makes an object of each number and handler, which takes longer.
+import _signal  # type: ignore[import-not-found]
 import threading
 from types import TracebackType
 
@@ -49,9 +50,9 @@ class Interrupts:
         self.take()
         if (
             threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
         ):
-            signal.signal(signal.SIGINT, self._note)
+            _signal.signal(_signal.SIGINT, self._note)
             self._is_set = True
 
     def __exit__(
@@ -70,7 +71,7 @@ class Interrupts:
         Make SIGINT raise `KeyboardInterrupt` again.
         """
         if self._is_set:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
             self._is_set = False
 
     def take(self) -> int:

@@ -437,12 +437,13 @@ class Grammar(Generic[_M]):
                 f"a message {kind!r} whose synchronous is {short(synchronous)}"
             )
         texts = fields.pop("texts", ())
-        if not _are_texts(texts):
+        if texts != () and not _are_texts(texts):
             raise Garbled(f"a message {kind!r} whose texts are {short(texts)}")
         checks = _CHECKS[found]
         try:
-            for name in _FREE[found] & fields.keys():
-                fields[name] = values.unpack(fields[name])
+            for name in _FREE[found]:
+                if name in fields:
+                    fields[name] = values.unpack(fields[name])
         except values.Malformed as error:
             raise Garbled(f"a message {kind!r} with {error}") from None
         for name, is_right in checks.items():

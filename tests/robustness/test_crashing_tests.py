@@ -88,6 +88,38 @@ def test_endings(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     _check_xml(ElementTree.parse(pytester.path / "report.xml").getroot(), expected)
 
 
+def test_after_teardown(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A guest that dies after its test has passed dies in teardown.
+    """
+    pytester.makepyfile(
+        """
+        import atexit
+        import os
+        import pytest
+        import signal
+
+        pytestmark = pytest.mark.isolated
+
+        def test_exits():
+            atexit.register(os._exit, 0)
+
+        def test_is_killed():
+            atexit.register(os.kill, os.getpid(), signal.SIGKILL)
+
+        def test_next(): pass
+        """
+    )
+    result = run_both_ways("-v")
+    result.assert_outcomes(passed=3, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "test_exits did not finish: exited with code 0 during teardown",
+            "test_is_killed did not finish: killed by SIGKILL during teardown",
+        ]
+    )
+
+
 def _check_texts(text: str, expected: list[tuple[str, str]]) -> None:
     """
     Expect three lines and the output for each ending, and a stack for each crash.

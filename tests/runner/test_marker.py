@@ -102,6 +102,38 @@ def test_module(pytester: pytest.Pytester) -> None:
     run_once(pytester, []).result.assert_outcomes(passed=3)
 
 
+def test_changed(pytester: pytest.Pytester) -> None:
+    """
+    What a plugin changes in a marker between two tests holds from there on.
+    """
+    pytester.makeconftest(
+        """
+        def pytest_runtest_logfinish(nodeid):
+            names["NAME"] = nodeid[-1]
+
+        def pytest_collection_modifyitems(items):
+            global names
+            (mark,) = {id(one): one for item in items
+                       for one in item.iter_markers("isolated")}.values()
+            names = mark.kwargs["env"]
+        """
+    )
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        pytestmark = pytest.mark.isolated(env={"NAME": "0"})
+
+        def test_1(): assert os.environ["NAME"] == "0"
+        def test_2(): assert os.environ["NAME"] == "0"
+        def test_3(): assert os.environ["NAME"] == "1"
+        def test_4(): assert os.environ["NAME"] == "2"
+        """
+    )
+    pytester.runpytest().assert_outcomes(passed=4)
+
+
 def test_fixture(pytester: pytest.Pytester) -> None:
     """
     The fixture `isolation` isolates the test, even if requested indirectly.

@@ -24,7 +24,7 @@ from pytest_nsisolate.guest.process import GuestProcess
 from pytest_nsisolate.model.ending import Finished
 from pytest_nsisolate.model.user_namespace import UserNamespace
 from pytest_nsisolate.reporting.exceptions import describe
-from pytest_nsisolate.reporting.report import report_to_message
+from pytest_nsisolate.reporting.report import passed_to_message, report_to_message
 from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
@@ -96,9 +96,16 @@ def frame_of(fields: dict[str, Any]) -> bytes:
     return struct.pack(">Q", len(body)) + body
 
 
-def conversation(item: pytest.Item, *, passes: bool) -> list[dict[str, Any]]:
+def conversation(
+    item: pytest.Item, *, passes: bool, short: bool = False
+) -> list[dict[str, Any]]:
     """
     Return what the guest of *item* says when its test passes or fails.
+
+    Args:
+        item: The test.
+        passes: Whether it passes.
+        short: Whether its setup prints nothing, so that the report of it is short.
     """
 
     def call() -> None:
@@ -112,8 +119,9 @@ def conversation(item: pytest.Item, *, passes: bool) -> list[dict[str, Any]]:
         body = call if when == "call" else lambda: None
         info = pytest.CallInfo.from_call(body, when=when)
         report = item.ihook.pytest_runtest_makereport(item=item, call=info)
+        brief = passed_to_message(item, report) if short and when == "setup" else None
         report.sections = [("Captured stdout call", "printed\n")]
-        told.append(fields_of(report_to_message(item.config, report)))
+        told.append(fields_of(brief or report_to_message(item.config, report)))
     return [*told, fields_of(messages.Done())]
 
 
@@ -281,10 +289,14 @@ def try_many(item: pytest.Item, frames_in_all: int, seed: int) -> int:
 
     A test may be green only if valid frames of its guest said so to the end.
     """
-    mutator, listener, heard, green = Mutator(seed), Listener(item), 0, 0
-    base = {passes: conversation(item, passes=passes) for passes in (True, False)}
+    # A report of another phase that has passed would be valid.
+    mutator, listener, heard, green = Mutator(seed, "passed"), Listener(item), 0, 0
+    base = {
+        passes: conversation(item, passes=passes, short=True)
+        for passes in (True, False)
+    }
     whole = {
-        passes: {frame_of(one) for one in talk if one["kind"] == "report"}
+        passes: {frame_of(one) for one in talk if one["kind"] in {"report", "passed"}}
         for passes, talk in base.items()
     }
     while heard < frames_in_all:
@@ -313,6 +325,8 @@ def _outcome(frame: bytes) -> tuple[str, str]:
     """
     try:
         fields = json.loads(frame[8:].decode("utf-8", "surrogatepass"))
+        if fields["kind"] == "passed":
+            return repr(fields["when"]), repr("passed")
         report = values.unpack(fields["report"])
         return repr(report["when"]), repr(report["outcome"])
     except (ValueError, KeyError, TypeError, RecursionError, values.Malformed):
@@ -341,8 +355,8 @@ BEFORE = ours()
 @pytest.mark.isolated
 @pytest.mark.parametrize("number", range(NUMBER))
 def test_mutated(request, number):
-    # These two end the session, as they may.
-    mutator = fuzzing.Mutator(SEED + number, "interrupted", "session")
+    # Two of these end the session, as they may; with the third the call has passed.
+    mutator = fuzzing.Mutator(SEED + number, "interrupted", "session", "passed")
     base = fuzzing.conversation(request.node, passes=False)
     for fd in set(ours()) - set(BEFORE):
         try:

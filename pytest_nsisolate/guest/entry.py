@@ -37,6 +37,7 @@ from pytest_nsisolate.linux import (
 from pytest_nsisolate.linux.bare_fork import bare_fork
 from pytest_nsisolate.linux.credentials import Credentials, Directory
 from pytest_nsisolate.linux.descriptors import Pipe
+from pytest_nsisolate.linux.hot_pages import HotPages
 from pytest_nsisolate.linux.pid_for_children import PidForChildren
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os
@@ -74,6 +75,8 @@ class InGuest(InFork):
     def __init__(self, channel: GuestChannel) -> None:
         super().__init__()
         self.channel = channel
+        #: Where this guest notes what pages it has written to, if it is to do so.
+        self.hot_pages: HotPages | None = None
 
     def live(self, body: Body) -> NoReturn:
         """
@@ -84,6 +87,8 @@ class InGuest(InFork):
             word = self.channel.wait()
             try:
                 body(self.channel, word)
+                if self.hot_pages is not None:
+                    self.hot_pages.note()
             except BaseException as error:  # noqa: BLE001 - reported, then the process ends
                 frames.cut_callers(error)
                 self.channel.send(Broken(traceback=traceback.format_exc()))

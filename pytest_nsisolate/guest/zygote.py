@@ -32,6 +32,7 @@ from pytest_nsisolate.linux import (
 )
 from pytest_nsisolate.linux.credentials import Credentials, Directory
 from pytest_nsisolate.linux.descriptors import Pipe
+from pytest_nsisolate.linux.hot_pages import HotPages
 from pytest_nsisolate.linux.namespaces import Namespace
 from pytest_nsisolate.linux.signals import Blocked
 from pytest_nsisolate.linux.stdlib import os, select
@@ -52,18 +53,20 @@ class Zygote:
 
     Args:
         sandbox: A sandbox of the kind that its guests will have.
+        hot_pages: Those of all guests of this process.
 
     Raises:
         InZygote: In the zygote.
         Refused: The supervisor could not fork.
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, hot_pages: HotPages) -> None:
         #: The kind of user namespace of its guests.
         self.user_namespace = sandbox.user_namespace
         confined = is_confined(sandbox)
         with contextlib.ExitStack() as stack, Blocked() as signals:
             try:
+                hot_pages.open()
                 self._control, theirs = descriptors.socketpair()
                 unused = stack.enter_context(contextlib.ExitStack())
                 unused.callback(self._control.close)
@@ -73,7 +76,9 @@ class Zygote:
                     stack.pop_all()
                     self._control.close()
                     signals.keep()
-                    raise InZygote(theirs, signals, sandbox.user_namespace, confined)
+                    raise InZygote(
+                        theirs, signals, sandbox.user_namespace, confined, hot_pages
+                    )
                 unused.callback(self._end)
                 self._pidfd = syscalls.named("pidfd_open()", os.pidfd_open, self._pid)
             except OSError as error:
@@ -157,6 +162,7 @@ class InZygote(InFork):
         signals: The signals, which are all blocked from before the fork.
         user_namespace: The kind that the sandboxes have in common.
         confined: As for `entry.enter`.
+        hot_pages: Those of all guests of the supervisor.
     """
 
     def __init__(
@@ -164,13 +170,15 @@ class InZygote(InFork):
         control: socket,
         signals: Blocked,
         user_namespace: UserNamespace,
-        confined: bool,  # noqa: FBT001 - one of four, none of which is optional
+        confined: bool,  # noqa: FBT001 - one of five, none of which is optional
+        hot_pages: HotPages,
     ) -> None:
         super().__init__()
         self._control = control
         self._signals = signals
         self._user_namespace = user_namespace
         self._confined = confined
+        self._hot_pages = hot_pages
         self._joins = user_namespace is not UserNamespace.NONE
         self._credentials: Credentials | None = None
         self._directory = Directory.now()
@@ -202,6 +210,7 @@ class InZygote(InFork):
         is_ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
         if is_ignored:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._hot_pages.look()
         self._poll.register(self._control, select.POLLIN)
         try:
             with at_fork.innermost(in_child=self._enter):
@@ -237,7 +246,9 @@ class InZygote(InFork):
                 # If no more can be open here, the supervisor sees that they are closed.
                 if len(fds) == _DESCRIPTORS and self._fork(names, fds):
                     assert self._entry is not None
-                    return self._entry.guest(), errand
+                    guest = self._entry.guest()
+                    guest.hot_pages = self._hot_pages
+                    return guest, errand
                 for one in fds:
                     if one not in self._reports:
                         os.close(one)
@@ -305,6 +316,7 @@ class InZygote(InFork):
         """
         In a fork: enter the sandbox, or end this process.
         """
+        self._hot_pages.copy()
         assert self._entry is not None
         self._entry.enter(self._credentials)
 

@@ -15,12 +15,16 @@ from pytest_nsisolate.linux import namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Callable
     from typing import TypeVar
 
     _T = TypeVar("_T")
 
 # Flags and numbers as in the kernel's uapi headers, grouped by header.
+
+# asm-generic/mman-common.h
+_MADV_POPULATE_WRITE = 23
 
 # linux/capability.h
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
@@ -58,6 +62,7 @@ SIOCSIFFLAGS = 0x8914
 
 # asm-generic/unistd.h: calls that the C library has no functions for, with numbers that
 # are the same everywhere, as those of all calls since Linux 5.1
+_NR_PROCESS_MADVISE = 440
 _NR_LANDLOCK_CREATE_RULESET = 444
 _NR_LANDLOCK_RESTRICT_SELF = 446
 
@@ -138,7 +143,10 @@ if _libc is not None:
     _with_lock = ctypes.PyDLL(None, use_errno=True)
     _fork = getattr(_with_lock, "_Fork", None) or getattr(_with_lock, "fork", None)
 
-# What `confine_signals` and `start_ended` take, made here for the same reason.
+# What `populate`, `confine_signals` and `start_ended` take, made here for the same
+# reason.
+_PROCESS_MADVISE = ctypes.c_long(_NR_PROCESS_MADVISE)
+_POPULATE = (ctypes.c_long(_MADV_POPULATE_WRITE), ctypes.c_long(0))
 _RULESET = _Ruleset(scoped=LANDLOCK_SCOPE_SIGNAL)
 _CREATE_RULESET = (
     ctypes.c_long(_NR_LANDLOCK_CREATE_RULESET),
@@ -410,6 +418,42 @@ def confine_signals() -> None:
         _call("syscall", "landlock_restrict_self()", *call)
     finally:
         os.close(fd)
+
+
+def address_of(memory: mmap.mmap) -> int:
+    """
+    Return the address at which *memory* is mapped.
+    """
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def populate(pidfd: int, ranges: int, count: int) -> int:
+    """
+    Give this process pages of its own, as if it had written to them.
+
+    Args:
+        pidfd: Its pidfd.
+        ranges: The address of *count* ranges, as an array of ``struct iovec``.
+        count: How many there are, at most 1,024.
+
+    Returns:
+        The size of those ranges of which this was done: all, or the first ones.
+
+    Raises:
+        OSError: The kernel refused. EINVAL may mean that it is older than 6.13, and
+            ENOMEM that the first range is not mapped.
+
+    Source: process_madvise(2); madvise(2), MADV_POPULATE_WRITE; iovec(3type).
+    """
+    return _call(
+        "syscall",
+        "process_madvise()",
+        _PROCESS_MADVISE,
+        ctypes.c_long(pidfd),
+        ctypes.c_void_p(ranges),
+        ctypes.c_size_t(count),
+        *_POPULATE,
+    )
 
 
 def capabilities() -> tuple[int, int, int]:

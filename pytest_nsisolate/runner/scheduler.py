@@ -24,6 +24,7 @@ from pytest_nsisolate.guest.crash_output import CrashOutput
 from pytest_nsisolate.guest.fork import fork_guest
 from pytest_nsisolate.guest.handle import Guest, makes_way
 from pytest_nsisolate.guest.zygote import Zygote, can_serve
+from pytest_nsisolate.linux.hot_pages import HotPages
 from pytest_nsisolate.model.ending import Ending, Finished
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
@@ -178,6 +179,7 @@ class Scheduler:
         self._lanes: list[Lane] = []
         self._ahead: Ahead | None = None
         self._source: Source | None = None
+        self._hot_pages = HotPages()
         #: Zygotes that fork no more, and were not waited for yet.
         self._dismissed: list[Zygote] = []
         #: Whether a zygote was killed, or could not serve. There will be no other.
@@ -475,7 +477,7 @@ class Scheduler:
             locate(scopes.onwards(item))
             self._begin_fork(item, sandbox)
             with contextlib.suppress(Refused):
-                zygote = Zygote(sandbox)
+                zygote = Zygote(sandbox, self._hot_pages)
                 self._source = Source(zygote, spec, state, self._relay.plugins)
         return self._source
 

@@ -471,6 +471,9 @@ class Supervisor:
                 keep_spec(item, spec)
         self._relay.begin(item, inside.channel, synchronous=synchronous)
         spec = resolve_spec(item)
+        if isinstance(spec, Spec) and spec.memory is not None:
+            # What it takes would count.
+            inside.hot_pages = None
         if isinstance(spec, Spec) and spec.net:
             network.watch(item.config, self._surroundings.fixtures_within(item.session))
         side = GuestSide(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from populating import can_populate
 from ways import RunPytest
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -219,6 +220,71 @@ def test_with(number, above, wide):
     assert rows[2] == rows[3] != rows[6] == rows[7]
 
 
+#: Each test writes to the same memory, and notes how many faults that took.
+WRITES = (
+    NOTED
+    + """
+import mmap
+import resource
+
+PAGES = 2048
+
+@pytest.fixture(scope="session")
+def memory():
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    made = mmap.mmap(-1, PAGES * mmap.PAGESIZE, flags)
+    write(made)
+    return made
+
+def write(memory):
+    for page in range(PAGES):
+        memory[page * mmap.PAGESIZE] = 1
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+@NUMBERS
+def test_it(number, above, memory):
+    before = faults()
+    write(memory)
+    with open("faults", "a") as file:
+        file.write(f"{faults() - before}\\n")
+"""
+)
+
+
+def test_hot_pages(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    What guest after guest writes to is copied for them before they get there.
+    """
+    pytester.makepyfile(WRITES)
+
+    run_both_ways().assert_outcomes(passed=8)
+
+    zygote_of(pytester)
+    found = [int(line) for line in (pytester.path / "faults").read_text().split()]
+    assert found[1] >= 2048
+    if can_populate():
+        # The first was not forked by the zygote, the next two noted the pages, and the
+        # fourth was forked by then.
+        assert max(found[4:]) < 2048 / 4
+
+
+def test_hot_pages_and_memory(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    A guest with a limit on memory takes none of that to note its pages.
+    """
+    pytester.makepyfile(WRITES.replace("proc=False", "proc=False, memory='2G'"))
+
+    run_both_ways().assert_outcomes(passed=8)
+
+    zygote_of(pytester)
+    found = [int(line) for line in (pytester.path / "faults").read_text().split()]
+    assert min(found) >= 2048
+
+
 def test_none_beside_the_host(
     pytester: pytest.Pytester, run_both_ways: RunPytest
 ) -> None:
@@ -283,6 +349,7 @@ from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.guest.messages import EntryRefused
 from pytest_nsisolate.guest.zygote import InZygote, Zygote
 from pytest_nsisolate.linux.descriptors import readable
+from pytest_nsisolate.linux.hot_pages import HotPages
 from pytest_nsisolate.model.spec import Spec
 
 pool = ProbedPool()
@@ -290,7 +357,7 @@ sandbox, dead = pool.take(Spec()), pool.take(Spec())
 dead.kill()
 assert readable(dead.init, 60)
 try:
-    zygote = Zygote(sandbox)
+    zygote = Zygote(sandbox, HotPages())
 except InZygote as inside:
     inside.serve()
 for _ in range(2):

@@ -4,13 +4,10 @@ Credentials and working directory of a process, which its fork restores in a san
 
 from __future__ import annotations
 
-import dataclasses
-
 from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.linux.stdlib import os
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Credentials:
     """
     The capabilities of a process, to restore after it has joined a user namespace.
@@ -19,8 +16,11 @@ class Credentials:
     "Capabilities".
     """
 
-    capabilities: tuple[int, int, int]
-    bounding_set: int
+    __slots__ = ("_bounding_set", "_capabilities")
+
+    def __init__(self, capabilities: tuple[int, int, int], bounding_set: int) -> None:
+        self._capabilities = capabilities
+        self._bounding_set = bounding_set
 
     @classmethod
     def now(cls) -> Credentials:
@@ -33,18 +33,20 @@ class Credentials:
         """
         Drop the capabilities that this process has beyond these.
         """
-        syscalls.drop_from_bounding_set(syscalls.bounding_set() & ~self.bounding_set)
-        syscalls.set_capabilities(*self.capabilities)
+        syscalls.drop_from_bounding_set(syscalls.bounding_set() & ~self._bounding_set)
+        syscalls.set_capabilities(*self._capabilities)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Directory:
     """
     A working directory, kept as a path: a descriptor would lead to the host's mounts.
     """
 
-    path: str | None
-    fd: int
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: str | None, fd: int) -> None:
+        self._path = path
+        self._fd = fd
 
     @classmethod
     def now(cls) -> Directory:
@@ -61,12 +63,12 @@ class Directory:
         """
         Change to this directory.
         """
-        if self.path is None:
-            syscalls.named("fchdir()", os.fchdir, self.fd)
-            os.close(self.fd)
+        if self._path is None:
+            syscalls.named("fchdir()", os.fchdir, self._fd)
+            os.close(self._fd)
             return
         try:
-            os.chdir(self.path)
+            os.chdir(self._path)
         except OSError as error:
-            text = f"chdir({self.path})"
+            text = f"chdir({self._path})"
             raise OSError(error.errno, error.strerror, text) from None

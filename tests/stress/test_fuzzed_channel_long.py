@@ -57,7 +57,7 @@ def test_any_json(pytester: pytest.Pytester) -> None:
     item = pytester.getitem("def test_func(): pass")
     listener = fuzzing.Listener(item)
 
-    @settings(max_examples=20_000, deadline=None, database=None)
+    @settings(max_examples=2_000, deadline=None, database=None)
     @given(MESSAGES)
     def hear(messages: list[dict[str, object]]) -> None:
         """

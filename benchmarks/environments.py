@@ -21,6 +21,7 @@ _PACKAGES = {
     "pytest-forked": ["pytest-forked"],
     "pytest-isolate": ["pytest-isolate"],
     "pytest-isolated": ["pytest-isolated"],
+    "pytest-xdist": ["pytest-xdist", "pytest-forked"],
 }
 
 

@@ -142,9 +142,11 @@ def _header(config: pytest.Config) -> str:
     if chosen.off:
         return "nsisolate: off, isolated tests run on the host (--no-nsisolate)"
     with as_at_the_start():
+        from pytest_nsisolate.runner import jobs
         from pytest_nsisolate.settings import header
 
-    return header.line(chosen, roles.supervisor_of(config).scheduler.pool)
+    line = header.line(chosen, roles.supervisor_of(config).scheduler.pool)
+    return line + jobs.words(config)
 
 
 @pytest.hookimpl(tryfirst=True)

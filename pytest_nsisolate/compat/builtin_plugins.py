@@ -9,7 +9,7 @@ which public API could replace it ("Public would be").
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ import pytest
 
 from pytest_nsisolate.compat.items import id_of
 from pytest_nsisolate.guest import inherited
+from pytest_nsisolate.linux.stdlib import os
 
 #: A record that cannot be formatted: only its heading is shown.
 _NO_TEXT: dict[str, object] = {"msg": "%d", "args": ("",)}
@@ -32,6 +33,46 @@ def captured_so_far(config: pytest.Config) -> tuple[str, str]:
         return "", ""
     out, err = manager.read_global_capture()
     return _text(out), _text(err)
+
+
+def redirect_capture(
+    config: pytest.Config, files: Mapping[str, int], await_turn: Callable[[], None]
+) -> None:
+    """
+    In a guest: capture into *files*, by the name of the stream, from here on.
+
+    The objects that capture keep their descriptors, which become those of the files.
+
+    Args:
+        config: The configuration of the session.
+        files: Descriptors of the files.
+        await_turn: Called before what is written goes past the capture.
+    """
+    # Since 6.2. Public would be: a hook that opens the files.
+    manager: Any = config.pluginmanager.get_plugin("capturemanager")
+    capturing = manager._global_capturing
+    for name, capture in (("stdout", capturing.out), ("stderr", capturing.err)):
+        os.dup2(files[name], capture.tmpfile.fileno(), inheritable=False)
+        if capture._state == "started":
+            os.dup2(files[name], capture.targetfd)
+    disable, suspend = (
+        manager.global_and_fixture_disabled,
+        manager.suspend_global_capture,
+    )
+
+    def global_and_fixture_disabled() -> Any:
+        await_turn()
+        return disable()
+
+    def suspend_global_capture(in_: bool = False) -> None:  # noqa: FBT001, FBT002 - as in pytest
+        if in_:
+            # pytest itself does so for a debugger. To read what it captured it leaves
+            # the input alone.
+            await_turn()
+        suspend(in_)
+
+    manager.global_and_fixture_disabled = global_and_fixture_disabled
+    manager.suspend_global_capture = suspend_global_capture
 
 
 def is_on_terminal(item: pytest.Item) -> bool:

@@ -77,6 +77,26 @@ def is_all_set_up(item: pytest.Item) -> bool:
     )
 
 
+def makes_directories(item: pytest.Item) -> bool:
+    """
+    Return whether *item*, or a fixture of its own, may name temporary directories.
+
+    The fixtures `tmp_path` and `tmpdir` are left out.
+    """
+    # Items with fixtures have had it since 3.0, with these attributes since 3.1.
+    info: Any = getattr(item, "_fixtureinfo", None)
+    if info is None:
+        return False
+    takers = [info.argnames]
+    for fixturedefs in info.name2fixturedefs.values():
+        takers += [
+            one.argnames
+            for one in fixturedefs
+            if one.scope == "function" and one.argname not in {"tmp_path", "tmpdir"}
+        ]
+    return any({"tmp_path_factory", "tmpdir_factory"} & {*one} for one in takers)
+
+
 def requested(item: pytest.Item) -> list[str]:
     """
     Return the names of the fixtures of *item*, those requested while it runs included.

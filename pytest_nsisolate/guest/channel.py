@@ -167,6 +167,8 @@ class Reader(Generic[_M]):
         self._grammar = grammar
         #: The messages that have arrived and were not taken yet.
         self.ready: deque[Envelope[_M]] = deque()
+        #: How many bytes have arrived.
+        self.received = 0
         self._chunks: list[bytes] = []
         self._size = 0
         self._wanted = _LENGTH.size
@@ -184,6 +186,7 @@ class Reader(Generic[_M]):
         data = os.read(self.fd, _CHUNK)
         if not data:
             raise EOFError
+        self.received += len(data)
         self._chunks.append(data)
         self._size += len(data)
         if self._size < self._wanted:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import faulthandler
 import signal
 import sys
+import tempfile
 
 from pytest_nsisolate.linux.stdlib import os
 
@@ -26,21 +27,41 @@ class CrashOutput:
     Args:
         keep_output: Whether to copy what the guest writes to `sys.stdout` and
             `sys.stderr`.
+        captures: Whether pytest is to capture into files of this object: see `files`.
+
+    Raises:
+        OSError: There is no memory, or no descriptors are left.
     """
 
-    def __init__(self, *, keep_output: bool) -> None:
+    def __init__(self, *, keep_output: bool, captures: bool = False) -> None:
         names = ["faulthandler", *(["stdout", "stderr"] if keep_output else [])]
-        self._fds = {
-            name: os.memfd_create(f"nsisolate-{name}", os.MFD_CLOEXEC) for name in names
-        }
+        self._fds: dict[str, int] = {}
+        #: By the name of the stream, descriptors of the files to capture into.
+        self.files: dict[str, int] = {}
+        try:
+            for name in names:
+                fd = os.memfd_create(f"nsisolate-{name}", os.MFD_CLOEXEC)
+                self._fds[name] = fd
+            for name in ("stdout", "stderr") if captures else ():
+                with tempfile.TemporaryFile() as file:
+                    self.files[name] = os.dup(file.fileno())
+        except OSError:
+            self.close()
+            raise
 
     def clear(self) -> None:
         """
         Discard the content: a guest begins, or has just reported it.
         """
         for fd in self._fds.values():
-            os.ftruncate(fd, 0)
-            os.lseek(fd, 0, os.SEEK_SET)
+            _empty(fd)
+
+    def begin(self) -> None:
+        """
+        Discard everything: another guest begins, and nothing is left of the last.
+        """
+        for fd in (*self._fds.values(), *self.files.values()):
+            _empty(fd)
 
     def take_over(self) -> None:
         """
@@ -64,14 +85,19 @@ class CrashOutput:
         """
         Return the content, by its name in the titles of pytest's sections.
         """
-        return {name: _read(fd) for name, fd in self._fds.items()}
+        return {name: _read(fd) for name, fd in (self._fds | self.files).items()}
 
     def close(self) -> None:
         """
         Free the memory.
         """
-        for fd in self._fds.values():
+        for fd in (*self._fds.values(), *self.files.values()):
             os.close(fd)
+
+
+def _empty(fd: int) -> None:
+    os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
 
 
 def _copy_writes(stream: object, fd: int) -> None:

@@ -9,21 +9,27 @@ import dataclasses
 import errno
 import signal
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from pytest_nsisolate.guest.channel import WORD_LENGTH
 from pytest_nsisolate.guest.deadline import Deadline, expire
 from pytest_nsisolate.guest.deadlock import DEADLOCK_SIGNAL, Watch
+from pytest_nsisolate.guest.entry import InFork
 from pytest_nsisolate.guest.interrupt import Interrupts
 from pytest_nsisolate.guest.messages import (
+    BasetempRequest,
     Done,
     EntryRefused,
+    Envelope,
     Garbled,
     GuestMessage,
     LimitRefused,
     Paused,
+    TerminalTaken,
     TestMessage,
     Texts,
+    TurnAwaited,
 )
 from pytest_nsisolate.guest.process import GuestProcess
 from pytest_nsisolate.launcher.audit import Facts
@@ -43,6 +49,30 @@ with contextlib.suppress(ImportError):
 _GLANCE = 2
 
 
+#: How many bytes a guest may send before its turn. One that has more to say waits.
+_EARLY = 1 << 20
+
+
+class Others(Protocol):
+    """
+    The guests that run beside the one whose turn it is.
+    """
+
+    @property
+    def fd(self) -> int:
+        """A descriptor that is readable when one of them has something to say."""
+
+    def patience(self) -> float | None:
+        """
+        Return how many milliseconds they can be left alone; None for no end.
+        """
+
+    def attend(self) -> None:
+        """
+        Take in what they say, and start others in the place of those that have ended.
+        """
+
+
 class Hear(Protocol):
     """
     A function that acts on a message of a test and returns the answer, if any.
@@ -56,6 +86,29 @@ class Hear(Protocol):
 
         What *texts* names is text in place of what the guest could not send.
         """
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Early:
+    """
+    What happens to a guest that runs beside others before its turn comes.
+    """
+
+    deadline: Deadline
+    """Its time limit, which begins when it does."""
+    grace: float | None
+    """As for `Guest.listen`."""
+    number: int = 0
+    """How many of its messages have been seen."""
+    is_silent: bool = False
+    """Whether nothing more can come over the channel."""
+    is_held: bool = False
+    """Whether it waits for its turn, for now it would write past pytest, read from the
+    terminal, or say more than may be kept."""
+    ending: Ending | None = None
+    """How it ended, if it has."""
+    output: dict[str, str] | None = None
+    """What it printed in the phase in which it ended, if it did not finish."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -93,6 +146,15 @@ class Guest:
     """Whether it has run a test before this one."""
     garbled: str = ""
     """What arrived over the channel and is not a message, if anything did."""
+    is_over: bool = False
+    """Whether it has ended, and its sandbox with it."""
+    early: Early | None = None
+    """What has happened before its turn, if it ran beside others."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for its turn."""
+        return self.early is not None and self.early.is_held
 
     def is_alive(self) -> bool:
         """
@@ -134,9 +196,12 @@ class Guest:
         interrupts: Interrupts,
         deadline: Deadline | None = None,
         grace: float | None = None,
+        others: Others | None = None,
     ) -> Ending:
         """
         Pass each message to *hear* until the guest has ended.
+
+        What it has said before its turn comes first.
 
         Args:
             hear: Acts on a message and returns the answer, if any.
@@ -145,17 +210,35 @@ class Guest:
             deadline: When to end the guest; None for never.
             grace: How many seconds the processes in the sandbox have to end before the
                 audit; None for no audit.
+            others: The guests that run beside this one.
 
         After that everything in the sandbox has been sent SIGKILL, and `settle` waits
         for its end. But a guest that waits for another test lives on, and so does a
         sandbox that was lent, if the guest finished or makes way for another.
         """
         try:
-            ended = self._hear_until_end(hear, interrupts, deadline or Deadline(None))
+            ended = self._hear_until_end(
+                hear, interrupts, deadline or Deadline(None), others
+            )
+        except InFork:
+            # In the guest of another test.
+            raise
         except BaseException:
             self.settle()
             self.reap()
             raise
+        if self.is_over:
+            return self.reap() if ended is None else ended
+        return self._conclude(ended, grace)
+
+    def _conclude(self, ended: Ending | None, grace: float | None) -> Ending:
+        """
+        End the sandbox of a guest that is done or dead, and return how the guest ended.
+
+        Args:
+            ended: What the guest or its deadline gave; None if neither did.
+            grace: As for `listen`.
+        """
         if self.waits:
             return ending.Finished()
         if self.is_interrupt_due:
@@ -175,7 +258,98 @@ class Guest:
         if grace is not None and not isinstance(ended, ending.NeverStarted):
             self.left = self.sandbox.audit(grace)
         self.sandbox.kill()
+        self.is_over = True
         return self._see_end() if ended is None else ended
+
+    def overhear(self, basetemp: Callable[[], str | None]) -> bool:
+        """
+        Before its turn: take in what the guest says, and say whether it is over.
+
+        What it says is kept for `listen`. If it waits for an answer, it gets one,
+        unless what it wants has to wait until its turn.
+
+        Args:
+            basetemp: Returns the base temporary directory of the session.
+        """
+        early = self.early
+        assert early is not None
+        dead = self.process.has_ended()
+        if dead or not early.is_held:
+            self._read_early(early)
+        for envelope in list(self.process.inlet.ready)[early.number :]:
+            if early.ending is not None:
+                # What comes after that is of no account.
+                break
+            early.number += 1
+            match envelope.message:
+                case Done() | Paused():
+                    early.ending = ending.Finished()
+                case EntryRefused() as message:
+                    refused = Refused(message.call, message.errno)
+                    early.ending = ending.NeverStarted(refused)
+                case LimitRefused() as message:
+                    early.ending = ending.NeverStarted(message.error())
+                case message:
+                    self.has_spoken = True
+                    if isinstance(message, TerminalTaken | TurnAwaited):
+                        self._hold()
+                    elif envelope.synchronous:
+                        asks = isinstance(message, BasetempRequest)
+                        self._answer_early(envelope, (asks and basetemp()) or "-")
+        if early.ending is None and not dead and not self.garbled:
+            limit = early.deadline.limit
+            if limit is None or not early.deadline.is_over():
+                return False
+            early.ending = expire(self.process, self.sandbox, limit)
+        return True
+
+    def _read_early(self, early: Early) -> None:
+        inlet = self.process.inlet
+        try:
+            inlet.read()
+        except BlockingIOError:
+            return
+        except EOFError:
+            early.is_silent = True
+        except Garbled as garbled:
+            self.garbled = str(garbled)
+        if inlet.received > _EARLY:
+            self._hold()
+
+    def _hold(self) -> None:
+        """
+        Let the guest wait until its turn. Its clock stands still meanwhile.
+        """
+        assert self.early is not None
+        self.early.is_held = True
+        self.early.deadline.suspend()
+
+    def _answer_early(self, envelope: Envelope[GuestMessage], answer: str) -> None:
+        try:
+            self.release(answer)
+            envelope.answered = True
+        except Garbled as garbled:
+            self.garbled = str(garbled)
+
+    def conclude_early(self) -> None:
+        """
+        Before its turn: end the sandbox of the guest, which is done or dead.
+        """
+        assert self.early is not None
+        self.early.ending = self._conclude(self.early.ending, self.early.grace)
+
+    def patience_early(self) -> float | None:
+        """
+        Before its turn: return how many milliseconds are left; None for no end.
+        """
+        return None if self.early is None else self.early.deadline.timeout()
+
+    def catch_up(self) -> None:
+        """
+        Let the guest, whose turn has come, go on if it had to wait for that.
+        """
+        if self.early is not None and self.early.is_held:
+            self.early.deadline.resume()
 
     def _see_end(self) -> Ending:
         """
@@ -219,7 +393,7 @@ class Guest:
         """
         if self.settled:
             return
-        self.settled = True
+        self.settled = self.is_over = True
         self.sandbox.kill()
         if self.process.status is None or self.process.has_ended():
             # An init ends only after all inside have been reaped. Source:
@@ -274,11 +448,24 @@ class Guest:
         hear: Hear,
         interrupts: Interrupts,
         deadline: Deadline,
+        others: Others | None,
     ) -> Ending | None:
         """
         Return the ending that the guest or its deadline gave, None if neither did.
         """
+        if self.early is not None:
+            try:
+                ended = self._hear_all(hear)
+            except Garbled as garbled:
+                self.garbled = str(garbled)
+                return None
+            if self.is_over:
+                return None if self.garbled else self.early.ending
+            if ended is not None:
+                return ended
         poll = select.poll()
+        if others is not None:
+            poll.register(others.fd, select.POLLIN)
         poll.register(self.process.inlet.fd, select.POLLIN)
         death = self.process.death()
         poll.register(death, select.POLLIN)
@@ -287,7 +474,7 @@ class Guest:
         while True:
             # The check for death comes before the read: what a guest wrote before it
             # died is still in the pipe, which a fork of it may hold open for ever.
-            events = poll.poll(self._patience(deadline, watch))
+            events = poll.poll(self._patience(deadline, watch, others))
             dead = any(fd == death for fd, _ in events)
             if (interrupts.fd, select.POLLIN) in events and interrupts.take():
                 self._interrupt_once()
@@ -310,14 +497,19 @@ class Guest:
                 return expire(self.process, self.sandbox, deadline.limit)
             if watch.is_due() and not dead and watch.sees(self.process.pid_inside()):
                 self.process.send(DEADLOCK_SIGNAL)
+            if others is not None:
+                others.attend()
 
-    def _patience(self, deadline: Deadline, watch: Watch) -> float | None:
+    def _patience(
+        self, deadline: Deadline, watch: Watch, others: Others | None
+    ) -> float | None:
         """
         Return how many milliseconds to wait for an event; None for no end.
         """
         # No event tells that a pipe has been read.
         glance = _GLANCE if self.is_interrupt_due else None
-        times = (deadline.timeout(), watch.timeout(), glance)
+        patience = None if others is None else others.patience()
+        times = (deadline.timeout(), watch.timeout(), glance, patience)
         return min((one for one in times if one is not None), default=None)
 
     def _take_in(self, hear: Hear) -> Ending | None:
@@ -361,7 +553,7 @@ class Guest:
                         synchronous=envelope.synchronous,
                         texts=envelope.texts,
                     )
-                    if envelope.synchronous:
+                    if envelope.synchronous and not envelope.answered:
                         self.release(answer or "-")
         return None
 

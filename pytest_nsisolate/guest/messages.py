@@ -228,6 +228,13 @@ class TerminalTaken(_Bare):
     kind = "terminal"
 
 
+class TurnAwaited(_Bare):
+    """The test is about to write past pytest, and waits until it is its turn."""
+
+    __slots__ = ()
+    kind = "turn"
+
+
 class DebuggerLeft(_Bare):
     """The person has left the debugger, so the deadline counts again."""
 
@@ -349,6 +356,7 @@ TestMessage: TypeAlias = (
     | Kept
     | FailureShown
     | TerminalTaken
+    | TurnAwaited
     | DebuggerLeft
     | RecordedWarning
 )
@@ -369,7 +377,7 @@ class Envelope(Generic[_M]):
     A message, whether its sender waits for an answer, and what it could not carry.
     """
 
-    __slots__ = ("message", "synchronous", "texts")
+    __slots__ = ("answered", "message", "synchronous", "texts")
 
     def __init__(
         self,
@@ -381,6 +389,8 @@ class Envelope(Generic[_M]):
         #: Whether the sender waits for an answer.
         self.synchronous = synchronous
         self.texts = texts
+        #: Whether the sender has got its answer before its turn.
+        self.answered = False
 
 
 def encode(message: Message, *, synchronous: bool = False) -> bytes:

@@ -87,6 +87,14 @@ class GuestProcess(Generic[_M]):
         self._number(0)
         return self.status
 
+    def watched(self) -> tuple[int, int]:
+        """
+        Return descriptors of which one is readable if it speaks or has ended.
+        """
+        pipe = self.pidfd if self.pid is not None else self.status
+        assert pipe is not None
+        return self.inlet.fd, pipe
+
     def has_ended(self, timeout: float = 0) -> bool:
         """
         Say whether `death` comes within *timeout* seconds.

@@ -86,7 +86,7 @@ class Zygote:
             unused.pop_all()
 
     def fork(
-        self, sandbox: Sandbox, errand: tuple[str | bytes | bool | None, ...]
+        self, sandbox: Sandbox, errand: tuple[str | bytes | bool | int | None, ...]
     ) -> GuestProcess[GuestMessage]:
         """
         Have a guest forked into *sandbox*, and do not wait for it.

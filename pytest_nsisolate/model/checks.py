@@ -82,6 +82,24 @@ class Choice(Check):
         raise Unfit(f"takes {', '.join(self.words[:-1])} or {self.words[-1]}")
 
 
+class Label(Check):
+    """
+    A name of one's own choice: any text but an empty one.
+    """
+
+    takes = "`str`"
+
+    def accept(self, keyword: str, value: object) -> object:
+        """
+        Return *value*.
+        """
+        if isinstance(value, str) and value:
+            return value
+        if value == "":
+            raise Unfit(f'{keyword}="" is empty')
+        raise Unfit(f"{keyword}={safe_repr(value)} is neither a str nor None")
+
+
 class UtsName(Check):
     """
     The name of a machine or a domain.

@@ -15,6 +15,7 @@ from pytest_nsisolate.model.checks import (
     Directories,
     Duration,
     Environment,
+    Label,
     Offsets,
     Switch,
     UtsName,
@@ -210,6 +211,18 @@ class Spec:
         "and `None`: they share one",
         check=Switch(),
         example=True,
+    )
+    alone: bool | None = keyword(
+        doc="`True`: no other test runs [beside](../how-to/run-side-by-side.md) this "
+        "one; `False` and `None`: others may",
+        check=Switch(),
+        example=True,
+    )
+    group: str | None = keyword(
+        doc="what this test shares with others, such as a file or a port of the host: "
+        "no two tests of a group run beside each other; `None`: nothing",
+        check=Label(),
+        example="db",
     )
 
     def __post_init__(self) -> None:

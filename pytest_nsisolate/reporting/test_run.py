@@ -33,6 +33,7 @@ from pytest_nsisolate.guest.messages import (
     TerminalTaken,
     TestMessage,
     Texts,
+    TurnAwaited,
     assert_never,
 )
 from pytest_nsisolate.linux.stdlib import time
@@ -188,7 +189,10 @@ class TestRun:
             timeout: Its time limit, in seconds; None or 0 for none.
         """
         self._forked_before = guest.is_reused
-        self.deadline = Deadline(timeout or None, guest.since)
+        if guest.early is not None:
+            self.deadline = guest.early.deadline
+        else:
+            self.deadline = Deadline(timeout or None, guest.since)
 
     def hear(
         self, message: TestMessage, *, synchronous: bool, texts: Texts = ()
@@ -219,6 +223,8 @@ class TestRun:
                 self._note_shown()
             case TerminalTaken():
                 self._give_terminal()
+            case TurnAwaited():
+                flush(item.config)
             case Broken():
                 self.broken = message.traceback
             case BasetempRequest():

@@ -41,6 +41,7 @@ class GuestSide:
         sandbox: The sandbox of the guest.
         surroundings: What was noted outside.
         is_shared: Whether tests share the guest.
+        is_early: Whether it was forked while it was another test's turn.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class GuestSide:
         *,
         surroundings: Surroundings,
         is_shared: bool,
+        is_early: bool = False,
     ) -> None:
         #: The guest's end of the channel.
         self.channel = channel
@@ -60,6 +62,7 @@ class GuestSide:
         self._sandbox = sandbox
         self._surroundings = surroundings
         self._is_shared = is_shared
+        self._is_early = is_early
 
     def isolation(self) -> Isolation:
         """
@@ -87,6 +90,8 @@ class GuestSide:
         """
         item = self._item
         nextitem = item_of(item.session, number)
+        if self._is_early:
+            self._restore_filters()
         if self._enter(item):
             self._run_protocol(item, nextitem, None)
             self._leave(item)
@@ -99,9 +104,7 @@ class GuestSide:
         is_first = True
         while word != END:
             item, nextitem, kept = self._take_turn(session, word)
-            # The filters here are those of the first test, from before the fork.
-            warnings.resetwarnings()
-            warnings.filters[:] = self._surroundings.filters  # type: ignore[index]
+            self._restore_filters()
             if not self._enter(item, is_first=is_first):
                 return
             is_first = False
@@ -130,6 +133,13 @@ class GuestSide:
         session.testsfailed = int(failed)
         self._relay.begin(item, self.channel, synchronous=waits == WAIT)
         return item, nextitem, kept
+
+    def _restore_filters(self) -> None:
+        """
+        Drop the warning filters of the test that ran in the supervisor at the fork.
+        """
+        warnings.resetwarnings()
+        warnings.filters[:] = self._surroundings.filters  # type: ignore[index]
 
     def _enter(self, item: pytest.Item, *, is_first: bool = True) -> bool:
         """

@@ -36,6 +36,7 @@ from pytest_nsisolate.guest.messages import (
     Restarted,
     SessionEnd,
     TerminalTaken,
+    TurnAwaited,
 )
 from pytest_nsisolate.model import frames
 from pytest_nsisolate.reporting import interaction, memory
@@ -185,20 +186,22 @@ class Relay:
         if now:
             channel.send(Kept(number=last, changes=changes, reports=others, lost=lost))
 
-    def take_over(self, crash_output: CrashOutput) -> None:
+    def take_over(self) -> None:
         """
         In a fork, replace all implementations of the relayed hooks.
-
-        Args:
-            crash_output: Keeps the output that must survive a crash.
         """
-        self._crash_output = crash_output
         for name, caller in self._callers.items():
             # pytest 8 keeps a copy of each caller in a relay of its own.
             for hooks in (self._config.pluginmanager.hook, self._config.hook):
                 setattr(hooks, name, caller)
         builtin_plugins.redirect_live_log(self._config, self._send_live_log)
         builtin_plugins.redirect_basetemp(self._config, self._ask_for_basetemp)
+
+    def keep_output_in(self, crash_output: CrashOutput) -> None:
+        """
+        In a fork, keep the output that must survive a crash in *crash_output*.
+        """
+        self._crash_output = crash_output
 
     def begin(
         self, item: pytest.Item, channel: GuestChannel, *, synchronous: bool
@@ -328,6 +331,13 @@ class Relay:
         """
         if self._channel is not None:
             self._channel.send(TerminalTaken(), synchronous=True)
+
+    def await_turn(self) -> None:
+        """
+        Wait, if other tests run beside this one, until it is its turn.
+        """
+        if self._channel is not None:
+            self._channel.send(TurnAwaited(), synchronous=True)
 
     def pytest_runtest_logstart(self) -> None:
         """

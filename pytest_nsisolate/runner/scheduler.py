@@ -22,80 +22,21 @@ from pytest_nsisolate.compat.builtin_plugins import flush
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.guest.crash_output import CrashOutput
 from pytest_nsisolate.guest.fork import fork_guest
-from pytest_nsisolate.guest.handle import Guest, makes_way
+from pytest_nsisolate.guest.handle import Guest, Others, makes_way
+from pytest_nsisolate.guest.interrupt import Interrupts
 from pytest_nsisolate.guest.zygote import Zygote, can_serve
 from pytest_nsisolate.linux.hot_pages import HotPages
 from pytest_nsisolate.model.ending import Ending, Finished
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import memory
+from pytest_nsisolate.runner.jobs import number_of_jobs
+from pytest_nsisolate.runner.lanes import Lane, SideLanes
 from pytest_nsisolate.runner.relay import Relay, is_watched, locate
+from pytest_nsisolate.runner.window import is_skippable
 from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.settings import scopes
 from pytest_nsisolate.settings.scopes import Share, number_of, share_of, turn
-
-
-class Lane:
-    """
-    A place in which one guest runs at a time, while other lanes run theirs.
-
-    Args:
-        crash_output: Keeps what a guest of this lane printed before it crashed.
-    """
-
-    def __init__(self, crash_output: CrashOutput) -> None:
-        self.crash_output = crash_output
-        #: The guest that was released last: it is running or dying.
-        self._guest: Guest | None = None
-
-    def start(self, guest: Guest, word: str, *, alone: bool = False) -> None:
-        """
-        Release *guest* with *word*, as soon as nothing is left of the one before.
-
-        Args:
-            guest: A guest that waits at its gate.
-            word: What to send it through the gate.
-            alone: Whether to reap the one before first.
-        """
-        # From here on `settle` finds and ends this guest, whatever happens.
-        before, self._guest = self._guest, guest
-        if before is not None:
-            before.settle()
-            if alone:
-                before.reap()
-        guest.release(word)
-        if before is not None:
-            before.reap()
-
-    def resume(self, guest: Guest, word: str) -> None:
-        """
-        Send *word* to *guest*, which waits between two tests, so that it goes on.
-        """
-        self.settle()
-        self._guest = guest
-        guest.go_on(word)
-
-    def vacate(self) -> None:
-        """
-        Hand the guest, which waits for its next test, to the `Group` that keeps it.
-        """
-        self._guest = None
-
-    def settle(self) -> None:
-        """
-        End the guest that was released last, and wait until nothing is left of it.
-        """
-        guest, self._guest = self._guest, None
-        if guest is not None:
-            guest.settle()
-            guest.reap()
-
-    def close_inherited(self) -> None:
-        """
-        Close, in a guest, the supervisor's descriptors for another guest.
-        """
-        if self._guest is not None:
-            self._guest.close_inherited()
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -142,8 +83,8 @@ class Source:
 
 #: What a guest of the zygote is to do: the number of its test; whether this waits until
 #: its reports have been logged; and its spec, pickled, if it is not that of the test
-#: for which the zygote was forked.
-Errand: TypeAlias = "tuple[str, bool, bytes | None]"
+#: for which the zygote was forked; the number of its lane.
+Errand: TypeAlias = "tuple[str, bool, bytes | None, int | None]"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -167,16 +108,24 @@ class Scheduler:
     Args:
         config: The configuration of the session.
         relay: Is prepared before each fork.
+        interrupts: Ends the wait for a free lane.
     """
 
-    def __init__(self, config: pytest.Config, relay: Relay) -> None:
+    def __init__(
+        self, config: pytest.Config, relay: Relay, interrupts: Interrupts
+    ) -> None:
         self.pool = ProbedPool()
         #: The latest fork; None before the first.
         self.forking: Fork | None = None
         self._config = config
         self._relay = relay
-        #: The first lane is made for the first fork: it needs memfd_create(2).
-        self._lanes: list[Lane] = []
+        self._interrupts = interrupts
+        #: It is made for the first fork: it needs memfd_create(2).
+        self._lane: Lane | None = None
+        #: The lanes beside it, from the first test on; None if tests run one after the
+        #: other.
+        self._side: SideLanes | None = None
+        self._has_begun = False
         self._ahead: Ahead | None = None
         self._source: Source | None = None
         self._hot_pages = HotPages()
@@ -211,8 +160,18 @@ class Scheduler:
             LauncherGone: Something killed the sandbox; another one may work.
             InGuest: In the guest.
         """
-        for lane in self._lanes:
-            lane.crash_output.clear()
+        if not self._has_begun:
+            self._has_begun = True
+            jobs = number_of_jobs(self._config)
+            if jobs > 1:
+                self._side = SideLanes(self._config, jobs, self._fork_beside)
+        if self._side is not None:
+            guest = self._side.take(item)
+            if guest is not None:
+                return guest
+            self._side.make_room(item, spec, self._interrupts.fd)
+        if self._lane is not None:
+            self._lane.crash_output.clear()
         share = share_of(item)
         group = self._group_of(item)
         word = number_of(nextitem)
@@ -232,7 +191,7 @@ class Scheduler:
         elif guest is None:
             guest = self._fork(item, self.pool.take(spec))
             guest.may_pause = share is not None
-        self._lane().start(guest, word, alone=spec.nproc is not None)
+        self._own_lane().start(guest, word, alone=spec.nproc is not None)
         return guest
 
     def prepare_next(
@@ -254,13 +213,31 @@ class Scheduler:
             is_steady, self._state = state == self._state, state
             if is_steady and is_fork_ahead_safe(item, nextitem):
                 with contextlib.suppress(Refused):
-                    guest = self._fork_ahead(nextitem, spec, state)
+                    lane = self._own_lane()
+                    guest = self._fork_ahead(nextitem, spec, state, lane)
                     self._ahead = Ahead(nextitem, state, guest)
                     if spec.nproc is None:
                         # The test after that will most likely ask for the same.
                         self.pool.prepare(spec)
         elif own != next_one and self._group_of(nextitem) is None:
             self.pool.prepare(spec)
+
+    def beside(self, item: pytest.Item, spec: Spec, guest: Guest) -> Others | None:
+        """
+        Run others beside *item*, whose turn it is; None if none may.
+
+        Args:
+            item: The test.
+            spec: What it asks for.
+            guest: Its guest.
+
+        Raises:
+            InFork: In a fork.
+        """
+        if self._side is None or share_of(item) is not None:
+            return None
+        self._side.begin_turn(item, spec, guest)
+        return self._side
 
     def keep(
         self,
@@ -290,8 +267,8 @@ class Scheduler:
         if share is None:
             return False
         if guest.waits:
-            for lane in self._lanes:
-                lane.vacate()
+            if self._lane is not None:
+                self._lane.vacate()
             self._groups.append(Group(share, item, guest))
             return True
         group = self._group_of(item)
@@ -307,11 +284,21 @@ class Scheduler:
         self.bury(group)
         return False
 
-    def crash_output(self) -> dict[str, str]:
+    def drain(self) -> None:
         """
-        Return what a guest that crashed had printed, by stream.
+        Wait until no test runs beside the one whose turn it is.
         """
-        return self._lanes[0].crash_output.read() if self._lanes else {}
+        if self._side is not None:
+            self._side.drain(self._interrupts.fd)
+
+    def crash_output(self, guest: Guest | None) -> dict[str, str]:
+        """
+        Return what *guest*, which crashed, had printed, by stream.
+        """
+        if guest is not None and guest.early is not None:
+            assert self._side is not None
+            return guest.early.output or self._side.output_of(guest)
+        return {} if self._lane is None else self._lane.crash_output.read()
 
     def groups_without(self, item: pytest.Item | None) -> list[Group]:
         """
@@ -326,7 +313,7 @@ class Scheduler:
         """
         assert isinstance(group.kept, Guest)
         self._groups.remove(group)
-        self._lane().resume(group.kept, word)
+        self._own_lane().resume(group.kept, word)
         return group.kept
 
     def bury(self, group: Group) -> None:
@@ -344,8 +331,18 @@ class Scheduler:
         """
         End the guests whose tests are over, and wait until nothing is left of them.
         """
-        for lane in self._lanes:
-            lane.settle()
+        if self._lane is not None:
+            self._lane.settle()
+        if self._side is not None:
+            self._side.settle()
+
+    def abandon(self) -> None:
+        """
+        End the guests whose turn has not come: the session stops before that.
+        """
+        if self._side is not None:
+            self._side.abandon()
+        self._drop_ahead()
 
     def give_way(self) -> None:
         """
@@ -359,7 +356,7 @@ class Scheduler:
         End every process that a test on the host would see, but those of groups.
         """
         self.give_way()
-        self._drop_ahead()
+        self.abandon()
         while self._dismissed:
             self._dismissed.pop().close()
         if not self._groups:
@@ -370,16 +367,36 @@ class Scheduler:
         End every process, and close the files of the lanes.
         """
         self.quiesce()
-        for lane in self._lanes:
-            lane.crash_output.close()
+        if self._lane is not None:
+            self._lane.crash_output.close()
+        if self._side is not None:
+            self._side.close()
+
+    def lane(self, number: int) -> Lane:
+        """
+        Return the lane beside with this *number*.
+        """
+        assert self._side is not None
+        return self._side.lane(number)
+
+    def close_other_lanes(self, lane: Lane) -> None:
+        """
+        Close, in a guest that runs in *lane*, the files of the others.
+        """
+        assert self._side is not None
+        self._side.close_others(lane)
+        if self._lane is not None:
+            self._lane.crash_output.close()
 
     def close_inherited(self) -> None:
         """
         Close, in a guest, all descriptors inherited from the supervisor.
         """
         self.pool.close_inherited()
-        for lane in self._lanes:
-            lane.close_inherited()
+        if self._lane is not None:
+            self._lane.close_inherited()
+        if self._side is not None:
+            self._side.close_inherited()
         if self._ahead is not None:
             self._ahead.guest.close_inherited()
         if self._source is not None:
@@ -389,41 +406,53 @@ class Scheduler:
         for group in self._groups:
             group.kept.close_inherited()
 
-    def _lane(self) -> Lane:
+    def _own_lane(self) -> Lane:
         """
-        Return the lane for the next test.
+        Return the lane that uses pytest's own files.
 
         Raises:
             Refused: There is no memory for its crash output.
         """
-        if not self._lanes:
+        if self._lane is None:
             keep_output = self._config.getoption("capture", "no") in {"sys", "tee-sys"}
             try:
-                self._lanes.append(Lane(CrashOutput(keep_output=keep_output)))
+                self._lane = Lane(CrashOutput(keep_output=keep_output))
             except OSError as error:
                 raise Refused.from_os_error(error, "memfd_create()") from None
-        return self._lanes[0]
+        return self._lane
 
     def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
         """
         Return a guest of *item* in *sandbox*, forked now: it waits at its gate.
         """
         self._relay.prepare(item)
-        return self._fork_prepared(item, sandbox)
+        return self._fork_prepared(item, sandbox, self._own_lane())
 
-    def _fork_prepared(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
+    def _fork_prepared(self, item: pytest.Item, sandbox: Sandbox, lane: Lane) -> Guest:
         """
         Do so after the relay has been prepared.
         """
-        self._begin_fork(item, sandbox)
+        self._begin_fork(item, sandbox, lane)
         return fork_guest(sandbox)
 
-    def _begin_fork(self, item: pytest.Item, sandbox: Sandbox) -> None:
+    def _begin_fork(self, item: pytest.Item, sandbox: Sandbox, lane: Lane) -> None:
         flush(self._config)
-        self.forking = Fork(item, sandbox, self._lane())
+        self.forking = Fork(item, sandbox, lane)
+
+    def _fork_beside(self, item: pytest.Item, spec: Spec, lane: Lane) -> Guest:
+        """
+        Return a guest of *item*, which is to run in *lane* beside others.
+
+        Raises:
+            As for `_fork_ahead`.
+        """
+        guest = self._fork_ahead(item, spec, _state(item), lane)
+        # The next one will most likely ask for the same.
+        self.pool.prepare(spec)
+        return guest
 
     def _fork_ahead(
-        self, item: pytest.Item, spec: Spec, state: tuple[int, int]
+        self, item: pytest.Item, spec: Spec, state: tuple[int, int], lane: Lane
     ) -> Guest:
         """
         Return a guest of *item*, forked while another test runs, by a zygote if safe.
@@ -440,31 +469,37 @@ class Scheduler:
             self._drop_source()
             raise
         self._relay.prepare(item)
-        source = self._source_for(item, spec, state, sandbox)
+        source = self._source_for(item, spec, state, sandbox, lane)
         if source is None:
-            return self._fork_prepared(item, sandbox)
+            return self._fork_prepared(item, sandbox, lane)
         own_spec = None if spec is source.spec else dumps(spec)
+        waits = self._relay.synchronous and lane.number is None
         try:
             process = source.zygote.fork(
-                sandbox, (number_of(item), self._relay.synchronous, own_spec)
+                sandbox, (number_of(item), waits, own_spec, lane.number)
             )
         except OSError:
             self._drop_source()
-            return self._fork_prepared(item, sandbox)
+            return self._fork_prepared(item, sandbox, lane)
         return Guest(sandbox=sandbox, process=process)
 
     def _source_for(
-        self, item: pytest.Item, spec: Spec, state: tuple[int, int], sandbox: Sandbox
+        self,
+        item: pytest.Item,
+        spec: Spec,
+        state: tuple[int, int],
+        sandbox: Sandbox,
+        lane: Lane,
     ) -> Source | None:
         """
-        Return the zygote for a guest of *item* in *sandbox*, None if none is to be.
+        Return the zygote for a guest of *item*, None if none is to be.
 
         Raises:
             InZygote: In the zygote.
         """
         source = self._source
         # With nproc=, it is one process more of this user.
-        is_good = spec.nproc is None and can_serve()
+        is_good = spec.nproc is None and can_serve() and threading.active_count() == 1
         if source is not None and not (
             is_good
             and source.state == state
@@ -475,7 +510,7 @@ class Scheduler:
             self._drop_source()
         if self._source is None and is_good and not self._has_lost_zygote:
             locate(scopes.onwards(item))
-            self._begin_fork(item, sandbox)
+            self._begin_fork(item, sandbox, lane)
             with contextlib.suppress(Refused):
                 zygote = Zygote(sandbox, self._hot_pages)
                 self._source = Source(zygote, spec, state, self._relay.plugins)
@@ -569,13 +604,6 @@ def _state(item: pytest.Item) -> tuple[int, int]:
     """
     kept = item.config.stash.get(memory.key, None)
     return item.session.testsfailed, 0 if kept is None else kept.version
-
-
-def is_skippable(item: pytest.Item) -> bool:
-    """
-    Say whether a mark may skip *item*, so that it needs no fork.
-    """
-    return any(mark.name in {"skip", "skipif"} for mark in item.iter_markers())
 
 
 def _filters(item: pytest.Item) -> list[tuple[object, ...]]:

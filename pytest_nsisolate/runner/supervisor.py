@@ -16,6 +16,7 @@ step 6 never is. The methods of `Supervisor` stand in this order.
 from __future__ import annotations
 
 import faulthandler
+import functools
 import gc
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -30,6 +31,7 @@ from pytest_nsisolate.guest.deadline import Deadline
 from pytest_nsisolate.guest.entry import InFork, InGuest
 from pytest_nsisolate.guest.handle import Guest
 from pytest_nsisolate.guest.interrupt import Interrupts
+from pytest_nsisolate.guest.messages import TerminalTaken, TestMessage, Texts
 from pytest_nsisolate.guest.zygote import InZygote
 from pytest_nsisolate.model.ending import (
     Ending,
@@ -56,15 +58,11 @@ from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.reporting.usage import EndingReporter
 from pytest_nsisolate.runner.borrowing import Borrowing
 from pytest_nsisolate.runner.guest_side import GuestSide
+from pytest_nsisolate.runner.lanes import Lane
 from pytest_nsisolate.runner.relay import Relay
-from pytest_nsisolate.runner.scheduler import (
-    Errand,
-    Fork,
-    Group,
-    Scheduler,
-    is_skippable,
-)
+from pytest_nsisolate.runner.scheduler import Errand, Fork, Group, Scheduler
 from pytest_nsisolate.runner.surroundings import Surroundings
+from pytest_nsisolate.runner.window import is_skippable
 from pytest_nsisolate.sandbox.pool import persist
 from pytest_nsisolate.settings import hidden_paths
 from pytest_nsisolate.settings.marker import BadMarker
@@ -88,7 +86,8 @@ class Supervisor:
     ) -> None:
         self._relay = Relay(config)
         self.borrowing = Borrowing()
-        self.scheduler = Scheduler(config, self._relay)
+        self._interrupts = Interrupts()
+        self.scheduler = Scheduler(config, self._relay, self._interrupts)
         config.pluginmanager.register(self._relay, "nsisolate-relay")
         config.pluginmanager.register(self.borrowing, "nsisolate-borrowing")
         config.pluginmanager.register(setup_state.taker, "nsisolate-taker")
@@ -96,7 +95,6 @@ class Supervisor:
         self._config = config
         self._options = options
         self._endings = EndingReporter(options)
-        self._interrupts = Interrupts()
 
     def run(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """
@@ -237,7 +235,7 @@ class Supervisor:
         except pytest.fail.Exception as error:
             # A signal handler such as pytest-timeout's failed the test in here.
             self.scheduler.settle()
-            self._fail(run, str(error), self._output_so_far())
+            self._fail(run, str(error), self._output_so_far(guest))
             if guest is not None:
                 self._endings.add_usage(run, guest)
                 self._endings.call_hook(run, guest.reap(), guest)
@@ -274,12 +272,27 @@ class Supervisor:
 
         Meanwhile the scheduler may prepare the guest of the next test.
         """
+        grace = None if spec.leaks == "ignore" else self._options.grace
+        others = self.scheduler.beside(run.item, spec, guest)
+        if others is not None:
+            hear = functools.partial(self._hear, run)
+            return guest.listen(hear, self._interrupts, run.deadline, grace, others)
         following = None if nextitem is None else resolve_spec(nextitem)
         # A process started now would count against the limit nproc= of this test.
         if nextitem is not None and isinstance(following, Spec) and spec.nproc is None:
             self.scheduler.prepare_next(run.item, nextitem, following)
-        grace = None if spec.leaks == "ignore" else self._options.grace
         return guest.listen(run.hear, self._interrupts, run.deadline, grace)
+
+    def _hear(
+        self, run: TestRun, message: TestMessage, *, synchronous: bool, texts: Texts
+    ) -> str | None:
+        """
+        Act on *message* as `TestRun.hear`, of a test that others run beside.
+        """
+        if isinstance(message, TerminalTaken):
+            # Whoever types there wants the machine for this test.
+            self.scheduler.drain()
+        return run.hear(message, synchronous=synchronous, texts=texts)
 
     def _conclude(
         self,
@@ -334,7 +347,7 @@ class Supervisor:
                 if run.broken is not None or not run.is_complete:
                     self._fail(run, crash.explain_broken(run), {})
             case TimedOut():
-                output = self._output_so_far()
+                output = self._output_so_far(guest)
                 stack = output.pop("faulthandler", "")
                 self._fail(
                     run, crash.explain_time_out(run, ended, stack, guest.absent), output
@@ -346,7 +359,7 @@ class Supervisor:
                     text = crash.explain_garbled(run, guest.garbled)
                 else:
                     text = crash.explain_end(run, ended, guest.process.cpu)
-                self._fail(run, text, self._output_so_far())
+                self._fail(run, text, self._output_so_far(guest))
 
     def _tear_down(self, run: TestRun, nextitem: pytest.Item | None) -> None:
         """
@@ -357,6 +370,7 @@ class Supervisor:
             run.log(run.borrowed)
         run.raise_interruption()
         if setup_state.tears_down_all(item.session):
+            self.scheduler.abandon()
             nextitem = None
         if run.runs_again:
             nextitem = item
@@ -394,17 +408,19 @@ class Supervisor:
         with interaction.untold(self._config):
             return self.borrowing.set_up(item)
 
-    def _output_so_far(self) -> dict[str, str]:
+    def _output_so_far(self, guest: Guest | None) -> dict[str, str]:
         """
-        Return what the guest printed in the phase in which it ended, by stream.
+        Return what *guest* printed in the phase in which it ended, by stream.
         """
         out, err = builtin_plugins.captured_so_far(self._config)
-        return {"stdout": out, "stderr": err, **self.scheduler.crash_output()}
+        return {"stdout": out, "stderr": err, **self.scheduler.crash_output(guest)}
 
     def end_groups(self, before: pytest.Item | None = None) -> None:
         """
         End the groups that the test *before* is not in; without a test, all groups.
         """
+        if before is None:
+            self.scheduler.abandon()
         for group in self.scheduler.groups_without(before):
             self._end_group(group)
 
@@ -456,7 +472,8 @@ class Supervisor:
         item, sandbox = forking.item, forking.sandbox
         self._become_fork(forking)
         is_shared = node_of(item) is not item
-        synchronous = self._relay.synchronous
+        synchronous = self._relay.synchronous and forking.lane.number is None
+        lane = forking.lane
         match fork:
             case InGuest():
                 inside = fork
@@ -464,11 +481,15 @@ class Supervisor:
                 sandbox.close_inherited()
                 spec = resolve_spec(item)
                 inside, sandbox, errand = fork.serve()
-                number, synchronous, own_spec = cast("Errand", errand)
+                number, synchronous, own_spec, place = cast("Errand", errand)
+                if place is not None:
+                    lane = self.scheduler.lane(place)
                 item = item.session.items[int(number)]
                 if own_spec is not None:
                     spec = loads(own_spec)  # noqa: S301 - from the supervisor
                 keep_spec(item, spec)
+        if lane.number is not None:
+            self._use(lane)
         self._relay.begin(item, inside.channel, synchronous=synchronous)
         spec = resolve_spec(item)
         if isinstance(spec, Spec) and spec.memory is not None:
@@ -483,6 +504,7 @@ class Supervisor:
             sandbox,
             surroundings=self._surroundings,
             is_shared=is_shared,
+            is_early=lane.number is not None,
         )
         return side, inside
 
@@ -496,11 +518,11 @@ class Supervisor:
         gc.unfreeze()
         self._interrupts.close()
         self.scheduler.close_inherited()
-        crash_output = forking.lane.crash_output
-        crash_output.take_over()
+        if forking.lane.number is None:
+            self._use(forking.lane)
         deadlock.take_over(builtin_plugins.watchdogs(self._config))
         self._surroundings.become_guest()
-        self._relay.take_over(crash_output)
+        self._relay.take_over()
         node = node_of(forking.item)
         if node is not forking.item:
             setup_state.forget_within(node, self._surroundings.fixtures_within(node))
@@ -508,6 +530,19 @@ class Supervisor:
         inherited.forget_multiprocessing()
         inherited.forget_exit_handlers()
         absent.refuse_joins()
+
+    def _use(self, lane: Lane) -> None:
+        """
+        Keep the output of this guest, or of all guests of this zygote, in *lane*.
+        """
+        output = lane.crash_output
+        output.take_over()
+        self._relay.keep_output_in(output)
+        if output.files:
+            builtin_plugins.redirect_capture(
+                self._config, output.files, self._relay.await_turn
+            )
+            self.scheduler.close_other_lanes(lane)
 
     def close(self) -> None:
         """

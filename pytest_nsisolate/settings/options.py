@@ -5,6 +5,7 @@ The options of the plugin, on the command line and in the ini file.
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
 
 import pytest
@@ -50,6 +51,8 @@ class Options:
     """The flavours of each isolated test; empty: it runs once, isolated."""
     usage: int | None
     """How many of the heaviest tests to show; 0: all; None: no table."""
+    jobs: int | None
+    """How many isolated tests may run at the same time; None: one per processor."""
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -86,6 +89,7 @@ class Options:
             leaks_asked=config.getoption("nsisolate_leaks") is not None,
             flavours=_flavours(config, off=given is False),
             usage=_number(config, "usage", "10"),
+            jobs=_jobs(config),
         )
 
 
@@ -149,6 +153,28 @@ def _number(config: pytest.Config, name: str, example: str) -> int | None:
     return int(value)
 
 
+def _jobs(config: pytest.Config) -> int | None:
+    """
+    Return how many isolated tests may run at the same time, None for one per processor.
+    """
+    value, source = _value(config, "jobs")
+    is_on_command_line = source.startswith("-")
+    if not is_on_command_line and os.environ.get(_JOBS):
+        value, source = os.environ[_JOBS], f"{_JOBS}="
+    # pytest-xdist has one process per processor already.
+    if value is None or (hasattr(config, "workerinput") and not is_on_command_line):
+        return 1
+    if value == "auto":
+        return None
+    if not (value.isascii() and value.isdecimal() and int(value)):
+        _refuse(source, value, "takes a number from 1 up, or auto", "auto")
+    return int(value)
+
+
+#: The environment variable that comes before the ini option, not the command line.
+_JOBS = "NSISOLATE_JOBS"
+
+
 def _value(config: pytest.Config, name: str) -> tuple[str | None, str]:
     """
     Return the value of the option *name*, or None, and the source of the value.
@@ -160,12 +186,15 @@ def _value(config: pytest.Config, name: str) -> tuple[str | None, str]:
 
 
 def _refuse(source: str, value: str, takes: str, example: str) -> NoReturn:
-    where = "on the command line" if source.startswith("-") else "in the ini file"
-    kind = "" if source.startswith("-") else "ini "
+    kind, where = "ini option", "in the ini file"
+    if source.startswith("-"):
+        kind, where = "option", "on the command line"
+    elif source[0].isupper():
+        kind, where = "environment variable", "in the environment"
     raise pytest.UsageError(
         Explanation(
             what=f"cannot use {source}{value}",
-            why=f"the {kind}option {source.rstrip('= ')} {takes}",
+            why=f"the {kind} {source.rstrip('= ')} {takes}",
             fix=f"write {source}{example} {where}",
         )
     )
@@ -229,6 +258,10 @@ _WITH_VALUE = {
     "flavours": (
         "FLAVOURS",
         "Run each isolated test as host, as isolated, or both ways: host,isolated",
+    ),
+    "jobs": (
+        "N",
+        "Run N isolated tests at the same time; auto: one per processor (default: 1)",
     ),
     "usage": (
         "N",

@@ -24,6 +24,10 @@ _share = pytest.StashKey["Share | None"]()
 _shares = pytest.StashKey["dict[tuple[int, int], tuple[Spec, Share]]"]()
 
 
+#: The keywords that each test has for itself.
+_OF_EACH_TEST = {"timeout": None, "leaks": None, "alone": None, "group": None}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Share:
     """
@@ -125,7 +129,7 @@ def _work_out(item: pytest.Item) -> Share | None:
     known = item.session.stash.setdefault(_shares, {})
     place = id(node), id(spec)
     if place not in known:
-        share = Share(node, dataclasses.replace(spec, timeout=None, leaks=None))
+        share = Share(node, dataclasses.replace(spec, **_OF_EACH_TEST))
         # While it is here, no other spec can have its id.
         known[place] = spec, share
     return known[place][1]

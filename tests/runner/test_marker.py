@@ -275,7 +275,7 @@ def test_markers_are_listed(pytester: pytest.Pytester) -> None:
     """
     first = ["hostname", "domainname", "user", "proc", "timeout", "leaks"]
     more = ["memory", "cpu", "nofile", "nproc", "tmpfs", "env", "clear_env", "net"]
-    keywords = [*first, *more, "cgroup", "time", "scope", "fork"]
+    keywords = [*first, *more, "cgroup", "time", "scope", "fork", "alone", "group"]
     arguments = ", ".join(f"{name}=None" for name in keywords)
     text = f"({arguments}): run the test in Linux "
     result = pytester.runpytest_inprocess(*WITHOUT, "--markers")

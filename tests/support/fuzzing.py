@@ -49,6 +49,7 @@ OTHERS: list[messages.GuestMessage] = [
     messages.SessionEnd(before_teardown=False, shouldstop="x", shouldfail=False),
     messages.FailureShown(),
     messages.TerminalTaken(),
+    messages.TurnAwaited(),
     messages.DebuggerLeft(),
     messages.Done(),
     messages.Paused(),

@@ -38,6 +38,8 @@ def test_default() -> None:
         "time": None,
         "scope": None,
         "fork": None,
+        "alone": None,
+        "group": None,
     }
 
 

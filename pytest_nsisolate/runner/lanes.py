@@ -1,0 +1,405 @@
+"""
+Lanes: the places in which guests run, one at a time in each.
+
+Without ``--nsisolate-jobs`` there is one. With it, others run beside: the supervisor
+starts there tests whose turn has not come, as long as they are in the same window. It
+keeps what they say, and acts on it when their turn comes. So whatever anyone sees of
+the tests comes in the order in which they were collected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+
+from pytest_nsisolate.compat import builtin_plugins
+from pytest_nsisolate.guest.crash_output import CrashOutput
+from pytest_nsisolate.guest.deadline import Deadline
+from pytest_nsisolate.guest.handle import Early, Guest
+from pytest_nsisolate.linux.stdlib import select
+from pytest_nsisolate.model.ending import Finished
+from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.runner.window import Groups, Window, groups_of
+from pytest_nsisolate.settings import hidden_paths, options
+from pytest_nsisolate.settings.scopes import number_of
+
+#: How many bytes the guests that run beside may have said together before their turns.
+#: While it is more, no other guest starts.
+_KEPT = 1 << 26
+
+
+class Lane:
+    """
+    A place in which one guest runs at a time, while other lanes run theirs.
+
+    Args:
+        crash_output: Keeps what a guest of this lane printed before it crashed.
+        number: Its place among the lanes beside; None for the only lane that shares
+            pytest's own files for captured output.
+    """
+
+    def __init__(self, crash_output: CrashOutput, number: int | None = None) -> None:
+        self.crash_output = crash_output
+        self.number = number
+        #: The guest that was released last: it is running or dying.
+        self.guest: Guest | None = None
+
+    def start(self, guest: Guest, word: str, *, alone: bool = False) -> None:
+        """
+        Release *guest* with *word*, as soon as nothing is left of the one before.
+
+        Args:
+            guest: A guest that waits at its gate.
+            word: What to send it through the gate.
+            alone: Whether to reap the one before first.
+        """
+        # From here on `settle` finds and ends this guest, whatever happens.
+        before, self.guest = self.guest, guest
+        if before is not None:
+            before.settle()
+            if alone:
+                before.reap()
+        guest.release(word)
+        if before is not None:
+            before.reap()
+
+    def resume(self, guest: Guest, word: str) -> None:
+        """
+        Send *word* to *guest*, which waits between two tests, so that it goes on.
+        """
+        self.settle()
+        self.guest = guest
+        guest.go_on(word)
+
+    def vacate(self) -> None:
+        """
+        Hand the guest, which waits for its next test, to the `Group` that keeps it.
+        """
+        self.guest = None
+
+    def settle(self) -> None:
+        """
+        End the guest that was released last, and wait until nothing is left of it.
+        """
+        guest, self.guest = self.guest, None
+        if guest is not None:
+            guest.settle()
+            guest.reap()
+
+    def close_inherited(self) -> None:
+        """
+        Close, in a guest, the supervisor's descriptors for another guest.
+        """
+        if self.guest is not None:
+            self.guest.close_inherited()
+
+
+#: Forks a guest for a test, with its spec, in a lane.
+ForkIn = Callable[[pytest.Item, Spec, Lane], Guest]
+
+
+class SideLanes:
+    """
+    The lanes beside the supervisor's own, and the guests that run there.
+
+    Args:
+        config: The configuration of the session.
+        jobs: How many guests may run at the same time.
+        fork: Forks a guest, which then waits at its gate.
+    """
+
+    def __init__(self, config: pytest.Config, jobs: int, fork: ForkIn) -> None:
+        self._config = config
+        self._fork = fork
+        self._jobs = jobs
+        self._grace = config.stash[options.key].grace
+        self._window = Window()
+        self._lanes: list[Lane] = []
+        #: By test, the guests whose turn has not come.
+        self._early: dict[pytest.Item, Guest] = {}
+        #: Those of them that are not over, with their lanes.
+        self._running: dict[pytest.Item, tuple[Guest, Lane]] = {}
+        #: How many bytes the others have said.
+        self._kept = 0
+        #: What the guest in a lane shares with others, which must not run beside it.
+        self._groups: dict[Lane | None, Groups] = {}
+        #: The guest that runs in the supervisor's own lane, if one does.
+        self._own: Guest | None = None
+        self._epoll: select.epoll | None = None
+        #: Whether no guest is to start for the time being.
+        self._is_paused = False
+
+    @property
+    def fd(self) -> int:
+        """As for `Others`."""
+        return self._readiness().fileno()
+
+    def patience(self) -> float | None:
+        """
+        As for `Others`.
+        """
+        times = [guest.patience_early() for guest, _ in self._running.values()]
+        return min((one for one in times if one is not None), default=None)
+
+    def attend(self) -> None:
+        """
+        As for `Others`.
+
+        Raises:
+            InFork: In a fork.
+        """
+        self._overhear()
+        self._fill()
+
+    def take(self, item: pytest.Item) -> Guest | None:
+        """
+        Return the guest of *item*, whose turn has come; None if it has not started.
+        """
+        guest = self._early.pop(item, None)
+        if self._running.pop(item, None) is not None:
+            assert guest is not None
+            self._ignore(guest)
+            guest.catch_up()
+        elif guest is not None:
+            self._kept -= guest.process.inlet.received
+        return guest
+
+    def make_room(self, item: pytest.Item, spec: Spec, interrupts: int) -> None:
+        """
+        Wait until *item*, which has not started before its turn, may run.
+
+        Args:
+            item: The test.
+            spec: What it asks for.
+            interrupts: A descriptor that is readable when this is to end early.
+        """
+        self._own = None
+        groups = groups_of(item, spec)
+
+        def is_room() -> bool:
+            lanes = self._lanes_in_motion()
+            is_apart = not any(groups & self._groups[lane] for lane in lanes)
+            return len(lanes) < self._jobs and is_apart
+
+        self._wait_until(is_room, interrupts)
+
+    def drain(self, interrupts: int) -> None:
+        """
+        Wait until no guest goes on whose turn has not come, and start none.
+
+        Args:
+            interrupts: As for `make_room`.
+        """
+        self._is_paused = True
+        self._wait_until(lambda: not self._lanes_in_motion(), interrupts)
+
+    def _lanes_in_motion(self) -> list[Lane]:
+        """
+        Return the lanes of the guests that go on before their turn.
+
+        Those that wait for it would do so for ever.
+        """
+        return [lane for guest, lane in self._running.values() if not guest.is_held]
+
+    def _wait_until(self, condition: Callable[[], bool], interrupts: int) -> None:
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        poll.register(interrupts, select.POLLIN)
+        while not condition():
+            if any(fd == interrupts for fd, _ in poll.poll(self.patience())):
+                return
+            self._overhear()
+
+    def begin_turn(self, item: pytest.Item, spec: Spec, guest: Guest) -> None:
+        """
+        Note that it is the turn of *item*, and run others beside it.
+
+        Args:
+            item: The test.
+            spec: What it asks for.
+            guest: Its guest, which runs in the supervisor's own lane, or beside.
+
+        Raises:
+            InFork: In a fork.
+        """
+        self._is_paused = False
+        self._window.move(item, spec)
+        if not self._lanes:
+            self._make_lanes()
+        is_own = all(lane.guest is not guest for lane in self._lanes)
+        self._own = guest if is_own else None
+        self._groups[None] = groups_of(item, spec)
+        self.attend()
+
+    def settle(self) -> None:
+        """
+        Wait until nothing is left of the guests that are over.
+        """
+        for lane in self._lanes:
+            if lane.guest is not None and lane.guest.is_over:
+                lane.settle()
+
+    def abandon(self) -> None:
+        """
+        End the guests whose turn has not come, and forget what they said.
+        """
+        for guest, _ in self._running.values():
+            self._ignore(guest)
+            guest.settle()
+            guest.reap()
+        self._running.clear()
+        self._early.clear()
+        self._kept = 0
+        self.settle()
+
+    def output_of(self, guest: Guest) -> dict[str, str]:
+        """
+        Return what *guest* has printed in the phase in which it ended, by stream.
+        """
+        found = (lane for lane in self._lanes if lane.guest is guest)
+        return {
+            key: value
+            for one in found
+            for key, value in one.crash_output.read().items()
+        }
+
+    def lane(self, number: int) -> Lane:
+        """
+        Return the lane with this *number*.
+        """
+        return self._lanes[number]
+
+    def close(self) -> None:
+        """
+        End all guests, and close the files of the lanes.
+        """
+        self.abandon()
+        for lane in self._lanes:
+            lane.settle()
+            lane.crash_output.close()
+        if self._epoll is not None:
+            self._epoll.close()
+
+    def close_inherited(self) -> None:
+        """
+        Close, in a fork, the supervisor's descriptors for other guests.
+        """
+        for lane in self._lanes:
+            lane.close_inherited()
+        if self._epoll is not None:
+            self._epoll.close()
+
+    def close_others(self, lane: Lane) -> None:
+        """
+        Close, in a guest that runs in *lane*, the files of the other lanes.
+        """
+        for one in self._lanes:
+            if one is not lane:
+                one.crash_output.close()
+
+    def _readiness(self) -> select.epoll:
+        if self._epoll is None:
+            self._epoll = select.epoll()
+        return self._epoll
+
+    def _busy(self) -> list[Lane | None]:
+        """
+        Return the lanes in which a guest runs; None stands for the supervisor's own.
+        """
+        busy: list[Lane | None] = [
+            lane
+            for lane in self._lanes
+            if lane.guest is not None and not lane.guest.is_over
+        ]
+        if self._own is not None and not self._own.is_over:
+            busy.append(None)
+        return busy
+
+    def _fill(self) -> None:
+        """
+        Start tests of the window, in order, as long as there are free lanes.
+
+        Raises:
+            InFork: In a fork.
+        """
+        if self._is_paused:
+            return
+        for item, spec in self._window.waiting():
+            busy = self._busy()
+            if len(busy) >= self._jobs or self._kept > _KEPT:
+                return
+            groups = groups_of(item, spec)
+            if any(groups & self._groups[lane] for lane in busy):
+                continue
+            free = next((one for one in self._lanes if one not in busy), None)
+            if free is None or not self._start(item, spec, free):
+                self._window.shut()
+                return
+            self._groups[free] = groups
+
+    def _make_lanes(self) -> None:
+        """
+        Make the lanes, before the first guest inherits their files.
+        """
+        with contextlib.suppress(OSError):
+            # If no more descriptors are left, there are fewer lanes.
+            for number in range(self._jobs):
+                output = CrashOutput(keep_output=False, captures=True)
+                self._lanes.append(Lane(output, number))
+
+    def _start(self, item: pytest.Item, spec: Spec, lane: Lane) -> bool:
+        """
+        Start *item* in *lane*, and say whether that worked.
+
+        If not, it is tried again when its turn comes, and there the error is shown.
+        """
+        try:
+            if spec.tmpfs is not None:
+                hidden_paths.check(spec, item)
+            guest = self._fork(item, spec, lane)
+        except Refused:
+            return False
+        lane.settle()
+        lane.crash_output.begin()
+        lane.start(guest, number_of(self._window.start(item)))
+        guest.early = Early(
+            deadline=Deadline(spec.timeout or None, guest.since),
+            grace=None if spec.leaks == "ignore" else self._grace,
+        )
+        self._early[item] = guest
+        self._running[item] = guest, lane
+        for fd in guest.process.watched():
+            self._readiness().register(fd, select.EPOLLIN)
+        return True
+
+    def _ignore(self, guest: Guest) -> None:
+        """
+        Wait no more for what *guest* says.
+        """
+        for fd in guest.process.watched():
+            with contextlib.suppress(FileNotFoundError):
+                self._readiness().unregister(fd)
+
+    def _overhear(self) -> None:
+        """
+        Take in what is said by those whose turn has not come.
+        """
+        for item, (guest, lane) in [*self._running.items()]:
+            assert guest.early is not None
+            if not guest.overhear(self._basetemp):
+                if guest.early.is_silent or guest.early.is_held:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._readiness().unregister(guest.process.inlet.fd)
+                continue
+            self._ignore(guest)
+            del self._running[item]
+            self._kept += guest.process.inlet.received
+            guest.conclude_early()
+            if guest.early.ending != Finished():
+                guest.early.output = lane.crash_output.read()
+
+    def _basetemp(self) -> str | None:
+        return builtin_plugins.basetemp(self._config)

@@ -81,6 +81,17 @@ def _names_are_free(
 
 
 @pytest.fixture(autouse=True)
+def _one_job_if_marked(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Run no tests side by side where what they do to the host depends on their order.
+    """
+    if request.node.get_closest_marker("one_job"):
+        monkeypatch.delenv("NSISOLATE_JOBS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _hypothesis_is_not_loaded(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

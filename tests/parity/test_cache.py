@@ -61,6 +61,7 @@ def test_two_sessions(
     twin_sessions(first, second)
 
 
+@pytest.mark.one_job
 def test_stepwise(pytester: pytest.Pytester, twin_sessions: TwinSessions) -> None:
     """
     With ``--sw`` each session resumes where the one before stopped.

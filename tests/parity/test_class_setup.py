@@ -19,6 +19,7 @@ def tell(*words):
 """
 
 
+@pytest.mark.one_job
 def test_each_once(pytester: pytest.Pytester, twins: Twins) -> None:
     """
     Modules and classes are set up and torn down once, and cleaned up in order.
@@ -106,6 +107,7 @@ class TestPlain:
     assert run.file.count("+module\n") == 1
 
 
+@pytest.mark.one_job
 def test_asynchronous(pytester: pytest.Pytester, twins: Twins) -> None:
     """
     Asynchronous test cases run with an event loop of their own.

@@ -16,6 +16,9 @@ from terminals import ALL, PATIENCE, PLAIN, Seen, Terminal, compare, terminals
 from ways import KEEP, WAYS
 from ways import PLAIN as PLAIN_WAY
 
+# They wait for what the test whose turn it is does to the host.
+pytestmark = pytest.mark.one_job
+
 TESTS = """
 import functools
 import os

@@ -137,6 +137,7 @@ def test_retention_policies(
     assert ("test_fail0/failed" in left) == (policy != "none")
 
 
+@pytest.mark.one_job
 def test_retention_count(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +162,7 @@ def test_no_litter(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -
     assert _left(pytester, monkeypatch) == []
 
 
+@pytest.mark.one_job
 def test_asked_for_while_it_runs(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,9 @@ def why_one(config: pytest.Config) -> str:
     """
     Return why tests run one after the other, in a few words; empty if they need not.
     """
+    if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
+        # Which tests its processes run next is known to it alone.
+        return "pytest-xdist"
     capture = config.getoption("capture", "no")
     if capture != "fd":
         # What tests print goes past pytest, which could not put it in order.

@@ -158,11 +158,9 @@ def _jobs(config: pytest.Config) -> int | None:
     Return how many isolated tests may run at the same time, None for one per processor.
     """
     value, source = _value(config, "jobs")
-    is_on_command_line = source.startswith("-")
-    if not is_on_command_line and os.environ.get(_JOBS):
+    if not source.startswith("-") and os.environ.get(_JOBS):
         value, source = os.environ[_JOBS], f"{_JOBS}="
-    # pytest-xdist has one process per processor already.
-    if value is None or (hasattr(config, "workerinput") and not is_on_command_line):
+    if value is None:
         return 1
     if value == "auto":
         return None

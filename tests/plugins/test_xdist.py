@@ -343,3 +343,24 @@ def test_flavours_and_usage(pytester: pytest.Pytester) -> None:
     for number in range(2):
         assert run.stdout.count(f"::test_it[{number}-isolated]\n") == 2
         assert f"::test_it[{number}-host]\n" not in run.stdout
+
+
+def test_jobs(pytester: pytest.Pytester) -> None:
+    """
+    In a process of pytest-xdist tests run one after the other, whatever is asked for.
+    """
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.mark.parametrize("number", range(8))
+        def test_it(number, worker_id):
+            os.close(os.open(f"lock-{worker_id}", os.O_CREAT | os.O_EXCL))
+            os.unlink(f"lock-{worker_id}")
+        """
+    )
+    options = ["-n2", "--nsisolate", "--nsisolate-jobs=4"]
+    result = pytester.runpytest_subprocess(*NAMED, *options)
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["nsisolate: *, one job instead of 4 (pytest-xdist)"])

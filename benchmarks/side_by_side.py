@@ -188,7 +188,7 @@ def _verdicts(figures: Figures, empty: Cost) -> bool:
     """
     sleep, trivial, collection, _ = WORKS
     missed = False
-    bars = [
+    bars: list[tuple[str, tuple[str, str, int], Callable[[Cost], float], float]] = [
         (
             f"{sleep}, 8 jobs: at most 1.35 of what sleep takes, and a plain start",
             (sleep, OURS, 8),

@@ -18,7 +18,7 @@ import pytest
 from pytest_nsisolate.compat import fixtures
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.settings.resolve import resolve_spec
-from pytest_nsisolate.settings.scopes import number_of, share_of
+from pytest_nsisolate.settings.scopes import NONE, number_of, share_of
 
 #: What a test shares with others that therefore must not run beside it.
 Groups: TypeAlias = "frozenset[str]"
@@ -45,9 +45,13 @@ class Window:
         """
         Note that it is the turn of *item*, which asks for *spec*.
         """
-        number = int(number_of(item))
         self._items = item.session.items
         self._waiting.pop(item, None)
+        if number_of(item) == NONE:
+            # A plugin runs it that makes items of its own.
+            self.shut()
+            return
+        number = int(number_of(item))
         if self._reach <= number:
             self._waiting.clear()
             self._reach = number

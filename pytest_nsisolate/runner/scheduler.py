@@ -383,9 +383,9 @@ class Scheduler:
         """
         Close, in a guest that runs in *lane*, the files of the others.
         """
-        assert self._side is not None
-        self._side.close_others(lane)
-        if self._lane is not None:
+        if self._side is not None:
+            self._side.close_others(lane)
+        if self._lane not in {None, lane}:
             self._lane.crash_output.close()
 
     def close_inherited(self) -> None:

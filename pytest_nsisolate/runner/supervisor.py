@@ -542,7 +542,7 @@ class Supervisor:
             builtin_plugins.redirect_capture(
                 self._config, output.files, self._relay.await_turn
             )
-            self.scheduler.close_other_lanes(lane)
+        self.scheduler.close_other_lanes(lane)
 
     def close(self) -> None:
         """

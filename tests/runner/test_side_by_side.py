@@ -463,3 +463,33 @@ def test_wrong_number(
             "*fix: write *auto *",
         ]
     )
+
+
+def test_files_of_other_lanes(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    No guest has the files of another lane, wherever it runs.
+    """
+    pytester.makepyfile(
+        MEET
+        + """
+def of_lanes():
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+        except OSError:
+            continue
+    return [one for one in found if "nsisolate-faulthandler" in one]
+
+@pytest.mark.parametrize("number", range(4))
+def test_beside(number):
+    assert len(of_lanes()) == 1
+
+@pytest.mark.skipif("False", reason="so that it does not start before its turn")
+def test_at_its_turn():
+    assert len(of_lanes()) == 1
+"""
+    )
+    run_both_ways("--nsisolate-jobs=3").assert_outcomes(passed=5)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.python
 WORDS = (
     "takes the keywords hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
     "nofile, nproc, tmpfs, env, clear_env, net, cgroup, time, scope, "
-    "fork"
+    "fork, alone, group"
 )
 NET = "write net=True, or leave net= out"
 LEAVE = 'write hostname="t1", or leave hostname= out'

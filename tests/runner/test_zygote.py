@@ -229,11 +229,15 @@ import resource
 
 PAGES = 2048
 
+# pytest 8.0 drops the value of the fixture in the guest before its pages are noted.
+KEPT = []
+
 @pytest.fixture(scope="session")
 def memory():
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     made = mmap.mmap(-1, PAGES * mmap.PAGESIZE, flags)
     write(made)
+    KEPT.append(made)
     return made
 
 def write(memory):

@@ -259,12 +259,10 @@ class SideLanes:
         """
         Return what *guest* has printed in the phase in which it ended, by stream.
         """
-        found = (lane for lane in self._lanes if lane.guest is guest)
-        return {
-            key: value
-            for one in found
-            for key, value in one.crash_output.read().items()
-        }
+        for lane in self._lanes:
+            if lane.guest is guest:
+                return lane.crash_output.read()
+        return {}
 
     def lane(self, number: int) -> Lane:
         """

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nsisolate.compat.setup_state import stack_of
+from pytest_nsisolate.compat import setup_state
 
 #: The name of a fixture that pytest makes of a function such as `setup_module`.
 _FUNCTION = re.compile(r"_?(?:xunit|unittest)_(?P<name>\w+?)_fixture_.*")
@@ -58,11 +58,20 @@ def is_all_set_up(item: pytest.Item) -> bool:
 
     This does not try to foresee what a setup does: if in doubt, the answer is no.
     """
-    stack = stack_of(item.session)
-    if list(stack) != item.listchain()[:-1]:
-        return False
-    if any(error is not None for _, error in stack.values()):
-        return False
+    return setup_state.is_at(item) and _has_wide_fixtures(item)
+
+
+def will_be_all_set_up(item: pytest.Item) -> bool:
+    """
+    Return whether that will be so when it is the turn of *item*, with nothing done.
+
+    On the way there pytest may leave collectors and enter others, as long as they set
+    up and finalise nothing.
+    """
+    return setup_state.leads_to(item) and _has_wide_fixtures(item)
+
+
+def _has_wide_fixtures(item: pytest.Item) -> bool:
     # Items with fixtures have had it since 3.0.
     info: Any = getattr(item, "_fixtureinfo", None)
     known = () if info is None else info.name2fixturedefs.values()
@@ -147,7 +156,7 @@ def walk_through(item: pytest.Item) -> None:
     This leaves nodes on the stack that only this walk needs: `unwind_within` removes
     them.
     """
-    stack = stack_of(item.session)
+    stack = setup_state.stack_of(item.session)
     for node in item.listchain():
         stack.setdefault(node, ([], None))
     try:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 _MAKEREPORT = "pytest_runtest_makereport"
 
 _kept = pytest.StashKey["list[object]"]()
+
+#: Whether the setup of a package calls functions of its module.
+_calls_functions = pytest.StashKey[bool]()
 
 
 def run_phase(
@@ -209,6 +214,78 @@ def stays_set_up(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     have = list(stack_of(item.session))
     need = nextitem.listchain() if nextitem is not None else []
     return have == need[: len(have)]
+
+
+def is_at(item: pytest.Item) -> bool:
+    """
+    Return whether just the collectors of *item* are set up, without an error.
+    """
+    stack = stack_of(item.session)
+    return list(stack) == item.listchain()[:-1] and not _has_errors(stack)
+
+
+def leads_to(item: pytest.Item) -> bool:
+    """
+    Return whether pytest gets from what is set up to *item* without doing anything.
+
+    So it is if it only leaves collectors that finalise nothing, and enters collectors
+    that set up nothing: what modules and classes set up are fixtures.
+    """
+    stack = stack_of(item.session)
+    chain: list[Any] = item.listchain()[:-1]
+    left = [one for one in stack if one not in chain]
+    entered = [one for one in chain if one not in stack]
+    return (
+        not _has_errors(stack)
+        # The first finalizer of each is its own teardown.
+        and all(
+            len(stack[one][0]) == 1 and not _has_own(one, "teardown") for one in left
+        )
+        and not any(_has_own(one, "teardown") or _sets_up(one) for one in entered)
+    )
+
+
+def _has_errors(stack: dict[Any, tuple[list[Callable[[], object]], Any]]) -> bool:
+    return any(error is not None for _, error in stack.values())
+
+
+def _has_own(node: pytest.Collector, method: str) -> bool:
+    """
+    Return whether *node* has its own setup or teardown; that of pytest does nothing.
+    """
+    is_inherited = getattr(type(node), method) is getattr(pytest.Collector, method)
+    return method in vars(node) or not is_inherited
+
+
+def _sets_up(node: pytest.Collector) -> bool:
+    """
+    Return whether the setup of *node* does something.
+    """
+    if not isinstance(node, pytest.Package) or "setup" in vars(node):
+        return _has_own(node, "setup")
+    if _calls_functions not in node.stash:
+        # Since 8.0. Public would be: a fixture, as for modules and classes.
+        path = str(node.path / "__init__.py")
+        names = {"setUpModule", "setup_module", "tearDownModule", "teardown_module"}
+        node.stash[_calls_functions] = not any(
+            names.isdisjoint(vars(one))
+            for one in [*sys.modules.values()]
+            # Not by getattr(): a module may import others when it is asked.
+            if issubclass(type(one), ModuleType) and vars(one).get("__file__") == path
+        )
+    return node.stash[_calls_functions]
+
+
+def leave_for(item: pytest.Item) -> None:
+    """
+    In a guest: regard collectors that *item* does not belong to as not set up.
+
+    They finalise nothing: see `leads_to`.
+    """
+    stack = stack_of(item.session)
+    chain = item.listchain()
+    for one in [one for one in stack if one not in chain]:
+        del stack[one]
 
 
 def end_current_test_variable() -> None:

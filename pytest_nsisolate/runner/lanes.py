@@ -167,6 +167,15 @@ class SideLanes:
             self._kept -= guest.process.inlet.received
         return guest
 
+    def forgo(self, item: pytest.Item) -> None:
+        """
+        End the guest of *item*, whose turn has come, but which is not to run.
+        """
+        guest = self.take(item)
+        if guest is not None:
+            guest.settle()
+            guest.reap()
+
     def make_room(self, item: pytest.Item, spec: Spec, interrupts: int) -> None:
         """
         Wait until *item*, which has not started before its turn, may run.

@@ -194,6 +194,13 @@ class Scheduler:
         self._own_lane().start(guest, word, alone=spec.nproc is not None)
         return guest
 
+    def forgo(self, item: pytest.Item) -> None:
+        """
+        End the guest of *item*, which is not to run after all, if it has started.
+        """
+        if self._side is not None:
+            self._side.forgo(item)
+
     def prepare_next(
         self, item: pytest.Item, nextitem: pytest.Item, spec: Spec
     ) -> None:

@@ -185,6 +185,8 @@ class Supervisor:
                 error = crash.refusal(explanation, self._options.unavailable)
                 run.refuse(error, Reason.of(refused, explanation))
                 self._endings.call_hook(run, NeverStarted(refused), None)
+        else:
+            self.scheduler.forgo(item)
         self._tear_down(run, nextitem)
         if stays is not None:
             items.keep_sections(item, run.reports)
@@ -490,6 +492,7 @@ class Supervisor:
                 keep_spec(item, spec)
         if lane.number is not None:
             self._use(lane)
+            setup_state.leave_for(item)
         self._relay.begin(item, inside.channel, synchronous=synchronous)
         spec = resolve_spec(item)
         if isinstance(spec, Spec) and spec.memory is not None:

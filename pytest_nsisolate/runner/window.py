@@ -2,9 +2,9 @@
 The window: the tests that may run at the same time as the one whose turn it is.
 
 A guest is a fork of the supervisor, with all that is set up there at that moment. So a
-test may start before its turn if nothing that it borrows is set up or finalised until
-then. Such tests follow each other: the window ends before the first that is not one,
-and begins anew when it is that one's turn.
+test may start before its turn if nothing is set up or finalised until then, though
+pytest may come to another module. Such tests follow each other: the window ends before
+the first that is not one, and begins anew when it is that one's turn.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Window:
                 isinstance(spec, Spec)
                 and share_of(item) is None
                 and _may_have_company(spec)
-                and fixtures.is_all_set_up(item)
+                and fixtures.will_be_all_set_up(item)
             ):
                 self._is_shut = True
                 return

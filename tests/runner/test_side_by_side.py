@@ -7,31 +7,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from meeting import MEET
 from twins import normal
 from ways import RunPytest
-
-#: Functions for tests that see each other by files. They wait for an event, at most
-#: for as long as a slow machine may take.
-MEET = """
-import os
-import time
-from pathlib import Path
-
-import pytest
-
-pytestmark = pytest.mark.isolated
-HERE = Path(__file__).parent
-
-def wait_for(*names):
-    until = time.monotonic() + 60
-    while not all((HERE / name).exists() for name in names):
-        assert time.monotonic() < until, f"no {names}"
-        time.sleep(0.001)
-
-def meet(name, *others):
-    (HERE / name).touch()
-    wait_for(*others)
-"""
 
 
 def lines_of(result: pytest.RunResult) -> list[str]:
@@ -196,7 +174,7 @@ def test_same_as_one(
     """
     A session with several jobs shows what one with one job does, to the letter.
     """
-    pytester.makepyfile(test_mixed=MIXED)
+    pytester.makepyfile(test_mixed=MIXED, test_mixed_again=MIXED)
     options = ["-rA", "-vv", "--basetemp=base", "--junitxml=report.xml"]
 
     one = run_both_ways(*options)

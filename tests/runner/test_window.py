@@ -1,0 +1,282 @@
+"""
+The window: which tests may run beside the one whose turn it is, and which may not.
+"""
+
+from __future__ import annotations
+
+import pytest
+from meeting import MEET
+from ways import RunPytest
+
+
+def test_modules_and_classes(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    Tests of several modules and classes run at the same time.
+    """
+    pytester.makepyfile(
+        meeting=MEET,
+        conftest="""
+import pytest
+
+@pytest.fixture(scope="session")
+def wide():
+    yield []
+""",
+        test_a="""
+from meeting import *
+
+def test_meets(wide):
+    meet("a", "b", "c", "d")
+""",
+        test_b="""
+from meeting import *
+
+def test_meets(wide):
+    meet("b", "a", "c", "d")
+
+class TestOne:
+    def test_meets(self):
+        meet("c", "a", "b", "d")
+
+class TestTwo:
+    class TestInner:
+        def test_meets(self, wide):
+            meet("d", "a", "b", "c")
+""",
+    )
+    run_both_ways("--nsisolate-jobs=4").assert_outcomes(passed=4)
+
+
+def test_plain_packages(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    Tests of packages whose modules have no functions run at the same time.
+    """
+    for name, other in [("a", "b"), ("b", "a")]:
+        package = pytester.mkpydir(name)
+        (package / "test_it.py").write_text(
+            f"""
+from meeting import *
+
+def test_meets():
+    meet("{name}", "{other}")
+"""
+        )
+    pytester.makepyfile(meeting=MEET)
+    pytester.makeini("[pytest]\npythonpath = .")
+    run_both_ways("--nsisolate-jobs=2").assert_outcomes(passed=2)
+
+
+def test_set_up_between(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    What a module sets up or finalises is there for its tests, and for no others.
+
+    A fixture of module scope in a conftest.py is set up for each module; the lanes are
+    empty meanwhile. So it is with functions such as setup_module().
+    """
+    pytester.makepyfile(
+        meeting=MEET,
+        conftest="""
+import pytest
+from meeting import HERE
+
+@pytest.fixture(scope="session")
+def numbers():
+    return iter(range(100))
+
+@pytest.fixture(scope="module")
+def server(request, numbers):
+    own = HERE / "server"
+    own.touch(exist_ok=False)
+    yield request.node.name, next(numbers)
+    own.unlink()
+""",
+        test_a="""
+from meeting import *
+
+def test_has_none():
+    assert not (HERE / "server").exists()
+
+def test_is_first(server):
+    assert server == ("test_a.py", 0)
+    meet("a1", "a2")
+
+def test_is_second(server):
+    assert server == ("test_a.py", 0)
+    meet("a2", "a1")
+""",
+        test_b="""
+from meeting import *
+
+def test_has_none():
+    assert not (HERE / "server").exists()
+
+def test_meets(server):
+    assert server == ("test_b.py", 1)
+""",
+        test_c="""
+from meeting import *
+
+def setup_module():
+    (HERE / "module").touch(exist_ok=False)
+
+def teardown_module():
+    (HERE / "module").unlink()
+
+def test_module():
+    assert (HERE / "module").exists()
+    assert not (HERE / "server").exists()
+
+class TestClass:
+    @classmethod
+    def setup_class(cls):
+        (HERE / "class").touch(exist_ok=False)
+
+    @classmethod
+    def teardown_class(cls):
+        (HERE / "class").unlink()
+
+    def test_class(self):
+        assert (HERE / "class").exists()
+""",
+        test_d="""
+from meeting import *
+
+def test_is_alone():
+    assert not [*HERE.glob("server"), *HERE.glob("module"), *HERE.glob("class")]
+""",
+    )
+    run_both_ways("--nsisolate-jobs=4").assert_outcomes(passed=8)
+
+
+def test_packages(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    The functions of a package run before its tests and after them.
+    """
+    for name in "pq":
+        package = pytester.mkpydir(name)
+        (package / "__init__.py").write_text(
+            f"""
+from meeting import HERE
+
+def setup_module():
+    (HERE / "package-{name}").touch(exist_ok=False)
+
+def teardown_module():
+    (HERE / "package-{name}").unlink()
+"""
+        )
+        (package / f"test_{name}.py").write_text(
+            f"""
+from meeting import *
+
+def test_in_{name}():
+    assert [path.name for path in HERE.glob("package-*")] == ["package-{name}"]
+"""
+        )
+    pytester.makepyfile(
+        meeting=MEET,
+        test_z="""
+from meeting import *
+
+def test_outside():
+    assert not [*HERE.glob("package-*")]
+""",
+    )
+    pytester.makeini("[pytest]\npythonpath = .")
+    run_both_ways("--nsisolate-jobs=4").assert_outcomes(passed=3)
+
+
+def test_collector_with_setup(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    The setup and teardown of a plugin's collector run around its tests, outside.
+    """
+    pytester.makeconftest(
+        """
+import os
+import pytest
+
+class Own(pytest.Module):
+    def setup(self):
+        os.environ["OWN"] = f"{self.name} {os.getpid()}"
+
+    def teardown(self):
+        assert os.environ.pop("OWN") == f"{self.name} {os.getpid()}"
+
+def pytest_pycollect_makemodule(module_path, parent):
+    if module_path.name != "test_a.py":
+        return Own.from_parent(parent, path=module_path)
+"""
+    )
+    test = """
+import os
+import pytest
+
+@pytest.mark.isolated
+@pytest.mark.parametrize("number", range(2))
+def test_own(number):
+    assert os.environ["OWN"].split()[0] == os.path.basename(__file__)
+"""
+    pytester.makepyfile(
+        test_a="""
+import os
+import pytest
+
+@pytest.mark.isolated
+def test_plain():
+    assert "OWN" not in os.environ
+""",
+        test_b=test,
+        test_c=test,
+    )
+    run_both_ways("--nsisolate-jobs=4").assert_outcomes(passed=5)
+
+
+@pytest.mark.parametrize(
+    "setup", ["pytest.skip('not here')", "assert False, 'not here'"]
+)
+def test_never_taken(
+    pytester: pytest.Pytester, run_both_ways: RunPytest, setup: str
+) -> None:
+    """
+    A guest whose test a hook keeps from running, outside, takes no lane any more.
+    """
+    pytester.makepyfile(
+        meeting=MEET,
+        conftest=f"""
+import os
+import pytest
+
+PYTEST = os.getpid()
+
+def pytest_runtest_setup(item):
+    if "not_here" in item.name and os.getpid() == PYTEST:
+        {setup}
+""",
+        test_a="""
+from meeting import *
+
+def test_waits():
+    wait_for("ahead")
+
+def test_not_here():
+    (HERE / "ahead").touch()
+    wait_for("never")
+""",
+        test_b="""
+from meeting import *
+
+def test_one():
+    meet("one", "two")
+
+def test_two():
+    meet("two", "one")
+""",
+    )
+    result = run_both_ways("-rA", "--nsisolate-jobs=2")
+    failed = {"skipped": 1} if "skip" in setup else {"errors": 1}
+    result.assert_outcomes(passed=3, **failed)
+    result.stdout.fnmatch_lines(["*not here*"])

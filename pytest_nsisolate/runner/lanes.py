@@ -22,6 +22,7 @@ from pytest_nsisolate.linux.stdlib import select
 from pytest_nsisolate.model.ending import Finished
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.runner.durations import Durations
 from pytest_nsisolate.runner.window import Groups, Window, groups_of
 from pytest_nsisolate.settings import hidden_paths, options
 from pytest_nsisolate.settings.scopes import number_of
@@ -116,7 +117,9 @@ class SideLanes:
         self._fork = fork
         self._jobs = jobs
         self._grace = config.stash[options.key].grace
-        self._window = Window()
+        durations = Durations(config)
+        config.pluginmanager.register(durations, "nsisolate-durations")
+        self._window = Window(durations)
         self._lanes: list[Lane] = []
         #: By test, the guests whose turn has not come.
         self._early: dict[pytest.Item, Guest] = {}
@@ -327,25 +330,26 @@ class SideLanes:
 
     def _fill(self) -> None:
         """
-        Start tests of the window, in order, as long as there are free lanes.
+        Start tests of the window, as long as there are free lanes.
 
         Raises:
             InFork: In a fork.
         """
         if self._is_paused:
             return
-        for item, spec in self._window.waiting():
+        while self._kept <= _KEPT:
             busy = self._busy()
-            if len(busy) >= self._jobs or self._kept > _KEPT:
-                return
-            groups = groups_of(item, spec)
-            if any(groups & self._groups[lane] for lane in busy):
-                continue
             free = next((one for one in self._lanes if one not in busy), None)
-            if free is None or not self._start(item, spec, free):
+            if len(busy) >= self._jobs or free is None:
+                return
+            taken = frozenset[str]().union(*(self._groups[lane] for lane in busy))
+            one = self._window.first(taken.isdisjoint)
+            if one is None:
+                return
+            if not self._start(one.item, one.spec, free):
                 self._window.shut()
                 return
-            self._groups[free] = groups
+            self._groups[free] = one.groups
 
     def _make_lanes(self) -> None:
         """

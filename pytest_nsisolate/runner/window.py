@@ -9,14 +9,18 @@ the first that is not one, and begins anew when it is that one's turn.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator
+from bisect import insort
+from collections.abc import Callable
+from itertools import islice
 from typing import TypeAlias
 
 import pytest
 
 from pytest_nsisolate.compat import fixtures
 from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.runner.durations import Durations
 from pytest_nsisolate.settings.resolve import resolve_spec
 from pytest_nsisolate.settings.scopes import NONE, number_of, share_of
 
@@ -28,14 +32,38 @@ Groups: TypeAlias = "frozenset[str]"
 _TMP_PATH_LENGTH = 30
 
 
+#: How many of the tests that may start are looked at, if none of them is a long one.
+#: Those that must wait for others of their group are among them.
+_AHEAD = 200
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """
+    A test that may start before its turn.
+    """
+
+    item: pytest.Item
+    spec: Spec
+    groups: Groups
+
+
 class Window:
     """
     The tests after the one whose turn it is that may run beside it.
+
+    Args:
+        durations: Tells which tests take long, and so start first.
     """
 
-    def __init__(self) -> None:
-        #: Those that were found, and have not started.
-        self._waiting: dict[pytest.Item, Spec] = {}
+    def __init__(self, durations: Durations) -> None:
+        self._durations = durations
+        #: Those that were found, and have not started, in their order.
+        self._waiting: dict[pytest.Item, Candidate] = {}
+        #: Those of them that take long, the longest first; some may have started.
+        self._long: list[Candidate] = []
+        #: Those of each group, in their order.
+        self._queues: dict[str, dict[pytest.Item, None]] = {}
         #: The number of the last test that is in the window.
         self._reach = -1
         self._is_shut = True
@@ -46,22 +74,67 @@ class Window:
         Note that it is the turn of *item*, which asks for *spec*.
         """
         self._items = item.session.items
-        self._waiting.pop(item, None)
+        if item in self._waiting:
+            self._take(item)
         if number_of(item) == NONE:
             # A plugin runs it that makes items of its own.
             self.shut()
             return
         number = int(number_of(item))
         if self._reach <= number:
-            self._waiting.clear()
+            self._clear()
             self._reach = number
             self._is_shut = not _may_have_company(spec)
 
-    def waiting(self) -> Iterator[tuple[pytest.Item, Spec]]:
+    def first(self, fits: Callable[[Groups], bool]) -> Candidate | None:
         """
-        Yield the tests that may start now, in their order, with their specs.
+        Return the test that is to start next; None if none may start now.
+
+        That is the longest, of those that took long in the last run, or else the first.
+
+        Args:
+            fits: Says whether a test with these groups may start now.
         """
-        yield from [*self._waiting.items()]
+        if self._durations:
+            while self._find() is not None:
+                pass
+        for one in self._long:
+            if one.item in self._waiting and self._may_start(one, fits):
+                return one
+        for one in islice(self._waiting.values(), _AHEAD):
+            if self._may_start(one, fits):
+                return one
+        while len(self._waiting) < _AHEAD and (found := self._find()) is not None:
+            if self._may_start(found, fits):
+                return found
+        return None
+
+    def start(self, item: pytest.Item) -> pytest.Item | None:
+        """
+        Note that *item* starts, and return the test that comes after it.
+        """
+        self._take(item)
+        number = int(number_of(item)) + 1
+        return self._items[number] if number < len(self._items) else None
+
+    def shut(self) -> None:
+        """
+        Let no other test start until the turn of the last that is in the window.
+        """
+        self._clear()
+        self._is_shut = True
+
+    def _may_start(self, one: Candidate, fits: Callable[[Groups], bool]) -> bool:
+        # The tests of a group keep their order.
+        is_first = all(
+            next(iter(self._queues[name])) is one.item for name in one.groups
+        )
+        return is_first and fits(one.groups)
+
+    def _find(self) -> Candidate | None:
+        """
+        Find the next test that is in the window; None if there is no other.
+        """
         while not self._is_shut and self._reach + 1 < len(self._items):
             item = self._items[self._reach + 1]
             spec = resolve_spec(item)
@@ -71,33 +144,34 @@ class Window:
                 and _may_have_company(spec)
                 and fixtures.will_be_all_set_up(item)
             ):
-                self._is_shut = True
-                return
-            if is_skippable(item):
-                # What a mark skips needs no guest. Its turn will tell.
-                if groups_of(item, spec):
-                    self._is_shut = True
-                    return
-                self._reach += 1
-                continue
+                break
+            groups = groups_of(item, spec)
+            is_left_out = is_skippable(item)
+            if is_left_out and groups:
+                break
             self._reach += 1
-            self._waiting[item] = spec
-            yield item, spec
-
-    def start(self, item: pytest.Item) -> pytest.Item | None:
-        """
-        Note that *item* starts, and return the test that comes after it.
-        """
-        del self._waiting[item]
-        number = int(number_of(item)) + 1
-        return self._items[number] if number < len(self._items) else None
-
-    def shut(self) -> None:
-        """
-        Let no other test start until the turn of the last that is in the window.
-        """
-        self._waiting.clear()
+            # What a mark skips needs no guest. Its turn will tell.
+            if not is_left_out:
+                return self._add(Candidate(item, spec, groups))
         self._is_shut = True
+        return None
+
+    def _add(self, one: Candidate) -> Candidate:
+        self._waiting[one.item] = one
+        for name in one.groups:
+            self._queues.setdefault(name, {})[one.item] = None
+        if self._durations.of(one.item):
+            insort(self._long, one, key=lambda one: -self._durations.of(one.item))
+        return one
+
+    def _take(self, item: pytest.Item) -> None:
+        for name in self._waiting.pop(item).groups:
+            del self._queues[name][item]
+
+    def _clear(self) -> None:
+        self._waiting.clear()
+        self._long.clear()
+        self._queues.clear()
 
 
 def _may_have_company(spec: Spec) -> bool:

@@ -4,6 +4,8 @@ The window: which tests may run beside the one whose turn it is, and which may n
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from meeting import MEET
 from ways import RunPytest
@@ -280,3 +282,92 @@ def test_two():
     failed = {"skipped": 1} if "skip" in setup else {"errors": 1}
     result.assert_outcomes(passed=3, **failed)
     result.stdout.fnmatch_lines(["*not here*"])
+
+
+#: Where pytest keeps the durations of the last run.
+DURATIONS = ".pytest_cache/v/nsisolate/durations"
+
+
+def test_durations(pytester: pytest.Pytester) -> None:
+    """
+    What takes long is kept for the next run, and forgotten if it does so no more.
+    """
+    pytester.makepyfile(
+        """
+import time
+import pytest
+
+@pytest.mark.isolated
+@pytest.mark.parametrize("number", range(2))
+def test_long(number):
+    time.sleep(0.15)
+"""
+    )
+    path = pytester.path / DURATIONS
+    path.parent.mkdir(parents=True)
+    name = "test_durations.py::test_long"
+    path.write_text(json.dumps({f"{name}[0]": 99.0, "test_other.py::test_other": 1.5}))
+    pytester.runpytest_subprocess("--nsisolate-jobs=2").assert_outcomes(passed=2)
+    kept = json.loads(path.read_text())
+    assert [*kept] == [f"{name}[0]", "test_other.py::test_other", f"{name}[1]"]
+    assert 0.15 <= kept[f"{name}[0]"] < 99.0
+
+
+def test_longest_first(pytester: pytest.Pytester) -> None:
+    """
+    What took long in the last run starts first, and is reported in its place.
+
+    Tests of a group keep their order.
+    """
+    pytester.makepyfile(
+        MEET
+        + """
+def test_first():
+    wait_for("long")
+
+@pytest.mark.parametrize("number", range(3))
+def test_short(number):
+    wait_for("long")
+
+@pytest.mark.isolated(group="one")
+def test_of_group():
+    (HERE / "group").touch()
+
+@pytest.mark.isolated(group="one")
+def test_longest():
+    assert (HERE / "group").exists()
+
+def test_long():
+    (HERE / "long").touch()
+"""
+    )
+    path = pytester.path / DURATIONS
+    path.parent.mkdir(parents=True)
+    names = [f"test_longest_first.py::{name}" for name in ("test_longest", "test_long")]
+    path.write_text(json.dumps({names[0]: 9.0, names[1]: 5.0}))
+    result = pytester.runpytest_subprocess("-v", "--nsisolate-jobs=2")
+    result.assert_outcomes(passed=7)
+    result.stdout.fnmatch_lines(
+        ["*::test_first *", "*::test_short*", "*::test_of_group *", "*::test_long *"]
+    )
+
+
+@pytest.mark.parametrize("cached", ["[1]", "not JSON", '{"test_it.py::test_it": "x"}'])
+def test_damaged_durations(pytester: pytest.Pytester, cached: str) -> None:
+    """
+    A damaged cache does no harm.
+    """
+    path = pytester.path / DURATIONS
+    path.parent.mkdir(parents=True)
+    path.write_text(cached)
+    pytester.makepyfile(
+        test_it="""
+def test_it(isolation):
+    pass
+
+def test_other(isolation):
+    pass
+"""
+    )
+    result = pytester.runpytest_subprocess("--nsisolate-jobs=2")
+    result.assert_outcomes(passed=2)

@@ -6,8 +6,8 @@ Usage: python benchmarks [options]
 Measures sessions round by round, each next to the one that it is compared with: what an
 isolated test adds in processor time and wall time, on a quiet machine and with a loop
 on each core, in a bare pytest and in one that holds 90 MB of small objects; what the
-plugin adds to a session; what a shared sandbox adds; how memory grows; and what cannot
-be avoided. Prints tables and whether each bar is met.
+plugin adds to a session; what a shared sandbox adds; how memory grows; what cannot be
+avoided; and what is gained side by side. Prints tables and whether each bar is met.
 
 Root measures the rootless ways as an ordinary user, who must be able to run the
 interpreters. Anyone else measures only what is rootless.
@@ -30,6 +30,7 @@ from pathlib import Path
 
 import page
 import rows
+import side_by_side
 from accounting import Accounting, Failed, as_user
 from environments import Environments
 from figures import Growth, Point
@@ -44,6 +45,7 @@ ROWS = {
     "floor": rows.floor,
 }
 GROWTH = "growth"
+BESIDE = "side-by-side"
 
 
 def main() -> int:
@@ -107,7 +109,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         action="append",
-        choices=[*ROWS, GROWTH],
+        choices=[*ROWS, GROWTH, BESIDE],
         help="what to measure; can be given several times",
     )
     parser.add_argument(
@@ -120,8 +122,8 @@ def _options() -> argparse.Namespace:
         options.rounds, options.tests, options.growth = 1, 20, 200
     if options.user and not rootful:
         parser.error("only root can use --user: leave it out")
-    if options.write and options.only:
-        parser.error("the page has all rows: leave out --only")
+    if options.write and {*(options.only or [BESIDE])} != {BESIDE}:
+        parser.error(f"the page has all rows: leave out --only, or use {BESIDE} alone")
     if options.write and find_spec("matplotlib") is None:
         parser.error("the plot takes matplotlib: pip install matplotlib")
     if options.python is None:
@@ -151,9 +153,10 @@ def _measured(
     temporary = base / "tmp"
     temporary.mkdir()
     temporary.chmod(0o1777)
-    wanted = options.only or [*ROWS, GROWTH]
+    wanted = options.only or [*ROWS, GROWTH, BESIDE]
     points: list[Point] = []
     growths: list[Growth] = []
+    besides: list[side_by_side.Beside] = []
     pytests = []
     suites = Suites(base)
     for python in options.python:
@@ -175,6 +178,9 @@ def _measured(
         if GROWTH in wanted:
             rows.say(f"Python {bench.python}: {GROWTH}")
             growths.append(rows.growth(bench))
+        if BESIDE in wanted and not besides:
+            rows.say(f"Python {bench.python}: {BESIDE}")
+            besides = side_by_side.measure(bench)
     counted = "of cgroups" if accounting.cgroup else "of processes that were waited for"
     setting = (
         f"Medians of {options.rounds} round{'s' * (options.rounds != 1)}, measured on "
@@ -182,10 +188,13 @@ def _measured(
         f"pytest {', '.join(dict.fromkeys(pytests))}, "
         f"Linux {'.'.join(platform.release().split('.')[:2])} and "
         f"{len(os.sched_getaffinity(0))} processors. "
-        f"Processor time is that {counted}. "
-        f"Memory was compared over {options.growth:,} tests."
+        f"Processor time is that {counted}."
     )
-    return page.Results(points=points, growths=growths, setting=setting)
+    if growths:
+        setting += f" Memory was compared over {options.growth:,} tests."
+    return page.Results(
+        points=points, growths=growths, setting=setting, besides=besides
+    )
 
 
 if __name__ == "__main__":

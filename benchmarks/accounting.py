@@ -24,8 +24,14 @@ from figures import Cost
 #: Enters a cgroup, then becomes the command.
 _ENTER = 'echo 0 > "$0" && exec "$@"'
 
+#: How many seconds pass between two looks at memory.
+_INTERVAL = 0.02
+
 #: What changes how pytest and Python work.
-_UNWANTED = ("PYTEST_", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONPATH")
+_UNWANTED = (
+    *("PYTEST_", "NSISOLATE_"),
+    *("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONPATH"),
+)
 
 
 class Failed(Exception):
@@ -72,6 +78,25 @@ class Cgroup:
         if self._counter == "cpuacct.usage":
             return int(text) / 1e6
         return int(dict(line.split() for line in text.splitlines())["usage_usec"]) / 1e3
+
+    def memory(self) -> int:
+        """
+        Return how much memory the processes of what is measured have now, in KiB.
+
+        It is the sum of their proportional set sizes: a page that several processes
+        share counts once. Source: proc_pid_smaps(5).
+        """
+        total = 0
+        for process in _processes(self.measured):
+            # It may have ended since.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                text = Path(f"/proc/{process}/smaps_rollup").read_text()
+                total += sum(
+                    int(line.split()[1])
+                    for line in text.splitlines()
+                    if line.startswith("Pss:")
+                )
+        return total
 
     def settle(self) -> None:
         """
@@ -125,28 +150,35 @@ class Accounting:
         Raises:
             Failed: It did not succeed.
         """
-        if user is not None:
-            command = as_user(user, command)
-        if self.cgroup is not None:
-            command = entering(self.cgroup.measured, command)
         before = self._used()
-        with tempfile.TemporaryFile() as output:
-            began = time.perf_counter()
-            code = subprocess.call(
-                command,
-                cwd=place,
-                env=clean_environment() | variables,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        began = time.perf_counter()
+        with self._running(command, place, user, variables) as process:
+            process.wait()
             wall = (time.perf_counter() - began) * 1000
-            if code:
-                output.seek(0)
-                raise Failed(output.read().decode(errors="replace"))
-        if self.cgroup is not None:
-            self.cgroup.settle()
         return Cost(self._used() - before, wall)
+
+    def peak(
+        self, command: Sequence[str], place: Path, **variables: str
+    ) -> float | None:
+        """
+        Run *command* in *place*, and return how much memory it has at most, in MiB.
+
+        That is the sum of the proportional set sizes of all its processes. To look that
+        up takes time, so this is not for a command whose time is measured too.
+
+        Returns:
+            None without a cgroup, which knows the processes.
+
+        Raises:
+            Failed: It did not succeed.
+        """
+        most = 0
+        with self._running(command, place, None, variables) as process:
+            while process.poll() is None:
+                if self.cgroup is not None:
+                    most = max(most, self.cgroup.memory())
+                time.sleep(_INTERVAL)
+        return None if self.cgroup is None else most / 1024
 
     @contextlib.contextmanager
     def load(self) -> Iterator[None]:
@@ -165,6 +197,46 @@ class Accounting:
             for loop in loops:
                 loop.kill()
                 loop.wait()
+
+    @contextlib.contextmanager
+    def _running(
+        self,
+        command: Sequence[str],
+        place: Path,
+        user: str | None,
+        variables: dict[str, str],
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """
+        Start *command*, and see at the end that it succeeds and leaves nothing.
+
+        Raises:
+            Failed: It did not succeed.
+        """
+        if user is not None:
+            command = as_user(user, command)
+        if self.cgroup is not None:
+            command = entering(self.cgroup.measured, command)
+        with (
+            tempfile.TemporaryFile() as output,
+            subprocess.Popen(
+                command,
+                cwd=place,
+                env=clean_environment() | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
+            if process.wait():
+                output.seek(0)
+                raise Failed(output.read().decode(errors="replace"))
+        if self.cgroup is not None:
+            self.cgroup.settle()
 
     def _used(self) -> float:
         """

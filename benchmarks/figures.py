@@ -73,7 +73,7 @@ class Growth:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Bar:
+class Limit:
     """
     The most that this project accepts.
     """
@@ -83,7 +83,15 @@ class Bar:
     limit: float
     """The highest figure that meets it."""
     unit: Literal["times", "ms", "bytes"]
-    """``times`` is a ratio to the reference in the same round."""
+    """``times`` is a ratio to something else in the same round."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bar(Limit):
+    """
+    The most that an isolated test may add; a ratio is one to the reference.
+    """
+
     row: str
     """The points that it is for: their row,"""
     names: tuple[str, ...] = ()
@@ -262,7 +270,7 @@ def held_to(
     return found
 
 
-def verdict(bar: Bar, values: Sequence[float]) -> str:
+def verdict(bar: Limit, values: Sequence[float]) -> str:
     """
     Say whether all *values* meet *bar*.
     """

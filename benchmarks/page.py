@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from figures import (
@@ -17,20 +17,35 @@ from figures import (
     START_BARE,
     Cost,
     Growth,
+    Limit,
     Point,
     held_to,
     ratio,
     verdict,
 )
 from rows import FLOOR
+from side_by_side import (
+    FEW,
+    GAINS,
+    GROWING,
+    NOTHING,
+    OURS,
+    PLAIN,
+    SLEEP,
+    Beside,
+    gained,
+)
+from side_by_side import WAYS as WAYS_BESIDE
 from suites import PARENTS, WAYS
 
 #: Where the page and its plot are.
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "explanation" / "cost.md"
 PLOT = PAGE.with_suffix(".svg")
+PLOT_BESIDE = PAGE.with_name("side-by-side.svg")
 
 #: What is written stands between these lines, which are comments in MyST.
 BEGIN = "% Written by: python benchmarks --write"
+BEGIN_BESIDE = "% Written by: python benchmarks --only side-by-side --write"
 END = "% End of what is written."
 
 #: The rows of the table about sessions: their words, and the point of each.
@@ -63,6 +78,8 @@ class Results:
     growths: Sequence[Growth]
     setting: str
     """The versions, the machine and how often, in a sentence or two."""
+    besides: Sequence[Beside] = ()
+    """What was measured side by side."""
 
     @property
     def pythons(self) -> list[str]:
@@ -97,13 +114,32 @@ class Results:
         """
         Return how many bars are missed.
         """
-        values = [(bar, held_to(bar, self.points, self.growths)) for bar in BARS]
+        values: list[tuple[Limit, list[float]]] = [
+            (bar, held_to(bar, self.points, self.growths)) for bar in BARS
+        ]
+        values += [(gain, gained(gain, self.besides)) for gain in GAINS]
         return sum(verdict(*one) == "MISSED" for one in values)
 
 
 def text(results: Results) -> str:
     """
-    Return all tables, for the page or the terminal.
+    Return all tables of what was measured, for the terminal.
+    """
+    parts = [of_isolation(results)] if results.points or results.growths else []
+    return "\n".join(parts + ([of_beside(results)] if results.besides else []))
+
+
+def of_beside(results: Results) -> str:
+    """
+    Return the tables about tests side by side.
+    """
+    parts = [f"{results.setting}\n", of_works(results), "**Bars**\n"]
+    return "\n".join([*parts, of_gains(results)])
+
+
+def of_isolation(results: Results) -> str:
+    """
+    Return the tables about what isolation costs.
     """
     parts = [f"{results.setting}\n"]
     for python in results.pythons:
@@ -174,14 +210,38 @@ def of_bars(results: Results) -> str:
     """
     Return the table of the bars, and whether they are met.
     """
-    rows = []
-    for bar in BARS:
-        values = held_to(bar, results.points, results.growths)
-        ends = sorted({_short(value) for value in values}, key=float)
-        span = " to ".join(ends[:1] + ends[1:][-1:])
-        limit = f"{bar.limit:g} {bar.unit}"
-        rows.append([bar.what, span, limit, verdict(bar, values)])
+    rows = [
+        _of_limit(bar, held_to(bar, results.points, results.growths)) for bar in BARS
+    ]
     return table(["bar", "measured", "at most", ""], rows)
+
+
+def of_gains(results: Results) -> str:
+    """
+    Return the same table for the bars of tests side by side.
+    """
+    rows = [_of_limit(gain, gained(gain, results.besides)) for gain in GAINS]
+    return table(["gain", "measured", "at most", ""], rows)
+
+
+def of_works(results: Results) -> str:
+    """
+    Return the table of sessions side by side, and in other ways.
+    """
+    rows: dict[tuple[str, int], dict[str, str]] = {}
+    plain: dict[str, str] = {}
+    for one in results.besides:
+        if one.way == PLAIN:
+            plain[one.title] = _taken(one)
+        else:
+            rows.setdefault((one.title, one.jobs), {})[one.way] = _taken(one)
+    lines = []
+    for (title, jobs), cells in rows.items():
+        # A plain session is the same, whatever the number of jobs.
+        first = plain.pop(title, "")
+        others = [cells[way] for way in WAYS_BESIDE if way != PLAIN]
+        lines.append([title, str(jobs), first, *others])
+    return table(["work", "jobs", *WAYS_BESIDE], lines)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -209,19 +269,100 @@ def alternative(results: Results) -> str:
     )
 
 
+def alternative_beside(results: Results) -> str:
+    """
+    Return in words what the plot of tests side by side shows.
+    """
+    parts = []
+    for title, grows, lines in curves(results.besides):
+        places = [f"{getattr(one, grows):,}" for one in lines[OURS]]
+        of_each = [
+            f"{way} {', '.join(_short(one.median.wall / 1000) for one in line)}"
+            for way, line in lines.items()
+            if way != PLAIN
+        ]
+        parts.append(f"{title}; {grows}: {', '.join(places)}; {'; '.join(of_each)}.")
+    return f"Seconds of wall time. {' '.join(parts)}"
+
+
+def curves(
+    besides: Sequence[Beside],
+) -> Iterator[tuple[str, str, dict[str, list[Beside]]]]:
+    """
+    Yield what is drawn: a title, what grows, and the points of each way.
+    """
+    for work in (SLEEP, NOTHING):
+        found = [one for one in besides if one.work == work]
+        yield found[0].title, "jobs", _by_way(found)
+    found = [
+        one
+        for one in besides
+        if one.work in {NOTHING, GROWING}
+        and one.jobs == (1 if one.way == PLAIN else FEW)
+    ]
+    found.sort(key=lambda one: one.tests)
+    yield f"tests doing nothing, {FEW} jobs", "tests", _by_way(found)
+
+
+def _by_way(besides: Iterable[Beside]) -> dict[str, list[Beside]]:
+    lines: dict[str, list[Beside]] = {}
+    for one in besides:
+        lines.setdefault(one.way, []).append(one)
+    return lines
+
+
 def written(page: str, results: Results) -> str:
     """
-    Return *page* with the plot and the tables in place of the former ones.
+    Return *page* with what was measured in place of the former figures.
+    """
+    if results.points or results.growths:
+        figure = _figure(PLOT, alternative(results))
+        page = _replaced(page, BEGIN, figure + of_isolation(results))
+    if results.besides:
+        figure = _figure(PLOT_BESIDE, alternative_beside(results))
+        page = _replaced(page, BEGIN_BESIDE, figure + of_beside(results))
+    return page
+
+
+def _figure(plot: Path, words: str) -> str:
+    return f":::{{image}} {plot.name}\n:alt: {words}\n:::\n\n"
+
+
+def _replaced(page: str, begin: str, text: str) -> str:
+    """
+    Return *page* with *text* between *begin* and the end that follows.
     """
     pattern = re.compile(
-        f"^{re.escape(BEGIN)}$.*^{re.escape(END)}$", re.MULTILINE | re.DOTALL
+        f"^{re.escape(begin)}$.*?^{re.escape(END)}$", re.MULTILINE | re.DOTALL
     )
-    figure = f":::{{image}} {PLOT.name}\n:alt: {alternative(results)}\n:::\n"
-    body = f"{BEGIN}\n\n{figure}\n{text(results)}\n{END}"
-    new, count = pattern.subn(lambda _: body, page)
+    new, count = pattern.subn(lambda _: f"{begin}\n\n{text}\n{END}", page)
     if count != 1:
-        raise SystemExit(f"{PAGE.name} must have these lines once: {BEGIN}; {END}")
+        raise SystemExit(f"{PAGE.name} must have these lines once: {begin}; {END}")
     return new
+
+
+def _of_limit(limit: Limit, values: Sequence[float]) -> list[str]:
+    """
+    Return the row of *limit* in the table of its kind.
+    """
+    ends = sorted({_short(value) for value in values}, key=float)
+    span = " to ".join(ends[:1] + ends[1:][-1:])
+    most = f"{limit.limit:g} {limit.unit}"
+    return [limit.what, span, most, verdict(limit, values)]
+
+
+def _taken(one: Beside) -> str:
+    """
+    Return the cell of a session: both times, memory, and how often it was set up.
+    """
+    cpu, wall = one.median
+    parts = [f"{_short(wall / 1000)} s", f"{_short(cpu / 1000)} s"]
+    if one.memory is not None:
+        parts.append(f"{one.memory:.0f} MiB")
+    if one.set_ups:
+        times = "once" if one.set_ups == 1 else f"{one.set_ups} times"
+        parts.append(f"set up {times}")
+    return ", ".join(parts)
 
 
 def _by_python(first: str, results: Results) -> list[str]:

@@ -180,6 +180,12 @@ class Suites:
         """
         return self._written("test_forks.py", FORKS, conftest)
 
+    def of(self, module: str) -> Path:
+        """
+        Return the suite that is this *module*.
+        """
+        return self._written("test_work.py", module, "")
+
     def _written(self, name: str, module: str, conftest: str) -> Path:
         """
         Return the directory with *module* and *conftest*.

@@ -5,6 +5,7 @@ The benchmarks: what they compute, and the tables that they have written.
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from figures import (
     verdict,
 )
 from rows import FLOOR
+from side_by_side import GAINS, OURS, WORKS, Beside, gained, ways_of
+from side_by_side import WAYS as WAYS_BESIDE
 from suites import PARENTS, WAYS
 
 
@@ -53,7 +56,11 @@ def test_documented_rows() -> None:
     assert documented("floor") == [list(FLOOR)]
     assert documented("bar") == [[bar.what for bar in BARS]]
     assert f"{{image}} {page.PLOT.name}" in page.PAGE.read_text()
-    assert page.PLOT.read_text().rstrip().endswith("</svg>")
+    assert documented("gain") == [[gain.what for gain in GAINS]]
+    assert f"| work | jobs | {' | '.join(WAYS_BESIDE)} |" in page.PAGE.read_text()
+    assert f"{{image}} {page.PLOT_BESIDE.name}" in page.PAGE.read_text()
+    for plot in (page.PLOT, page.PLOT_BESIDE):
+        assert plot.read_text().rstrip().endswith("</svg>")
 
 
 def test_documented_limits() -> None:
@@ -61,7 +68,7 @@ def test_documented_limits() -> None:
     The documented limits are those that the command checks.
     """
     shown = page.PAGE.read_text()
-    for bar in BARS:
+    for bar in (*BARS, *GAINS):
         rows = [
             line for line in shown.splitlines() if line.startswith(f"| {bar.what} |")
         ]
@@ -153,6 +160,60 @@ def test_written_page() -> None:
     assert "1.00 ms (0.25 times) | 2.00 ms (0.50 times)" in once
 
 
+def side_by_side(**walls: float) -> list[Beside]:
+    """
+    Return what all suites took: twice as long in other ways, or as *walls* say.
+    """
+    return [
+        Beside(
+            work=work.name,
+            title=work.title,
+            tests=work.tests,
+            way=way,
+            jobs=jobs,
+            rounds=(Cost(100, wall), Cost(100, wall * 3), Cost(100, wall * 2)),
+            memory=40 if way == OURS else 80,
+            set_ups=jobs if work.name == "fixture" else 0,
+        )
+        for work in WORKS
+        for way, jobs in ways_of(work)
+        for wall in [walls.get(work.name, 100) * (1 if way == OURS else 2)]
+    ]
+
+
+def test_gains() -> None:
+    """
+    A bar is for the median of the rounds; the fixture is to be set up once.
+    """
+    measured = side_by_side(sleep=1500)
+    found = [(gain.limit, *gained(gain, measured)) for gain in GAINS]
+    # 1,300, 3,900 and 2,600 ms without a start, to 1,250 ms.
+    assert found[0] == (1.35, 2.08)
+    assert found[1:] == [(0.9, 0.5), (0.75, 1), (1, 0.5), (0.6, 1), (0.6, 0.5), (1, 4)]
+    assert gained(GAINS[0], []) == []
+    results = page.Results(points=[], growths=[], setting="", besides=measured)
+    assert results.misses() == 4
+
+
+def test_written_side_by_side() -> None:
+    """
+    What is written about tests side by side leaves all else alone, and the contrary.
+    """
+    results = page.Results(
+        points=[], growths=[], setting="Measured.", besides=side_by_side()
+    )
+    shown = page.PAGE.read_text()
+    once = page.written(shown, results)
+    assert page.written(once, results) == once
+    before, _, after = shown.partition(page.BEGIN_BESIDE)
+    assert once.startswith(before)
+    assert once.endswith(after.partition(page.END)[2])
+    row = "| 300 tests doing nothing | 1 | 0.40 s, 0.10 s, 80 MiB | 0.20 s, 0.10 s, 40"
+    assert row in once
+    assert "| 300 tests doing nothing | 2 |  | 0.20 s" in once
+    assert "set up 4 times" in once
+
+
 MOUNTS = """\
 30 25 0:26 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct
 31 25 0:27 / /sys/fs/cgroup/memory rw shared:10 - cgroup cgroup rw,memory
@@ -197,6 +258,54 @@ def test_processes_that_nobody_waits_for(tmp_path: Path) -> None:
             pytest.skip("no cgroup can be made here")
         cost = meter.run([sys.executable, "-c", UNWAITED], tmp_path)
         assert cost.cpu >= 100
+    finally:
+        meter.close()
+
+
+#: Has 64 MiB, which a fork shares, until its input ends.
+SHARED = """
+import os, sys
+memory = b"x" * (64 << 20)
+if os.fork():
+    print("ready", flush=True)
+    sys.stdin.read()
+    os.wait()
+else:
+    sys.stdin.read()
+"""
+
+
+def test_memory_of_several_processes() -> None:
+    """
+    What processes share counts once, where a cgroup can be made.
+    """
+    meter = accounting.Accounting()
+    try:
+        if meter.cgroup is None:
+            pytest.skip("no cgroup can be made here")
+        command = [sys.executable, "-S", "-c", SHARED]
+        with subprocess.Popen(
+            accounting.entering(meter.cgroup.measured, command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert 64 << 10 < meter.cgroup.memory() < 96 << 10
+    finally:
+        meter.close()
+
+
+def test_memory_of_a_command(tmp_path: Path) -> None:
+    """
+    It is looked up until the command has ended, which must succeed.
+    """
+    meter = accounting.Accounting()
+    try:
+        peak = meter.peak([sys.executable, "-c", UNWAITED], tmp_path)
+        assert peak is None if meter.cgroup is None else peak is not None
+        with pytest.raises(accounting.Failed):
+            meter.peak(["false"], tmp_path)
     finally:
         meter.close()
 

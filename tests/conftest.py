@@ -126,7 +126,14 @@ def run_both_ways(
         "-p",
         "no:cacheprovider",
     ]
-    return lambda *args: pytester.run(*command, *args, timeout=60)
+
+    def run(*args: str, timeout: float = 60) -> pytest.RunResult:
+        """
+        Run pytest for at most *timeout* seconds.
+        """
+        return pytester.run(*command, *args, timeout=timeout)
+
+    return run
 
 
 _VIEW = '''

@@ -46,6 +46,7 @@ SPEAKING = (
     "reporting/leak_policy",
     "reporting/network",
     "reporting/refusals",
+    "reporting/shortage",
     "runner/sandbox_factory",
     "settings/isolation",
     "settings/marker",

@@ -211,7 +211,7 @@ def pytest_keyboard_interrupt(
 def pytest_sessionfinish(session: pytest.Session) -> None:
     supervisor = session.config.stash.get(roles.supervisor_key, None)
     if supervisor is not None:
-        supervisor.end_groups()
+        supervisor.end_session()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -317,14 +317,19 @@ def _descriptor_limit(refused: Refused) -> _Finding:
     if refused.number != errno.EMFILE:
         return None
     # Reading it from a file would take a descriptor.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    more = max(2 * soft, 1024)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return {"limit": str(soft), "remedy": more_descriptors(max(2 * soft, 1024))}
+
+
+def more_descriptors(number: int) -> str:
+    """
+    Return what to type to allow *number* open descriptors.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Only root may raise the hard limit. Source: getrlimit(2).
-    has_room = hard == resource.RLIM_INFINITY or more <= hard
-    remedy = f"ulimit -S -n {more}"
-    if not has_room:
-        remedy = f"sudo prlimit --nofile={more} --pid $$"
-    return {"limit": str(soft), "remedy": remedy}
+    if hard == resource.RLIM_INFINITY or number <= hard:
+        return f"ulimit -S -n {number}"
+    return f"sudo prlimit --nofile={number} --pid $$"
 
 
 def _clock_range(refused: Refused) -> _Finding:

@@ -55,6 +55,14 @@ class ProbedPool(Pool):
             raise refused
         return super().take(spec)
 
+    def forget(self, spec: Spec) -> None:
+        """
+        Probe for *spec* anew if that was refused: other guests ran at that time.
+        """
+        if self._probed.get(spec.calls()) is not None:
+            del self._probed[spec.calls()]
+            self._known.clear()
+
     def _probe(self, spec: Spec) -> Refused | None:
         """
         Return what the probe for *spec* was refused; probe if this was not done yet.

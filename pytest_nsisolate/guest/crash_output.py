@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 
+from pytest_nsisolate.linux import syscalls
 from pytest_nsisolate.linux.stdlib import os
 
 #: The signal that makes a guest write the stack of each of its threads and then end.
@@ -30,7 +31,7 @@ class CrashOutput:
         captures: Whether pytest is to capture into files of this object: see `files`.
 
     Raises:
-        OSError: There is no memory, or no descriptors are left.
+        OSError: There is no memory, or no descriptors are left. It names the call.
     """
 
     def __init__(self, *, keep_output: bool, captures: bool = False) -> None:
@@ -40,10 +41,15 @@ class CrashOutput:
         self.files: dict[str, int] = {}
         try:
             for name in names:
-                fd = os.memfd_create(f"nsisolate-{name}", os.MFD_CLOEXEC)
-                self._fds[name] = fd
+                self._fds[name] = syscalls.named(
+                    "memfd_create()",
+                    os.memfd_create,
+                    f"nsisolate-{name}",
+                    os.MFD_CLOEXEC,
+                )
+            make = tempfile.TemporaryFile
             for name in ("stdout", "stderr") if captures else ():
-                with tempfile.TemporaryFile() as file:
+                with syscalls.named("open() of a temporary file", make) as file:
                     self.files[name] = os.dup(file.fileno())
         except OSError:
             self.close()

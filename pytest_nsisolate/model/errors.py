@@ -86,6 +86,16 @@ class HookWarning(UserWarning):
     __module__ = "pytest_nsisolate"
 
 
+class JobsWarning(UserWarning):
+    """
+    Fewer tests run side by side than were asked for.
+
+    .. versionadded:: 0.1.0
+    """
+
+    __module__ = "pytest_nsisolate"
+
+
 class Refused(NsIsolateError):
     """
     A sandbox could not be made or entered.

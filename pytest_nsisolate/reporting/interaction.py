@@ -158,13 +158,17 @@ def _warn(item: pytest.Item, error: Exception) -> None:
     warn(item, explanation)
 
 
-def warn(item: pytest.Item, explanation: Explanation) -> None:
+def warn(
+    item: pytest.Item,
+    explanation: Explanation,
+    kind: type[UserWarning] = HookWarning,
+) -> None:
     """
     Warn of *explanation* at *item*. This is never an error: the test is not to blame.
     """
     filename, line, _ = item.reportinfo()
     place = str(filename), (line or 0) + 1
     try:
-        warnings.warn_explicit(HookWarning(str(explanation)), None, *place)
-    except HookWarning as error:
-        warnings.showwarning(error, HookWarning, *place)
+        warnings.warn_explicit(kind(str(explanation)), None, *place)
+    except kind as error:
+        warnings.showwarning(error, kind, *place)

@@ -10,6 +10,8 @@ the tests comes in the order in which they were collected.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 from collections.abc import Callable
 
 import pytest
@@ -18,18 +20,29 @@ from pytest_nsisolate.compat import builtin_plugins
 from pytest_nsisolate.guest.crash_output import CrashOutput
 from pytest_nsisolate.guest.deadline import Deadline
 from pytest_nsisolate.guest.handle import Early, Guest
-from pytest_nsisolate.linux.stdlib import select
-from pytest_nsisolate.model.ending import Finished
-from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.linux import syscalls
+from pytest_nsisolate.linux.stdlib import os, select
+from pytest_nsisolate.model.ending import Finished, NeverStarted
+from pytest_nsisolate.model.errors import Known, Refused
 from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.reporting.shortage import Shortage, too_few_descriptors
 from pytest_nsisolate.runner.durations import Durations
 from pytest_nsisolate.runner.window import Groups, Window, groups_of
+from pytest_nsisolate.sandbox.pool import persist
+from pytest_nsisolate.sandbox.sandbox import LauncherGone
 from pytest_nsisolate.settings import hidden_paths, options
 from pytest_nsisolate.settings.scopes import number_of
 
 #: How many bytes the guests that run beside may have said together before their turns.
 #: While it is more, no other guest starts.
 _KEPT = 1 << 26
+
+#: How many descriptors a lane takes: its three files, and the seven of a guest.
+_EACH = 10
+
+#: How many descriptors are left to the rest of pytest: its fixtures and plugins, and
+#: the guest whose turn it is.
+_SPARE = 64
 
 
 class Lane:
@@ -98,6 +111,18 @@ class Lane:
             self.guest.close_inherited()
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Runner:
+    """
+    A guest that runs before its turn.
+    """
+
+    guest: Guest
+    lane: Lane
+    others: int
+    """How many ran when it started."""
+
+
 #: Forks a guest for a test, with its spec, in a lane.
 ForkIn = Callable[[pytest.Item, Spec, Lane], Guest]
 
@@ -123,8 +148,8 @@ class SideLanes:
         self._lanes: list[Lane] = []
         #: By test, the guests whose turn has not come.
         self._early: dict[pytest.Item, Guest] = {}
-        #: Those of them that are not over, with their lanes.
-        self._running: dict[pytest.Item, tuple[Guest, Lane]] = {}
+        #: Those of them that are not over.
+        self._running: dict[pytest.Item, Runner] = {}
         #: How many bytes the others have said.
         self._kept = 0
         #: What the guest in a lane shares with others, which must not run beside it.
@@ -134,17 +159,30 @@ class SideLanes:
         self._epoll: select.epoll | None = None
         #: Whether no guest is to start for the time being.
         self._is_paused = False
+        #: Whether the lanes have been made, or as many of them as there is room for.
+        self._are_made = False
+        #: By test, what kept it from running beside others, until its turn tells
+        #: whether it can run at all.
+        self._refused: dict[pytest.Item, Shortage] = {}
+        #: Why fewer guests run than were asked for; None if as many do.
+        self.shortage: Shortage | None = None
 
     @property
     def fd(self) -> int:
         """As for `Others`."""
-        return self._readiness().fileno()
+        assert self._epoll is not None
+        return self._epoll.fileno()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a guest runs, or waits, whose turn has not come."""
+        return bool(self._running)
 
     def patience(self) -> float | None:
         """
         As for `Others`.
         """
-        times = [guest.patience_early() for guest, _ in self._running.values()]
+        times = [one.guest.patience_early() for one in self._running.values()]
         return min((one for one in times if one is not None), default=None)
 
     def attend(self) -> None:
@@ -214,9 +252,68 @@ class SideLanes:
 
         Those that wait for it would do so for ever.
         """
-        return [lane for guest, lane in self._running.values() if not guest.is_held]
+        return [one.lane for one in self._running.values() if not one.guest.is_held]
+
+    def make_way(self, item: pytest.Item, refused: Refused, interrupts: int) -> bool:
+        """
+        Wait until no test runs beside *item*, which was refused when it was its turn.
+
+        Args:
+            item: The test.
+            refused: What it was refused.
+            interrupts: As for `make_room`.
+
+        Returns:
+            Whether it may have been for lack of room, so that it is worth a new try.
+        """
+        others = len(self._running)
+        # Lanes have descriptors also if nothing runs there.
+        is_full = refused.number == errno.EMFILE and bool(self._lanes)
+        if not (others or is_full or item in self._refused):
+            return False
+        if item not in self._refused:
+            self._refused[item] = Shortage.of(item, refused, others)
+        self.drain(interrupts)
+        if is_full:
+            self._reduce(self._refused[item])
+        return True
+
+    def confirm(self, item: pytest.Item) -> None:
+        """
+        Note that *item* has run, at its turn.
+
+        What kept it from running before, if anything did, was the lack of room.
+        """
+        shortage = self._refused.pop(item, None)
+        if shortage is not None and shortage.jobs < self._jobs:
+            self._reduce(shortage)
+
+    def _reduce(self, shortage: Shortage) -> None:
+        """
+        From here on, have no more tests run at the same time than *shortage* allows.
+        """
+        self._jobs, self.shortage = shortage.jobs, shortage
+        self._close_surplus()
+
+    def _close_surplus(self) -> None:
+        """
+        Close the files of lanes that are not to be used any more.
+        """
+        wanted = self._jobs if self._jobs > 1 else 0
+        while len(self._lanes) > wanted:
+            lane = self._lanes[-1]
+            if lane.guest is not None and not lane.guest.is_over:
+                return
+            lane.settle()
+            lane.crash_output.close()
+            self._lanes.pop()
+        if not self._lanes and self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
 
     def _wait_until(self, condition: Callable[[], bool], interrupts: int) -> None:
+        if condition():
+            return
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         poll.register(interrupts, select.POLLIN)
@@ -225,7 +322,7 @@ class SideLanes:
                 return
             self._overhear()
 
-    def begin_turn(self, item: pytest.Item, spec: Spec, guest: Guest) -> None:
+    def begin_turn(self, item: pytest.Item, spec: Spec, guest: Guest) -> bool:
         """
         Note that it is the turn of *item*, and run others beside it.
 
@@ -234,17 +331,24 @@ class SideLanes:
             spec: What it asks for.
             guest: Its guest, which runs in the supervisor's own lane, or beside.
 
+        Returns:
+            Whether others can run; not if there is no room for even one.
+
         Raises:
             InFork: In a fork.
         """
         self._is_paused = False
         self._window.move(item, spec)
+        if not self._are_made:
+            self._make_lanes(item)
+        self._close_surplus()
         if not self._lanes:
-            self._make_lanes()
+            return False
         is_own = all(lane.guest is not guest for lane in self._lanes)
         self._own = guest if is_own else None
         self._groups[None] = groups_of(item, spec)
         self.attend()
+        return True
 
     def settle(self) -> None:
         """
@@ -258,10 +362,10 @@ class SideLanes:
         """
         End the guests whose turn has not come, and forget what they said.
         """
-        for guest, _ in self._running.values():
-            self._ignore(guest)
-            guest.settle()
-            guest.reap()
+        for one in self._running.values():
+            self._ignore(one.guest)
+            one.guest.settle()
+            one.guest.reap()
         self._running.clear()
         self._early.clear()
         self._kept = 0
@@ -310,11 +414,6 @@ class SideLanes:
             if one is not lane:
                 one.crash_output.close()
 
-    def _readiness(self) -> select.epoll:
-        if self._epoll is None:
-            self._epoll = select.epoll()
-        return self._epoll
-
     def _busy(self) -> list[Lane | None]:
         """
         Return the lanes in which a guest runs; None stands for the supervisor's own.
@@ -339,40 +438,65 @@ class SideLanes:
             return
         while self._kept <= _KEPT:
             busy = self._busy()
-            free = next((one for one in self._lanes if one not in busy), None)
-            if len(busy) >= self._jobs or free is None:
+            if len(busy) >= self._jobs:
                 return
             taken = frozenset[str]().union(*(self._groups[lane] for lane in busy))
             one = self._window.first(taken.isdisjoint)
             if one is None:
                 return
-            if not self._start(one.item, one.spec, free):
-                self._window.shut()
+            free = next(lane for lane in self._lanes if lane not in busy)
+            try:
+                self._start(one.item, one.spec, free, len(busy))
+            except Refused as refused:
+                self._note(one.item, refused, len(busy))
                 return
             self._groups[free] = one.groups
 
-    def _make_lanes(self) -> None:
+    def _note(self, item: pytest.Item, refused: Refused, others: int) -> None:
+        """
+        Note that *item* was refused when *others* ran, and start none until its turn.
+
+        Then it is tried again, and the error is shown, if there is one.
+        """
+        if not isinstance(refused, Known):
+            self._refused[item] = Shortage.of(item, refused, others)
+        self._window.shut()
+
+    def _make_lanes(self, item: pytest.Item) -> None:
         """
         Make the lanes, before the first guest inherits their files.
-        """
-        with contextlib.suppress(OSError):
-            # If no more descriptors are left, there are fewer lanes.
-            for number in range(self._jobs):
-                output = CrashOutput(keep_output=False, captures=True)
-                self._lanes.append(Lane(output, number))
 
-    def _start(self, item: pytest.Item, spec: Spec, lane: Lane) -> bool:
+        Args:
+            item: The test whose turn it is.
         """
-        Start *item* in *lane*, and say whether that worked.
-
-        If not, it is tried again when its turn comes, and there the error is shown.
-        """
+        self._are_made = True
+        refused: Refused | None = None
+        number = self._jobs
         try:
-            if spec.tmpfs is not None:
-                hidden_paths.check(spec, item)
-            guest = self._fork(item, spec, lane)
-        except Refused:
-            return False
+            self._epoll = syscalls.named("epoll_create1()", select.epoll)
+            limit, used = os.sysconf("SC_OPEN_MAX"), self._epoll.fileno()
+            if limit >= 0 and limit < used + _SPARE + number * _EACH:
+                refused = too_few_descriptors(limit, used, _SPARE, _EACH, number)
+                number = max(0, limit - used - _SPARE) // _EACH
+            for one in range(number):
+                output = CrashOutput(keep_output=False, captures=True)
+                self._lanes.append(Lane(output, one))
+        except OSError as error:
+            refused = Refused.from_os_error(error)
+        if refused is not None:
+            self._reduce(Shortage.of(item, refused, len(self._lanes)))
+
+    def _start(self, item: pytest.Item, spec: Spec, lane: Lane, others: int) -> None:
+        """
+        Start *item* in *lane*, where *others* run.
+
+        Raises:
+            Refused: It has no sandbox, or could not be forked.
+            InFork: In a fork.
+        """
+        if spec.tmpfs is not None:
+            hidden_paths.check(spec, item)
+        guest = persist(lambda: self._fork(item, spec, lane))
         lane.settle()
         lane.crash_output.begin()
         lane.start(guest, number_of(self._window.start(item)))
@@ -381,36 +505,47 @@ class SideLanes:
             grace=None if spec.leaks == "ignore" else self._grace,
         )
         self._early[item] = guest
-        self._running[item] = guest, lane
+        self._running[item] = Runner(guest, lane, others)
+        assert self._epoll is not None
         for fd in guest.process.watched():
-            self._readiness().register(fd, select.EPOLLIN)
-        return True
+            self._epoll.register(fd, select.EPOLLIN)
 
     def _ignore(self, guest: Guest) -> None:
         """
         Wait no more for what *guest* says.
         """
+        assert self._epoll is not None
         for fd in guest.process.watched():
             with contextlib.suppress(FileNotFoundError):
-                self._readiness().unregister(fd)
+                self._epoll.unregister(fd)
 
     def _overhear(self) -> None:
         """
         Take in what is said by those whose turn has not come.
         """
-        for item, (guest, lane) in [*self._running.items()]:
+        for item, one in [*self._running.items()]:
+            guest = one.guest
             assert guest.early is not None
             if not guest.overhear(self._basetemp):
                 if guest.early.is_silent or guest.early.is_held:
+                    assert self._epoll is not None
                     with contextlib.suppress(FileNotFoundError):
-                        self._readiness().unregister(guest.process.inlet.fd)
+                        self._epoll.unregister(guest.process.inlet.fd)
                 continue
             self._ignore(guest)
             del self._running[item]
             self._kept += guest.process.inlet.received
             guest.conclude_early()
-            if guest.early.ending != Finished():
-                guest.early.output = lane.crash_output.read()
+            match guest.early.ending:
+                case NeverStarted(LauncherGone()):
+                    # Something has killed its sandbox. There is another at its turn.
+                    continue
+                case NeverStarted(refused):
+                    self._note(item, refused, one.others)
+                case Finished():
+                    continue
+                case _:
+                    guest.early.output = one.lane.crash_output.read()
 
     def _basetemp(self) -> str | None:
         return builtin_plugins.basetemp(self._config)

@@ -27,9 +27,10 @@ from pytest_nsisolate.guest.interrupt import Interrupts
 from pytest_nsisolate.guest.zygote import Zygote, can_serve
 from pytest_nsisolate.linux.hot_pages import HotPages
 from pytest_nsisolate.model.ending import Ending, Finished
-from pytest_nsisolate.model.errors import Refused
+from pytest_nsisolate.model.errors import Known, Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import memory
+from pytest_nsisolate.reporting.shortage import Shortage
 from pytest_nsisolate.runner.jobs import number_of_jobs
 from pytest_nsisolate.runner.lanes import Lane, SideLanes
 from pytest_nsisolate.runner.relay import Relay, is_watched, locate
@@ -243,8 +244,43 @@ class Scheduler:
         """
         if self._side is None or share_of(item) is not None:
             return None
-        self._side.begin_turn(item, spec, guest)
-        return self._side
+        return self._side if self._side.begin_turn(item, spec, guest) else None
+
+    def make_way(self, item: pytest.Item, spec: Spec, refused: Refused) -> bool:
+        """
+        Wait until no test runs beside *item*, and say if it is worth to try it again.
+
+        Args:
+            item: The test.
+            spec: What it asks for.
+            refused: What it was refused.
+        """
+        if (
+            self._side is None
+            or isinstance(refused, Known)
+            or not self._side.make_way(item, refused, self._interrupts.fd)
+        ):
+            return False
+        self.pool.forget(spec)
+        self.give_way()
+        if not self._side.is_used:
+            # Each is a process more, until it has seen that it is dismissed.
+            self._close_dismissed()
+        return True
+
+    def confirm(self, item: pytest.Item) -> None:
+        """
+        Note that *item* has run.
+        """
+        if self._side is not None:
+            self._side.confirm(item)
+
+    @property
+    def shortage(self) -> Shortage | None:
+        """
+        Why fewer tests run side by side than were asked for; None if as many do.
+        """
+        return None if self._side is None else self._side.shortage
 
     def keep(
         self,
@@ -364,8 +400,7 @@ class Scheduler:
         """
         self.give_way()
         self.abandon()
-        while self._dismissed:
-            self._dismissed.pop().close()
+        self._close_dismissed()
         if not self._groups:
             self.pool.stop()
 
@@ -425,7 +460,7 @@ class Scheduler:
             try:
                 self._lane = Lane(CrashOutput(keep_output=keep_output))
             except OSError as error:
-                raise Refused.from_os_error(error, "memfd_create()") from None
+                raise Refused.from_os_error(error) from None
         return self._lane
 
     def _fork(self, item: pytest.Item, sandbox: Sandbox) -> Guest:
@@ -578,6 +613,13 @@ class Scheduler:
         for zygote in [one for one in self._dismissed if one.has_ended()]:
             self._dismissed.remove(zygote)
             zygote.close()
+
+    def _close_dismissed(self) -> None:
+        """
+        End the zygotes that fork no more, and the guests that they have forked.
+        """
+        while self._dismissed:
+            self._dismissed.pop().close()
 
     def _drop_ahead(self) -> None:
         ahead, self._ahead = self._ahead, None

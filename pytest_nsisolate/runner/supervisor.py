@@ -179,7 +179,7 @@ class Supervisor:
         self._borrow(run, nextitem)
         if run.is_ready:
             try:
-                persist(lambda: self._run_guest(run, nextitem, spec))
+                self._run_in_room(run, nextitem, spec)
             except Refused as refused:
                 explanation = crash.explain_refusal(item, refused)
                 error = crash.refusal(explanation, self._options.unavailable)
@@ -217,6 +217,27 @@ class Supervisor:
             self.scheduler.give_way()
             later = others(item, nextitem)
             run.borrow(self.borrowing.set_up(item, log=run.log, others=later))
+
+    def _run_in_room(
+        self, run: TestRun, nextitem: pytest.Item | None, spec: Spec
+    ) -> None:
+        """
+        Take steps 3 to 5; once more without others if there was no room beside them.
+
+        Raises:
+            As for `_run_guest`.
+        """
+
+        def run_guest() -> None:
+            self._run_guest(run, nextitem, spec)
+
+        try:
+            persist(run_guest)
+        except Refused as refused:
+            if not self.scheduler.make_way(run.item, spec, refused):
+                raise
+            persist(run_guest)
+        self.scheduler.confirm(run.item)
 
     def _run_guest(
         self, run: TestRun, nextitem: pytest.Item | None, spec: Spec
@@ -425,6 +446,14 @@ class Supervisor:
             self.scheduler.abandon()
         for group in self.scheduler.groups_without(before):
             self._end_group(group)
+
+    def end_session(self) -> None:
+        """
+        End all groups, and tell why fewer tests ran side by side than were asked for.
+        """
+        self.end_groups()
+        if self.scheduler.shortage is not None:
+            self.scheduler.shortage.tell()
 
     def _end_group(self, group: Group) -> None:
         """

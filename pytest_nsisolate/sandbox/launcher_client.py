@@ -179,9 +179,10 @@ class Launcher:
         except LauncherGone:
             raise
         except Refused:
-            if spec.tmpfs is None or not was_prepared:
+            if not was_prepared:
                 raise
-        # What prevented a fresh directory at that time may be gone now.
+        # What was in its way at that time may be gone now: others that were dying, or
+        # the lack of a directory.
         self.ask(spec)
         return self._receive(spec)
 

@@ -212,6 +212,7 @@ class SideLanes:
         """
         End the guest of *item*, whose turn has come, but which is not to run.
         """
+        self._refused.pop(item, None)
         guest = self.take(item)
         if guest is not None:
             guest.settle()

@@ -18,6 +18,11 @@ SEED = int(os.environ.get("NSISOLATE_SEED") or secrets.randbelow(10**6))
 #: How many kills of each kind, for each of the two ways into a sandbox.
 OTHERS, PYTEST, ALL = 150, 40, 20
 
+#: How many of pytest with several jobs.
+PYTEST_WITH_JOBS = 150
+
+JOBS = pytest.mark.parametrize("jobs", [1, 8])
+
 Tell = Callable[[object], None]
 
 
@@ -37,9 +42,10 @@ def tell(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> 
     return tell
 
 
+@JOBS
 @pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.usefixtures("nothing_left")
-def test_others(pytester: pytest.Pytester, way: str, tell: Tell) -> None:
+def test_others(pytester: pytest.Pytester, way: str, jobs: int, tell: Tell) -> None:
     """
     Session after session runs to its end, with every test accounted for.
     """
@@ -47,20 +53,25 @@ def test_others(pytester: pytest.Pytester, way: str, tell: Tell) -> None:
     tell("begins")
     while sum(toll.killed.values()) < OTHERS:
         path = pytester.mkdir(f"session{toll.sessions}")
-        survive(WAYS[way], path, write_suite(path, 24, 0.05), chance, toll)
+        number = write_suite(path, 24 if jobs == 1 else 80, 0.05)
+        survive(WAYS[way], path, number, chance, toll, jobs=jobs)
     tell(toll)
 
 
+@JOBS
 @pytest.mark.parametrize("who", ["pytest", "all"])
 @pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.usefixtures("nothing_left")
-def test_pytest(pytester: pytest.Pytester, way: str, who: str, tell: Tell) -> None:
+def test_pytest(
+    pytester: pytest.Pytester, way: str, who: str, jobs: int, tell: Tell
+) -> None:
     """
     Whenever pytest is killed, time after time, everything is gone.
     """
     chance, toll = seeded(SEED), Toll()
     tell("begins")
-    write_suite(pytester.path, 40, 0.02)
-    while toll.sessions < (PYTEST if who == "pytest" else ALL):
-        perish(WAYS[way], pytester.path, chance, toll, who)
+    write_suite(pytester.path, 40 if jobs == 1 else 160, 0.02)
+    kills = PYTEST if jobs == 1 else PYTEST_WITH_JOBS
+    while toll.sessions < (kills if who == "pytest" else ALL):
+        perish(WAYS[way], pytester.path, chance, toll, who, jobs=jobs)
     tell(toll)

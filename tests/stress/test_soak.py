@@ -1,5 +1,5 @@
 """
-Sessions of ten thousand isolated tests, alone and several at once.
+Sessions of ten thousand isolated tests: alone, several at once, and with several jobs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARGIN = 500
 EACH = 0.2
 
 
-@pytest.mark.parametrize("sessions", [1, 4])
+@pytest.mark.parametrize(("sessions", "jobs"), [(1, 1), (4, 1), (1, 8)])
 @pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.usefixtures("nothing_left")
 def test_soak(
@@ -30,6 +30,7 @@ def test_soak(
     capsys: pytest.CaptureFixture[str],
     way: str,
     sessions: int,
+    jobs: int,
 ) -> None:
     """
     All tests pass, nothing is left, and memory grows only by what pytest itself keeps.
@@ -38,11 +39,12 @@ def test_soak(
     (kept,) = soak([], [pytester.path / "plain"], count, COUNT * EACH, isolated=False)
     paths = [pytester.path / f"session{number}" for number in range(sessions)]
     began = time.monotonic()
-    grown = soak(WAYS[way], paths, count, COUNT * EACH)
+    grown = soak(WAYS[way], paths, count, COUNT * EACH, jobs=jobs)
     took = time.monotonic() - began
     with capsys.disabled():
         print(  # noqa: T201 - for the person who runs it
-            f"\n{sessions} x {count} tests, {way}: {took / COUNT * 1000:.1f} ms each; "
+            f"\n{sessions} x {count} tests, {jobs} jobs, {way}: "
+            f"{took / COUNT * 1000:.1f} ms each; "
             f"bytes kept of each, plain {kept}, isolated {grown}"
         )
     for one in grown:

@@ -60,6 +60,10 @@ def test_borrows(borrowed, owned, number):
 #: Processes that may be killed while pytest lives.
 OTHERS = ("outer", "inner", "init", "guest or between", "guest")
 
+#: Those of them on which all guests may depend. Between pytest and the guests there may
+#: be a zygote.
+OF_ALL = ("outer", "inner", "guest or between")
+
 _PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--nsisolate", "-v")
 
 
@@ -189,13 +193,19 @@ def moments(session: Session, chance: random.Random, pause: float) -> Iterator[N
 
 
 def survive(
-    prefix: Iterable[str], path: Path, number: int, chance: random.Random, toll: Toll
+    prefix: Iterable[str],
+    path: Path,
+    number: int,
+    chance: random.Random,
+    toll: Toll,
+    *,
+    jobs: int = 1,
 ) -> None:
     """
     Kill all but pytest at random moments, and expect a report of each test.
     """
     xml, kills = path / "seen.xml", 0
-    command = pytest_command(prefix, f"--junitxml={xml}")
+    command = pytest_command(prefix, f"--junitxml={xml}", f"--nsisolate-jobs={jobs}")
     with (path / "output").open("w+") as output:
         with machine.started(command, path, stdout=output, stderr=output) as session:
             for _ in moments(session, chance, 0.15):
@@ -204,7 +214,7 @@ def survive(
                 if victim is not None:
                     kill([victim])
                     toll.count(role)
-                    kills += 1
+                    kills += jobs if role in OF_ALL else 1
             code = session.process.wait(machine.PATIENCE)
         output.seek(0)
         assert code in {0, 1}, output.read()
@@ -214,12 +224,18 @@ def survive(
 
 
 def perish(
-    prefix: Iterable[str], path: Path, chance: random.Random, toll: Toll, who: str
+    prefix: Iterable[str],
+    path: Path,
+    chance: random.Random,
+    toll: Toll,
+    who: str,
+    *,
+    jobs: int = 1,
 ) -> None:
     """
     Kill pytest, or everything if *who* is "all", at random; expect all to end.
     """
-    command = pytest_command(prefix)
+    command = pytest_command(prefix, f"--nsisolate-jobs={jobs}")
     with (
         (path / "output").open("w") as output,
         machine.started(command, path, stdout=output, stderr=output) as session,

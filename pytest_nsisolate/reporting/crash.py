@@ -25,6 +25,7 @@ from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.settings import options
 from pytest_nsisolate.settings.marker import spec_of
 from pytest_nsisolate.settings.options import Unavailable
+from pytest_nsisolate.settings.resolve import origin_key
 
 #: The frame of a guest's stack, as `faulthandler` writes it, that runs the test; and
 #: the beginnings of the frames between it and the test's own.
@@ -46,7 +47,7 @@ def explain_end(run: TestRun, ended: Exited | Killed, seconds: float = 0.0) -> s
         seconds: The processor time that it had used.
     """
     item, phase = run.item, run.phase
-    node = shlex.quote(item.nodeid)
+    node = _node(item)
     rerun = f"python -m pytest --no-nsisolate {node}"
     limited = limits.why_killed(item, ended, seconds)
     if limited is not None:
@@ -144,7 +145,7 @@ def explain_garbled(run: TestRun, garbled: str) -> str:
         what=f"{item.name} did not finish: its channel carried more than messages",
         why=f"during {phase} the supervisor read {garbled}",
         fix="strace -f -y -e trace=write,dup2 python -m pytest "
-        f"{shlex.quote(item.nodeid)}, and find the write to a pipe that is not its own",
+        f"{_node(item)}, and find the write to a pipe that is not its own",
     )
     return str(explanation)
 
@@ -154,7 +155,7 @@ def explain_broken(run: TestRun) -> str:
     Say that the protocol of a test raised in its guest, or left a phase unreported.
     """
     item, phase, trace = run.item, run.phase, run.broken
-    node = shlex.quote(item.nodeid)
+    node = _node(item)
     explanation = Explanation(
         what=f"{item.name} did not finish: no report of {phase} came from its guest",
         why="a hook raised outside the phases of the test, see below"
@@ -164,6 +165,13 @@ def explain_broken(run: TestRun) -> str:
         + (f"\n\n{trace}" if trace else ""),
     )
     return str(explanation)
+
+
+def _node(item: pytest.Item) -> str:
+    """
+    Return what to type to run *item* again, in a session without flavours.
+    """
+    return shlex.quote(item.stash.get(origin_key, item.nodeid))
 
 
 def refusal(explanation: Explanation, policy: Unavailable) -> BaseException:
@@ -196,7 +204,7 @@ def explain_group(name: str, run: TestRun, ended: Ending) -> str:
     explanation = Explanation(
         what=f"cannot tear down what the tests of {name} share",
         why=f"{run.item.name} was the last test there; after it {how}",
-        fix=f"python -m pytest --no-nsisolate {run.item.nodeid}"
+        fix=f"python -m pytest --no-nsisolate {_node(run.item)}"
         + (f"\n\n{run.broken}" if run.broken else ""),
     )
     return str(explanation)

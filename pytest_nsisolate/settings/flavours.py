@@ -14,7 +14,7 @@ import pytest
 
 from pytest_nsisolate.compat import items
 from pytest_nsisolate.settings.options import Flavour
-from pytest_nsisolate.settings.resolve import asks, flavour_key
+from pytest_nsisolate.settings.resolve import asks, flavour_key, origin_key
 
 
 class Copies:
@@ -53,6 +53,7 @@ def _in_flavours(
     for flavour in flavours:
         one = items.copy_of(node, suffixed(node.name, flavour))
         one.stash[flavour_key] = flavour
+        one.stash[origin_key] = node.nodeid
         # A method of a `unittest.TestCase` keeps its name, by which it is looked up.
         one.extra_keyword_matches.add(f"[{flavour}]")
         yield one

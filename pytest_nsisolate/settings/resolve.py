@@ -26,6 +26,9 @@ from pytest_nsisolate.settings.options import Flavour, Options
 #: The flavour of an item whose test runs in several flavours.
 flavour_key = pytest.StashKey[Flavour]()
 
+#: The id that such an item would have without its flavour.
+origin_key = pytest.StashKey[str]()
+
 #: The spec of a test, or why there can be none; None: the test runs on the host.
 Resolved: TypeAlias = "Spec | BadMarker | None"
 

@@ -166,6 +166,30 @@ def test_every_kind_of_item(pytester: pytest.Pytester) -> None:
     again.stdout.fnmatch_lines(["*::test_fails_isolated[[]isolated[]] FAILED*"])
 
 
+def test_crash(pytester: pytest.Pytester) -> None:
+    """
+    What to type for a test that crashed is right in a session without flavours.
+    """
+    pytester.makepyfile(
+        test_dies="""
+        import os
+        import pytest
+
+        @pytest.mark.isolated
+        def test_it(): os.abort()
+        """
+    )
+
+    result = pytester.runpytest_subprocess("--nsisolate-flavours=isolated")
+
+    result.stdout.fnmatch_lines(
+        [
+            "test_it[[]isolated[]] did not finish: killed by SIGABRT *",
+            "fix: * -m pytest --no-nsisolate test_dies.py::test_it",
+        ]
+    )
+
+
 @pytest.mark.parametrize("value", ["both", "host,host", ",", "host;isolated"])
 def test_wrong_flavour(pytester: pytest.Pytester, value: str) -> None:
     """

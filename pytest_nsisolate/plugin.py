@@ -67,9 +67,12 @@ def pytest_configure(config: pytest.Config) -> None:
         register(refusals.Summary(), "nsisolate-refused")
     if chosen.flavours:
         with as_at_the_start():
+            from pytest_nsisolate.reporting import differences
             from pytest_nsisolate.settings import flavours
 
         register(flavours.Copies(chosen.flavours), "nsisolate-flavours")
+        if len(chosen.flavours) > 1:
+            register(differences.Table(chosen.flavours), "nsisolate-differences")
     if chosen.leaks_asked:
         with as_at_the_start():
             from pytest_nsisolate.reporting import leak_policy

@@ -345,6 +345,30 @@ def test_flavours_and_usage(pytester: pytest.Pytester) -> None:
         assert f"::test_it[{number}-host]\n" not in run.stdout
 
 
+def test_differences(pytester: pytest.Pytester) -> None:
+    """
+    The process with the terminal compares the flavours of tests in other processes.
+    """
+    pytester.makepyfile(
+        test_it="""
+        import os
+        import pytest
+
+        PID = os.getpid()
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(number): assert number != 2 or os.getpid() == PID
+        """
+    )
+    options = ["-n2", "--nsisolate", "--nsisolate-flavours=host,isolated"]
+    result = pytester.runpytest_subprocess(*NAMED, *options)
+    result.assert_outcomes(passed=7, failed=1)
+    result.stdout.fnmatch_lines(
+        ["test_it.py::test_it[[]2]: host passed, isolated failed", "1 of 4 tests *"],
+        consecutive=True,
+    )
+
+
 def test_jobs(pytester: pytest.Pytester) -> None:
     """
     In a process of pytest-xdist tests run one after the other, whatever is asked for.

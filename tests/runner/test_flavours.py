@@ -166,6 +166,43 @@ def test_every_kind_of_item(pytester: pytest.Pytester) -> None:
     again.stdout.fnmatch_lines(["*::test_fails_isolated[[]isolated[]] FAILED*"])
 
 
+def test_differences(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    Tests that differ on the host and isolated are named as well.
+    """
+    pytester.makepyfile(
+        test_host="""
+        import os
+        import pytest
+
+        PID = os.getpid()
+
+        @pytest.mark.isolated
+        @pytest.mark.parametrize("where", ["host", "isolated"])
+        def test_where(where): assert (os.getpid() == PID) is (where == "host")
+
+        @pytest.mark.isolated
+        def test_anywhere(): pass
+
+        @pytest.mark.parametrize("where", ["host", "isolated"])
+        def test_no_flavour(where): assert where == "host"
+        """
+    )
+
+    result = run_both_ways("--nsisolate-flavours=host,isolated", "--tb=no")
+
+    result.stdout.fnmatch_lines(
+        [
+            "*= tests that differ between flavours =*",
+            "test_host.py::test_where[[]host]: host passed, isolated failed",
+            "test_host.py::test_where[[]isolated]: host failed, isolated passed",
+            "2 of 3 tests differ",
+            "*= short test summary info =*",
+        ],
+        consecutive=True,
+    )
+
+
 def test_crash(pytester: pytest.Pytester) -> None:
     """
     What to type for a test that crashed is right in a session without flavours.

@@ -73,6 +73,12 @@ def pytest_configure(config: pytest.Config) -> None:
         register(flavours.Copies(chosen.flavours), "nsisolate-flavours")
         if len(chosen.flavours) > 1:
             register(differences.Table(chosen.flavours), "nsisolate-differences")
+    if "beside" in chosen.flavours:
+        with as_at_the_start():
+            from pytest_nsisolate.runner import jobs
+
+        jobs.refuse_one(config)
+        register(flavours.Blocks(chosen.flavours), "nsisolate-blocks")
     if chosen.leaks_asked:
         with as_at_the_start():
             from pytest_nsisolate.reporting import leak_policy
@@ -95,6 +101,11 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: Iterable[pytest.Item]
 ) -> None:
     marker.check(config, items)
+    if "beside" in config.stash[options.key].flavours:
+        from pytest_nsisolate.runner import jobs
+
+        # A conftest file that was loaded meanwhile may be a reason for one job.
+        jobs.refuse_one(config)
 
 
 def pytest_report_collectionfinish(

@@ -106,6 +106,30 @@ def makes_directories(item: pytest.Item) -> bool:
     return any({"tmp_path_factory", "tmpdir_factory"} & {*one} for one in takers)
 
 
+def homes_of(item: pytest.Item) -> set[pytest.Collector]:
+    """
+    Return the collectors of *item* for which fixtures or functions set something up.
+
+    Fixtures that a test or a fixture requests while it runs are not known.
+    """
+    # Items with fixtures have had it since 3.0. Public would be: item.fixturedefs.
+    info: Any = getattr(item, "_fixtureinfo", None)
+    known = () if info is None else info.name2fixturedefs.values()
+    scopes = {one.scope for fixturedefs in known for one in fixturedefs}
+    nodes = (item.getparent(kind) for name, kind in _KINDS.items() if name in scopes)
+    chain: list[Any] = item.listchain()[:-1]
+    own = {node for node in chain if setup_state.sets_up(node)}
+    return own | {node for node in nodes if node is not None}
+
+
+#: The kind of node for which fixtures of a scope are set up.
+_KINDS: dict[str, type[pytest.Collector]] = {
+    "class": pytest.Class,
+    "module": pytest.Module,
+    "package": pytest.Package,
+}
+
+
 def requested(item: pytest.Item) -> list[str]:
     """
     Return the names of the fixtures of *item*, those requested while it runs included.

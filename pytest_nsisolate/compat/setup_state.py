@@ -241,7 +241,7 @@ def leads_to(item: pytest.Item) -> bool:
         and all(
             len(stack[one][0]) == 1 and not _has_own(one, "teardown") for one in left
         )
-        and not any(_has_own(one, "teardown") or _sets_up(one) for one in entered)
+        and not any(_has_own(one, "teardown") or sets_up(one) for one in entered)
     )
 
 
@@ -257,7 +257,7 @@ def _has_own(node: pytest.Collector, method: str) -> bool:
     return method in vars(node) or not is_inherited
 
 
-def _sets_up(node: pytest.Collector) -> bool:
+def sets_up(node: pytest.Collector) -> bool:
     """
     Return whether the setup of *node* does something.
     """

@@ -17,6 +17,17 @@ ATTRIBUTE = "nsisolate_flavour"
 
 #: The outcomes of a test. If its reports tell several, the last one here counts.
 _OUTCOMES = ("passed", "xpassed", "skipped", "xfailed", "error", "failed")
+_BAD = _OUTCOMES[-2:]
+
+#: What to do about tests that fail in the second of these flavours, not in the first.
+_ADVICE = {
+    ("alone", "beside"): """\
+Those that fail only beside others may share a port, a directory or a file of the host
+with one of them. Give each its own by net=True, tmpfs= or tmp_path, or mark all that
+share it with group="name". See "Run tests side by side" in the documentation.""",
+    ("beside", "alone"): """\
+Those that fail only alone may need what another test has done or does meanwhile.""",
+}
 
 
 class Table:
@@ -84,6 +95,16 @@ class Table:
             write_line(f"{origin}: {', '.join(found)}")
         verb = "differs" if len(differing) == 1 else "differ"
         write_line(f"{len(differing)} of {tests} {verb}")
+        for (good, bad), text in _ADVICE.items():
+            if any(_fails_only(known, bad, good) for _, known in differing):
+                write_line(text)
+
+
+def _fails_only(known: dict[str, str], bad: str, good: str) -> bool:
+    """
+    Say whether a test with the outcomes *known* fails in the flavour *bad*, not *good*.
+    """
+    return known.get(bad) in _BAD and good in known and known[good] not in _BAD
 
 
 def _outcome(report: pytest.TestReport) -> str | None:

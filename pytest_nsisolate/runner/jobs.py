@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_nsisolate.linux import processors
+from pytest_nsisolate.model.errors import Explanation
 from pytest_nsisolate.reporting import memory
 from pytest_nsisolate.reporting.terms import package_of
 from pytest_nsisolate.settings import options
@@ -66,6 +67,31 @@ def why_one(config: pytest.Config) -> str:
         if package_of(module) not in _KEEP_NOTHING:
             return f"pytest_runtest_makereport() of {module}"
     return ""
+
+
+def refuse_one(config: pytest.Config) -> None:
+    """
+    Refuse to start if the flavour ``beside`` is asked for, and none can be beside.
+
+    A test would pass in that flavour without having been tried.
+
+    Raises:
+        pytest.UsageError: Tests run one after the other.
+    """
+    if "beside" not in config.stash[options.key].flavours:
+        return
+    if number_of_jobs(config) > 1:
+        return
+    why, fix = why_one(config), "run without that, or without the flavour beside"
+    if not why:
+        why, fix = "there is one job", "add --nsisolate-jobs=4"
+    raise pytest.UsageError(
+        Explanation(
+            what="cannot use the flavour beside: no test runs beside another",
+            why=f"tests run one after the other: {why}",
+            fix=fix,
+        )
+    )
 
 
 #: Plugins with that hook that keep nothing of a test for others.

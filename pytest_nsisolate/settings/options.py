@@ -24,7 +24,7 @@ Unavailable: TypeAlias = Literal["fail", "skip"]
 _UNAVAILABLE = Choice(get_args(Unavailable))
 
 #: How a test that asks for isolation runs.
-Flavour: TypeAlias = Literal["host", "isolated"]
+Flavour: TypeAlias = Literal["host", "isolated", "alone", "beside"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,8 @@ def _flavours(config: pytest.Config, *, off: bool) -> tuple[Flavour, ...]:
         return ()
     names = [name.strip() for name in value.split(",")]
     if len({*names}) < len(names) or not {*names} <= {*get_args(Flavour)}:
-        takes = "takes host, isolated, or both separated by a comma"
+        *some, last = get_args(Flavour)
+        takes = f"takes {', '.join(some)} and {last}, separated by commas"
         _refuse(source, value, takes, "host,isolated")
     if not off:
         return cast("tuple[Flavour, ...]", tuple(names))
@@ -255,7 +256,7 @@ _WITH_VALUE = {
     ),
     "flavours": (
         "FLAVOURS",
-        "Run each isolated test as host, as isolated, or both ways: host,isolated",
+        "Run each isolated test in several ways: host,isolated or alone,beside",
     ),
     "jobs": (
         "N",

@@ -73,6 +73,8 @@ def _work_out(item: pytest.Item) -> Resolved:
     if isinstance(altered, Spec):
         if altered is not spec:
             altered = _complete(item, altered, chosen)
+        if item.stash.get(flavour_key, None) == "alone":
+            altered = _complete(item, dataclasses.replace(altered, alone=True), chosen)
         return _check_fork(item, altered, chosen)
     return altered
 

@@ -123,7 +123,7 @@ def _work_out(item: pytest.Item) -> Share | None:
     spec = resolve_spec(item)
     if not isinstance(spec, Spec) or spec.scope in {None, "function"}:
         return None
-    node = _node(item, str(spec.scope))
+    node = node_in_scope(item, str(spec.scope))
     if node is item:
         return None
     known = item.session.stash.setdefault(_shares, {})
@@ -135,7 +135,10 @@ def _work_out(item: pytest.Item) -> Share | None:
     return known[place][1]
 
 
-def _node(item: pytest.Item, scope: str) -> Node:
+def node_in_scope(item: pytest.Item, scope: str) -> Node:
+    """
+    Return the node whose tests share a sandbox in *scope*; *item* if none do.
+    """
     if scope == "session":
         return item.session
     found: pytest.Collector | None

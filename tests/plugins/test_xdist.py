@@ -369,6 +369,23 @@ def test_differences(pytester: pytest.Pytester) -> None:
     )
 
 
+def test_beside(pytester: pytest.Pytester) -> None:
+    """
+    Tests that run one after the other cannot be tried beside others.
+    """
+    pytester.makepyfile("def test_it(isolation): pass")
+    options = ["-n2", "--nsisolate-flavours=alone,beside", "--nsisolate-jobs=4"]
+    result = pytester.runpytest_subprocess(*NAMED, *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "ERROR: cannot use the flavour beside: no test runs beside another",
+            "why: tests run one after the other: pytest-xdist",
+            "fix: run without that, or without the flavour beside",
+        ]
+    )
+
+
 def test_jobs(pytester: pytest.Pytester) -> None:
     """
     In a process of pytest-xdist tests run one after the other, whatever is asked for.

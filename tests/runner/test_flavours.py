@@ -238,7 +238,7 @@ def test_wrong_flavour(pytester: pytest.Pytester, value: str) -> None:
     result.stderr.fnmatch_lines(
         [
             f"ERROR: cannot use --nsisolate-flavours={value}",
-            "why: the option --nsisolate-flavours takes host, isolated, or both *",
+            "why: the option --nsisolate-flavours takes host, isolated, alone and *",
             "fix: write --nsisolate-flavours=host,isolated on the command line",
         ]
     )

@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import random
+import re
 import secrets
 import struct
 import warnings
@@ -386,5 +387,11 @@ def run_mutated(
     assert "INTERNALERROR" not in text, seed
     assert result.ret == 1, (seed, text)
     assert len(result.parseoutcomes()) > 0
-    assert "PASSED test_mutated" not in text, (seed, text)
+    # A report of setup that says it is of the call is that of a call that passed. But
+    # the test is not green, for what comes after it does not fit.
+    passed, wrong = (
+        set(re.findall(rf"^{word} test_mutated.py::(\S+)", text, re.MULTILINE))
+        for word in ("PASSED", "ERROR")
+    )
+    assert passed <= wrong, (seed, text)
     return result

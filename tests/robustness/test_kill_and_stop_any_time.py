@@ -22,6 +22,7 @@ from killing import (
     Toll,
     cases,
     expect_accounted,
+    guest_of,
     kill,
     perish,
     pytest_command,
@@ -49,17 +50,19 @@ def test_others_at_random(pytester: pytest.Pytester, way: str) -> None:
     assert toll.tests == 12
 
 
-@pytest.mark.parametrize("who", ["pytest", "all"])
+@pytest.mark.parametrize(("who", "jobs"), [("pytest", 1), ("pytest", 8), ("all", 1)])
 @pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.usefixtures("nothing_left")
-def test_pytest_at_random(pytester: pytest.Pytester, way: str, who: str) -> None:
+def test_pytest_at_random(
+    pytester: pytest.Pytester, way: str, who: str, jobs: int
+) -> None:
     """
     Whenever pytest is killed, alone or with all the others, nothing is left.
     """
     toll = Toll()
     write_suite(pytester.path, 20, 0.05)
     for seed in range(2):
-        perish(WAYS[way], pytester.path, seeded(SEED + seed), toll, who)
+        perish(WAYS[way], pytester.path, seeded(SEED + seed), toll, who, jobs=jobs)
     assert toll.sessions == 2
 
 
@@ -100,23 +103,6 @@ def _interfere(
     return [one.name for one in found if one.text]
 
 
-def _running(session: machine.Session, path: Path) -> psutil.Process:
-    """
-    Return the guest of the test that waits in *path*.
-
-    The test wrote its number in pytest's own PID namespace. There are two namespaces
-    below: that of the launcher and that of the sandbox.
-    """
-    number = (path / "pid").read_text()
-    for one in session.processes():
-        with contextlib.suppress(OSError):
-            status = Path(f"/proc/{one.pid}/status").read_text()
-            numbers = status.partition("\nNSpid:")[2].partition("\n")[0].split()
-            if numbers[-3:-2] == [number]:
-                return one
-    raise AssertionError(number)
-
-
 def _pid_space(one: psutil.Process) -> str:
     """
     Return the PID namespace of *one*, or an empty string if it is dead.
@@ -136,7 +122,7 @@ def test_between(pytester: pytest.Pytester) -> None:
         """
         Kill the process between.
         """
-        guest = _running(session, pytester.path)
+        guest = guest_of(session, pytester.path / "pid")
         between = guest.parent()
         assert between is not None
         kill([between])
@@ -157,7 +143,7 @@ def test_spare(pytester: pytest.Pytester, way: str) -> None:
         """
         Kill the spare sandboxes.
         """
-        used = _pid_space(_running(session, pytester.path))
+        used = _pid_space(guest_of(session, pytester.path / "pid"))
 
         def spare() -> list[psutil.Process]:
             """

@@ -183,6 +183,23 @@ def pick(session: Session, chance: random.Random, role: str) -> psutil.Process |
     return chance.choice(found) if found else None
 
 
+def guest_of(session: Session, file: Path) -> psutil.Process:
+    """
+    Return the guest of the test that has written its process id on the host to *file*.
+
+    The test knows its number in pytest's own PID namespace. There are two namespaces
+    below: that of the launcher and that of the sandbox.
+    """
+    number = file.read_text()
+    for one in session.processes():
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{one.pid}/status").read_text()
+            numbers = status.partition("\nNSpid:")[2].partition("\n")[0].split()
+            if numbers[-3:-2] == [number]:
+                return one
+    raise AssertionError(number)
+
+
 def moments(session: Session, chance: random.Random, pause: float) -> Iterator[None]:
     """
     Yield at random moments, *pause* seconds apart on average, until the session ends.

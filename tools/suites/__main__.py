@@ -7,21 +7,28 @@ Each suite runs plain twice and isolated once, under coverage.py. Root runs it b
 root and as a user without privilege; anyone else runs it only as themselves. The
 comparison covers, test by test, the outcome of each phase with the reasons of skips;
 the warnings by category, message and place; and the lines and branches of the package
-that ran. What differs between the two plain runs is unstable: it is printed, but not
+that ran. What differs between the plain runs is unstable: it is printed, but not
 judged.
 
+With ``--jobs N``, N above 1, each suite also runs isolated with N tests at a time, and
+that must equal plain too. With ``--no-coverage`` it also runs plain with pytest-xdist
+and N processes, for the time alone. ``--runs`` repeats all that, one way after the
+other; times are medians.
+
 Exits 1 if isolated differs from plain in a way that `known.py` does not list with its
-cause, or if something could not be run.
+cause, if tests that were to run N at a time did not, or if something could not be run.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
 import os
 import platform
 import shutil
 import signal
+import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -31,10 +38,10 @@ from accounts import Lane, accounts
 from commands import CannotRun
 from known import EXPECTED, SUITES, Suite
 from packages import environment, wheel
-from results import KINDS, Difference, compare
-from runs import Manner, Ready, prepare, run_once
+from results import KINDS, Difference, Result, compare
+from runs import Manner, Ready, Way, prepare, run_once
 
-_TABLE = "{:<22}{:<9}{:>7}{:>9}{:>12}" + "{:>10}" * len(KINDS) + "{:>10}{:>10}"
+_PLAIN = Way(isolated=False)
 
 
 def main() -> int:
@@ -47,9 +54,14 @@ def main() -> int:
     os.umask(0o022)
     good = True
     manner = Manner(options.coverage, options.patch, options.timeout)
+    ways = [_PLAIN, Way(isolated=True)]
+    if options.jobs > 1:
+        ways.append(Way(isolated=True, jobs=options.jobs))
+        # Coverage.py does not follow it into its processes.
+        ways += [] if options.coverage else [Way(isolated=False, jobs=options.jobs)]
     print(f"Linux {platform.release()}")
-    heads = ["suite", "user", "tests", "plain s", "isolated s", *KINDS]
-    _print_row([*heads, "expected", "unstable"])
+    heads = ["suite", "user", "tests", *(f"{way} s" for way in ways)]
+    _print_row([*heads, *KINDS, "expected", "unstable"])
     # Keep it short: the paths of sockets below it have a maximal length.
     with tempfile.TemporaryDirectory(prefix="su-", ignore_cleanup_errors=True) as name:
         work = Path(name)
@@ -62,46 +74,69 @@ def main() -> int:
         lanes = [Lane(account, work, plugins) for account in users]
         for suite in options.suites:
             try:
-                ready = prepare(suite, options.python, work, plugin)
+                ready = prepare(
+                    suite, options.python, work, plugin, xdist=options.jobs > 1
+                )
             except CannotRun as why:
                 print(f"{suite.name} could not be made ready: {why}", flush=True)
                 good = False
                 continue
             for lane in lanes:
-                good &= _try(ready, lane, manner)
+                good &= _try(ready, lane, manner, ways, options.runs)
             shutil.rmtree(work / suite.name)
     print("isolated equals plain" if good else "NOT GOOD: see above")
     return 0 if good else 1
 
 
-def _try(ready: Ready, lane: Lane, manner: Manner) -> bool:
+def _try(
+    ready: Ready, lane: Lane, manner: Manner, ways: Sequence[Way], runs: int
+) -> bool:
     """
-    Run *ready* in *lane* in all ways, print the results, and say if they are good.
+    Run *ready* in *lane* in all *ways*, print the results, and say if they are good.
     """
     about = [f"{ready.suite.name} {ready.suite.version}", lane.account.pw_name]
+    results: dict[Way, list[Result]] = {way: [] for way in ways}
     try:
-        plains = [run_once(ready, lane, manner, isolated=False) for _ in range(2)]
-        isolated = run_once(ready, lane, manner, isolated=True)
+        for _ in range(runs):
+            for way in ways:
+                results[way].append(run_once(ready, lane, manner, way))
+        if runs == 1:
+            results[_PLAIN].append(run_once(ready, lane, manner, _PLAIN))
     except CannotRun as why:
-        _print_row([*about, *["-"] * (5 + len(KINDS))], [f"could not be run: {why}"])
+        nothing = ["-"] * (3 + len(ways) + len(KINDS))
+        _print_row([*about, *nothing], [f"could not be run: {why}"])
         return False
-    different, unstable = compare(isolated, plains)
-    causes = {one: _cause(one, ready.suite) for one in different}
-    bad = [one for one, cause in causes.items() if not cause]
-    seconds = min(one.seconds for one in plains), isolated.seconds
-    times = [f"{one:.1f}" for one in seconds]
-    counts = [sum(one.kind == kind for one in bad) for kind in KINDS]
-    rest = [len(different) - len(bad), len(unstable)]
-    lines = [
-        f"{one} [expected: {why}]" if why else f"{one}" for one, why in causes.items()
-    ]
+    lines = []
+    counts = collections.Counter[str]()
+    good = True
+    for way in (one for one in ways if one.isolated):
+        found = [compare(one, results[_PLAIN]) for one in results[way]]
+        # What differs between plain runs is the same for all.
+        unstable = found[0][1]
+        often = collections.Counter(one for different, _ in found for one in different)
+        for one, number in often.items():
+            cause = _cause(one, ready.suite)
+            counts["expected" if cause else one.kind] += 1
+            in_runs = f" in {number} of {runs} runs" if runs > 1 else ""
+            expected = f" [expected: {cause}]" if cause else ""
+            lines.append(f"{way}{in_runs}: {one}{expected}")
+            good &= bool(cause)
+        for reason in {one.one_job for one in results[way]} - {""}:
+            lines.append(f"{way}: tests ran one after the other: {reason}")
+            good = False
     lines += [f"unstable {one}" for one in unstable]
-    _print_row([*about, len(isolated.outcomes), *times, *counts, *rest], lines)
-    return not bad
+    times = [statistics.median(one.seconds for one in results[way]) for way in ways]
+    number = len(results[_PLAIN][0].outcomes)
+    columns = [number, *(f"{one:.1f}" for one in times)]
+    columns += [counts[kind] for kind in (*KINDS, "expected")]
+    _print_row([*about, *columns, len(unstable)], lines)
+    return good
 
 
 def _print_row(columns: Sequence[object], more: Sequence[str] = ()) -> None:
-    print(_TABLE.format(*columns))
+    suite, user, tests, *numbers = columns
+    print(f"{suite!s:<22}{user!s:<9}{tests!s:>7}", end="")
+    print(*(f"{number!s:>13}" for number in numbers), sep="")
     for line in more:
         print(f"    {line}")
     sys.stdout.flush()
@@ -125,6 +160,8 @@ def _options() -> argparse.Namespace:
     add("--user", default="nobody", help="Whom root uses for the rootless lane")
     add("--no-coverage", dest="coverage", action="store_false")
     add("--patch", default="", help="Have coverage.py patch this, as in: _exit")
+    add("--jobs", type=int, default=1, help="Run so many isolated tests at a time too")
+    add("--runs", type=int, default=1, help="Runs in each way")
     add("--timeout", type=float, default=1800.0, help="Seconds for a run")
     add("--extra", action="append", default=[], help="Extra that an unknown suite has")
     add("--group", action="append", default=[], help="The same, a dependency group")

@@ -54,10 +54,17 @@ class Result:
     """How often each was issued, by test, place, category and message."""
     covered: dict[str, frozenset[str]]
     """The lines and branches of each file that ran."""
+    one_job: str
+    """Why tests ran one after the other, if they should have run side by side."""
 
 
 def read(
-    record: Path, coverage: Path | None, *, seconds: float, isolated: bool
+    record: Path,
+    coverage: Path | None,
+    *,
+    seconds: float,
+    isolated: bool,
+    one_job: str,
 ) -> Result:
     """
     Return what the plugin `record` and coverage.py wrote.
@@ -84,6 +91,7 @@ def read(
         reasons=reasons,
         warnings=collections.Counter(_steady(text) for text in warnings),
         covered={} if coverage is None else _covered(coverage),
+        one_job=one_job,
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -27,6 +28,9 @@ source_pkgs = {modules}
 output = {report}
 """
 
+#: The end of the line in pytest's header that says whether tests run side by side.
+_JOBS = re.compile(r"nsisolate: .*, (\d+ jobs|one job instead of \d+ \((?P<why>.*)\))")
+
 
 @dataclasses.dataclass(frozen=True)
 class Manner:
@@ -43,6 +47,33 @@ class Manner:
 
 
 @dataclasses.dataclass(frozen=True)
+class Way:
+    """
+    A way to run a suite.
+    """
+
+    isolated: bool
+    jobs: int = 1
+    """How many tests run at the same time; if not isolated, by pytest-xdist."""
+
+    def __str__(self) -> str:
+        if self.jobs == 1:
+            return "isolated" if self.isolated else "plain"
+        return f"{self.jobs} jobs" if self.isolated else f"xdist -n {self.jobs}"
+
+    def arguments(self) -> list[str]:
+        """
+        Return the arguments for pytest.
+        """
+        if self.isolated:
+            # A warning about what a test leaves has no counterpart in a plain run.
+            isolating = ["--nsisolate", "--nsisolate-leaks=ignore"]
+            return [*isolating, f"--nsisolate-jobs={self.jobs}"]
+        beside = [] if self.jobs == 1 else ["-n", str(self.jobs)]
+        return ["-p", "no:nsisolate", *beside]
+
+
+@dataclasses.dataclass(frozen=True)
 class Ready:
     """
     A suite that is ready to run.
@@ -55,7 +86,9 @@ class Ready:
     """The top directory of the source distribution."""
 
 
-def prepare(suite: Suite, python: str, work: Path, plugin: Path) -> Ready:
+def prepare(
+    suite: Suite, python: str, work: Path, plugin: Path, *, xdist: bool
+) -> Ready:
     """
     Fetch *suite*; install it, what its tests need, and this project.
 
@@ -64,6 +97,7 @@ def prepare(suite: Suite, python: str, work: Path, plugin: Path) -> Ready:
         python: The interpreter for the environment.
         work: The directory to work in.
         plugin: The wheel of this project.
+        xdist: Whether to install pytest-xdist too.
 
     Raises:
         CannotRun: A step failed or took too long.
@@ -78,6 +112,7 @@ def prepare(suite: Suite, python: str, work: Path, plugin: Path) -> Ready:
         project = f"{project}[{','.join(suite.extras)}]"
     groups = [f"--group={source / 'pyproject.toml'}:{one}" for one in suite.groups]
     needed = ["pytest>=8", "coverage>=7.10", *suite.requirements]
+    needed += ["pytest-xdist"] if xdist else []
     install(interpreter, project, plugin, *needed, *groups)
     for name in suite.remove:
         shutil.rmtree(source / name)
@@ -88,9 +123,9 @@ def prepare(suite: Suite, python: str, work: Path, plugin: Path) -> Ready:
     return Ready(suite, interpreter.parent, source)
 
 
-def run_once(ready: Ready, lane: Lane, manner: Manner, *, isolated: bool) -> Result:
+def run_once(ready: Ready, lane: Lane, manner: Manner, way: Way) -> Result:
     """
-    Run the suite *ready* in *lane*, in a fresh copy of its source.
+    Run the suite *ready* in *lane* in this *way*, in a fresh copy of its source.
 
     Raises:
         CannotRun: The run had no result, or tests did not run where they should have.
@@ -113,9 +148,7 @@ def run_once(ready: Ready, lane: Lane, manner: Manner, *, isolated: bool) -> Res
     if manner.coverage:
         pytest[1:1] = ["-m", "coverage", "run", f"--rcfile={settings}"]
     pytest += ["-p", "record", "-p", "no:cacheprovider", *ready.suite.arguments]
-    # A warning about what a test leaves has no counterpart in a plain run.
-    isolating = ["--nsisolate", "--nsisolate-leaks=ignore"]
-    pytest += isolating if isolated else ["-p", "no:nsisolate"]
+    pytest += way.arguments()
     log = place / "log"
     since = time.monotonic()
     process = lane.start(
@@ -132,7 +165,7 @@ def run_once(ready: Ready, lane: Lane, manner: Manner, *, isolated: bool) -> Res
     try:
         wait(process, since + manner.timeout, log)
         seconds = time.monotonic() - since
-        _check_nothing_left(lane, patience=10.0 if isolated else 0.0)
+        _check_nothing_left(lane, patience=10.0 if way.isolated else 0.0)
     finally:
         lane.kill()
     if manner.coverage:
@@ -143,8 +176,19 @@ def run_once(ready: Ready, lane: Lane, manner: Manner, *, isolated: bool) -> Res
         place / "out/record.json",
         report if manner.coverage else None,
         seconds=seconds,
-        isolated=isolated,
+        isolated=way.isolated,
+        one_job=_why_one_job(log) if way.isolated and way.jobs > 1 else "",
     )
+
+
+def _why_one_job(log: Path) -> str:
+    """
+    Return why tests ran one after the other, by the header in *log*; empty if not so.
+    """
+    for line in log.read_text(errors="replace").splitlines():
+        if said := _JOBS.fullmatch(line):
+            return said["why"] or ""
+    raise CannotRun("the header does not say how many jobs there are")
 
 
 def _make(place: Path, source: Path, lane: Lane) -> None:

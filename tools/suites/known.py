@@ -102,7 +102,19 @@ SUITES = (
         # Run plain, the reloader's test may wait for ever for a file to change.
         arguments=("-k", "not reloader"),
     ),
-    Suite(name="tenacity", version="9.2.1", groups=("dev",)),
+    Suite(
+        name="tenacity",
+        version="9.2.1",
+        groups=("dev",),
+        expected=(
+            Expected(
+                kind="outcomes",
+                about="tests/test_asyncio.py::TestContextManager::test_sleeps",
+                cause="it compares milliseconds with a limit meant in seconds, 1.1: "
+                "run plain too it fails now and then while the machine is busy",
+            ),
+        ),
+    ),
     Suite(name="cachetools", version="8.0.1"),
     Suite(name="anyio", version="4.16.0", extras=("trio",), groups=("test",)),
     Suite(

@@ -16,6 +16,9 @@ from killing import pytest_command
 
 JOBS = 8
 
+#: The tests, by the part of their names.
+KINDS = ("prints", "carries")
+
 #: Tests that all say what they have to say before the turn of the second one.
 TESTS = """
 import subprocess
@@ -115,18 +118,16 @@ def flood(prefix: Iterable[str], path: Path, size: int, jobs: int, name: str) ->
     return Flood(peak, heard)
 
 
-def expect_bounded(prefix: Iterable[str], path: Path, size: int) -> list[int]:
+def more_than_one(prefix: Iterable[str], path: Path, size: int, name: str) -> int:
     """
-    Expect the same in the same order with eight jobs as with one, for little memory.
+    Expect the same in the same order with eight jobs as with one.
 
     Returns:
-        By how many bytes the most memory of pytest differs, for two kinds of tests.
+        By how many bytes the most memory of pytest differs.
     """
-    prefix, found = [*prefix], []
-    for name in ("prints", "carries"):
-        one = flood(prefix, path / f"{name}1", size, 1, name)
-        more = flood(prefix, path / f"{name}{JOBS}", size, JOBS, name)
-        assert more.heard == one.heard
-        assert len(one.heard) in {8, 16}
-        found.append(more.peak - one.peak)
-    return found
+    prefix = [*prefix]
+    one = flood(prefix, path / "one", size, 1, name)
+    more = flood(prefix, path / "more", size, JOBS, name)
+    assert more.heard == one.heard
+    assert len(one.heard) in {8, 16}
+    return more.peak - one.peak

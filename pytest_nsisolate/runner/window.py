@@ -202,4 +202,13 @@ def is_skippable(item: pytest.Item) -> bool:
     """
     Say whether a mark may skip *item*, so that it needs no fork.
     """
-    return any(mark.name in {"skip", "skipif"} for mark in item.iter_markers())
+    return any(_may_skip(mark) for mark in item.iter_markers())
+
+
+def _may_skip(mark: pytest.Mark) -> bool:
+    if mark.name != "skipif":
+        return mark.name == "skip"
+    # As pytest reads it. Only what pytest evaluates may depend on the moment.
+    kwargs = mark.kwargs
+    conditions = [kwargs["condition"]] if "condition" in kwargs else mark.args
+    return not conditions or any(one is not False for one in conditions)

@@ -51,6 +51,51 @@ class TestTwo:
     run_both_ways("--nsisolate-jobs=4").assert_outcomes(passed=4)
 
 
+def test_skip_marks(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A mark whose conditions are plainly false keeps no test from running beside others.
+
+    One that may skip the test lets it wait for its turn, and others run beside it.
+    """
+    pytester.makepyfile(
+        MEET
+        + """
+import sys
+
+WINDOWS = sys.platform == "win32"
+
+def test_meets(tmp_path):
+    meet("a", "b", "c", "d")
+
+@pytest.mark.skipif(WINDOWS, reason="not on Windows")
+def test_has_path(tmp_path):
+    meet("b", "a", "c", "d")
+
+@pytest.mark.skipif(WINDOWS, False, reason="not there")
+@pytest.mark.skipif(condition=False, reason="not there")
+def test_condition():
+    meet("c", "a", "b", "d")
+
+@pytest.mark.skipif("not WINDOWS", reason="a string")
+def test_string():
+    pass
+
+@pytest.mark.skipif(0, reason="no bool")
+def test_number():
+    pass
+
+@pytest.mark.skipif()
+def test_always():
+    pass
+
+def test_last():
+    meet("d", "a", "b", "c")
+"""
+    )
+    result = run_both_ways("-rs", "--nsisolate-jobs=4")
+    result.assert_outcomes(passed=5, skipped=2)
+
+
 def test_plain_packages(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
     Tests of packages whose modules have no functions run at the same time.

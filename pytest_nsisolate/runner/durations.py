@@ -1,5 +1,5 @@
 """
-How long tests took in the last run, so that those that take long can start first.
+The durations of tests in the last run, so that those that take long can start first.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -36,11 +37,23 @@ def _is_own(name: str) -> bool:
     return name.startswith(_PREFIX)
 
 
+def _is_of_python(name: str) -> bool:
+    return name.partition(".")[0] in sys.stdlib_module_names
+
+
 # Since 2.1 pytest has rewritten modules by a finder that stands first. Public would be:
 # an entry point that opts out.
 sys.meta_path.insert(0, _Finder)
 
-_path, _modules = sys.path[:], dict(sys.modules)
+_path = sys.path[:]
+
+#: Python's own modules, by name. To keep them alive would cost 4 ms when Python ends:
+#: it then clears one after the other what it could not drop at once.
+_modules = {
+    name: weakref.ref(module)
+    for name, module in sys.modules.copy().items()
+    if _is_of_python(name) and isinstance(module, ModuleType)
+}
 
 
 @contextlib.contextmanager
@@ -55,8 +68,9 @@ def as_at_the_start() -> Iterator[None]:
     sys.path[:] = _path
     for name in stand_ins:
         del sys.modules[name]
-        if name in _modules:
-            sys.modules[name] = _modules[name]
+        module = _original(name)
+        if module is not None:
+            sys.modules[name] = module
     # What is imported is not garbage, and to look for some among all that pytest has in
     # memory takes a tenth of the time.
     collects = gc.isenabled()
@@ -77,8 +91,15 @@ def _stand_ins() -> dict[str, ModuleType]:
     return {
         name: module
         for name, module in sys.modules.copy().items()
-        if name.partition(".")[0] in sys.stdlib_module_names
+        if _is_of_python(name)
         # Importing a module again makes another one, which is no less true.
         and getattr(module, "__spec__", None) is None
-        and (name not in _modules or module is not _modules[name])
+        and (name not in _modules or module is not _original(name))
     }
+
+
+def _original(name: str) -> ModuleType | None:
+    """
+    Return Python's own module *name*, if it was there at the start and still is.
+    """
+    return _modules[name]() if name in _modules else None

@@ -5,9 +5,8 @@ A call of a function inside a box, by a fork that leaves the box running.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from pytest_nsisolate.box.pickled import perform
 from pytest_nsisolate.box.stdio import Streams
@@ -31,8 +30,7 @@ from pytest_nsisolate.model.limits import Limit
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
+class Unfinished(NamedTuple):
     """
     The end of a process whose function did not finish.
     """
@@ -43,8 +41,7 @@ class Unfinished:
     """Which of its limits has ended it; None if none did."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """
     A function, and the sandbox in which to call it.
     """
@@ -148,7 +145,7 @@ class Call:
                 outcome = perform(self.function, confinement)
                 inherited.run_exit_handlers()
                 output = before.written()
-                entered.channel.conclude(dataclasses.replace(outcome, output=output))
+                entered.channel.conclude(outcome._replace(output=output))
             code = 0
         finally:
             inherited.flush_streams()

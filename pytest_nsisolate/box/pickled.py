@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import dataclasses
 import inspect
 import io
 import pickle
@@ -68,7 +67,7 @@ def perform(function: Callable[[], object], confinement: Confinement) -> Outcome
             outcome = _returned(value)
     told = [_pickled_warning(one) for one in log]
     carried = [data for data in told if data is not None]
-    return dataclasses.replace(outcome, warnings=carried)
+    return outcome._replace(warnings=carried)
 
 
 def _returned(value: object) -> Returned:

@@ -9,12 +9,11 @@ capabilities, and nothing changes on the host. Source: veth(4), user_namespaces(
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import functools
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_nsisolate.diagnosis.throwaway import attempt
 from pytest_nsisolate.linux import syscalls
@@ -33,8 +32,7 @@ _SIOCGSKNS = 0x894C
 _NO_DETECTION = 0x02
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class End(NamedTuple):
     """
     One end of a wire.
     """

@@ -7,12 +7,12 @@ documentation is generated from this table.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class Cause(NamedTuple):
     """
     A cause, with its fix.
     """
@@ -27,13 +27,13 @@ class Cause:
     """The line ``why:``, with placeholders for facts."""
     fix: str
     """The line ``fix:``, with the same placeholders."""
-    contained: str = ""
-    """The same in a container, if it differs there: ``{start}`` is how to start it."""
     environments: str
     """Where it occurs."""
     source: str
     """The manual page, or another source where there is none."""
-    example: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    contained: str = ""
+    """As `fix` in a container, if it differs there: ``{start}`` is how to start it."""
+    example: Mapping[str, str] = MappingProxyType({})
     """Facts to fill the placeholders with in the documentation."""
 
 

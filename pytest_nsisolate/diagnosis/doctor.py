@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+from typing import NamedTuple
 
 from pytest_nsisolate import __version__
 from pytest_nsisolate.diagnosis import machine, steps
@@ -48,8 +49,7 @@ _SETTINGS = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(NamedTuple):
     """
     A step, or a whole test, and the result of trying it.
     """
@@ -71,8 +71,7 @@ class Trial:
         return "ok" if self.refused is None else errno_name(self.refused.number)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class Findings(NamedTuple):
     """
     Everything that the doctor found.
     """

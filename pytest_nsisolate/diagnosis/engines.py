@@ -7,9 +7,9 @@ before.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from pytest_nsisolate.diagnosis import machine, masks
 from pytest_nsisolate.linux import capabilities, namespaces
@@ -18,8 +18,7 @@ from pytest_nsisolate.linux import capabilities, namespaces
 _NEVER_GIVEN = (capabilities.SYS_ADMIN, capabilities.NET_ADMIN)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class Needs(NamedTuple):
     """
     What an engine has to be told.
     """
@@ -135,8 +134,7 @@ def _short(name: str) -> str:
     return name.removeprefix("CAP_")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class Engine(NamedTuple):
     """
     An engine of containers.
     """

@@ -7,12 +7,12 @@ No function here raises an error: a fact that cannot be read is None or empty.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_nsisolate.linux import capabilities
 
@@ -30,8 +30,7 @@ _GVISOR = "Sun Jan 10 15:06:54 PST 2016"
 _COLONS_IN_LABEL = 3
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
+class Container(NamedTuple):
     """
     The kind of container that this process is in.
     """

@@ -7,9 +7,9 @@ call is refused; the probe decides whether a sandbox can be made.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.diagnosis.throwaway import Action, attempt
@@ -36,8 +36,7 @@ from pytest_nsisolate.model.user_namespace import UserNamespace
 SANDBOX_LIMIT = 45.0
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """
     A step, which the doctor tries in each way into a sandbox.
     """

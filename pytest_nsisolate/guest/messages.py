@@ -20,9 +20,9 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import (
     Annotated,
-    ClassVar,
     Generic,
     Literal,
+    NamedTuple,
     NoReturn,
     TypeAlias,
     TypeVar,
@@ -90,42 +90,34 @@ Phase: TypeAlias = Literal["setup", "call", "teardown"]
 Phrase: TypeAlias = Annotated[str, _is_printable]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Bare:
     """
-    A message without fields. Making each of them a dataclass would cost start-up time.
+    A message without fields.
     """
-
-    kind: ClassVar[str]
 
 
 class Restarted(_Bare):
     """The test is over and begins again, since a plugin reruns it."""
 
     __slots__ = ()
-    kind = "again"
 
 
 class BasetempRequest(_Bare):
     """The test needs pytest's base temporary directory; the answer is its path."""
 
     __slots__ = ()
-    kind = "basetemp"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
+class Broken(NamedTuple):
     """An error outside the test's phases ended its run."""
 
-    kind: ClassVar[str] = "broken"
     traceback: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Interrupted:
+class Interrupted(NamedTuple):
     """A KeyboardInterrupt or `pytest.exit` in the test ends the session."""
 
-    kind: ClassVar[str] = "interrupted"
     exit: bool
     """Whether it was `pytest.exit`."""
     text: str
@@ -134,38 +126,30 @@ class Interrupted:
     lineno: Line
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LiveLog:
+class LiveLog(NamedTuple):
     """A line of the live log, or the start of a phase of it."""
 
-    kind: ClassVar[str] = "live log"
     when: str | None
     text: str | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HandOver:
+class HandOver(NamedTuple):
     """What plugins carry over, for `pytest_nsisolate_hand_over`."""
 
-    kind: ClassVar[str] = "payload"
     payload: dict[str, object]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(NamedTuple):
     """A report of a phase or subtest, as pytest serialises it."""
 
-    kind: ClassVar[str] = "report"
     report: dict[str, object]
     marked: str | None
     """Its failure rendered with colours, if pytest would reduce it to plain text."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
+class Passed(NamedTuple):
     """A report of a phase that has passed, with nothing but what all of them have."""
 
-    kind: ClassVar[str] = "passed"
     when: Phase
     keywords: list[str]
     duration: float
@@ -173,22 +157,18 @@ class Passed:
     stop: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEnd:
+class SessionEnd(NamedTuple):
     """A request to end the session. The two values may be of any type."""
 
-    kind: ClassVar[str] = "session"
     before_teardown: bool
     """Whether it ends with this test's teardown, and not after the test."""
     shouldstop: object
     shouldfail: object
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(NamedTuple):
     """A call of the test has raised an exception, which is of interest to plugins."""
 
-    kind: ClassVar[str] = "failure"
     when: str
     """The phase."""
     errors: object
@@ -199,11 +179,9 @@ class Failure:
     """As for a `Report`."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(NamedTuple):
     """What `pytest_runtest_makereport` has kept in memory; its report comes next."""
 
-    kind: ClassVar[str] = "kept"
     number: int
     """The number of the report, counted from the first one that was made."""
     changes: object
@@ -218,35 +196,29 @@ class FailureShown(_Bare):
     """The debugger shows the failure that was reported last."""
 
     __slots__ = ()
-    kind = "shown"
 
 
 class TerminalTaken(_Bare):
     """The test takes the terminal, so that a person can type."""
 
     __slots__ = ()
-    kind = "terminal"
 
 
 class TurnAwaited(_Bare):
     """The test is about to write past pytest, and waits until it is its turn."""
 
     __slots__ = ()
-    kind = "turn"
 
 
 class DebuggerLeft(_Bare):
     """The person has left the debugger, so the deadline counts again."""
 
     __slots__ = ()
-    kind = "resumed"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedWarning:
+class RecordedWarning(NamedTuple):
     """A warning that pytest recorded."""
 
-    kind: ClassVar[str] = "warning"
     text: str
     module: str
     """The module of its category."""
@@ -266,30 +238,24 @@ class Done(_Bare):
     """The guest has finished its work."""
 
     __slots__ = ()
-    kind = "done"
 
 
 class Paused(_Bare):
     """The test is over, and the guest waits for the next test of its group."""
 
     __slots__ = ()
-    kind = "over"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class EntryRefused:
+class EntryRefused(NamedTuple):
     """The kernel refused a call on the way into the sandbox."""
 
-    kind: ClassVar[str] = "refused"
     call: Phrase
     errno: Code
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LimitRefused:
+class LimitRefused(NamedTuple):
     """A limit that a test or a box asked for cannot be enforced."""
 
-    kind: ClassVar[str] = "limit refused"
     what: Phrase
     why: str
     fix: str
@@ -308,11 +274,9 @@ class LimitRefused:
         return Unlimited(self.what, self.why, self.fix)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Returned:
+class Returned(NamedTuple):
     """A function in a box returned a value."""
 
-    kind: ClassVar[str] = "returned"
     type: str
     """The name of its type."""
     data: str | None
@@ -327,11 +291,9 @@ class Returned:
     """What it wrote to streams in memory: `Streams.written`."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Raised:
+class Raised(NamedTuple):
     """A function in a box raised an exception; the fields are those of `Returned`."""
 
-    kind: ClassVar[str] = "raised"
     type: str
     data: str | None
     why: str
@@ -369,6 +331,32 @@ CallMessage: TypeAlias = Outcome | EntryRefused | LimitRefused
 #: Everything that may be sent.
 Message: TypeAlias = GuestMessage | CallMessage
 
+#: What each is called on the wire.
+KINDS: dict[type, str] = {
+    Restarted: "again",
+    BasetempRequest: "basetemp",
+    Broken: "broken",
+    Interrupted: "interrupted",
+    LiveLog: "live log",
+    HandOver: "payload",
+    Report: "report",
+    Passed: "passed",
+    SessionEnd: "session",
+    Failure: "failure",
+    Kept: "kept",
+    FailureShown: "shown",
+    TerminalTaken: "terminal",
+    TurnAwaited: "turn",
+    DebuggerLeft: "resumed",
+    RecordedWarning: "warning",
+    Done: "done",
+    Paused: "over",
+    EntryRefused: "refused",
+    LimitRefused: "limit refused",
+    Returned: "returned",
+    Raised: "raised",
+}
+
 _M = TypeVar("_M")
 
 
@@ -401,7 +389,7 @@ def encode(message: Message, *, synchronous: bool = False) -> bytes:
         message: The message.
         synchronous: Whether the sender waits for an answer.
     """
-    fields: dict[str, object] = {"kind": message.kind}
+    fields: dict[str, object] = {"kind": KINDS[type(message)]}
     if synchronous:
         fields["synchronous"] = True
     free = _FREE[type(message)]
@@ -427,7 +415,7 @@ class Grammar(Generic[_M]):
     """
 
     def __init__(self, types: Iterable[type[_M]]) -> None:
-        self._types: dict[object, type[_M]] = {vars(one)["kind"]: one for one in types}
+        self._types = {KINDS[one]: one for one in types}
 
     def decode(self, body: bytes) -> Envelope[_M]:
         """
@@ -519,7 +507,7 @@ _HINTS = {kind: get_type_hints(kind, include_extras=True) for kind in get_args(M
 
 #: By class and name, the check of each field.
 _CHECKS: dict[type, dict[str, _Check]] = {
-    kind: {one.name: _check_for(hints[one.name]) for one in dataclasses.fields(kind)}
+    kind: {name: _check_for(hint) for name, hint in hints.items()}
     for kind, hints in _HINTS.items()
 }
 

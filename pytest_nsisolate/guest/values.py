@@ -21,12 +21,11 @@ for whoever walks over the result: `_check_size`.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import reprlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from types import NoneType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from pytest_nsisolate.model.errors import safe_repr
 
@@ -88,8 +87,7 @@ class Malformed(Exception):
     """
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """
     A packed value.
     """

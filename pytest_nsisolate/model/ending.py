@@ -8,7 +8,7 @@ import dataclasses
 import os
 import signal
 import struct
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pytest_nsisolate.model.errors import Refused
 
@@ -40,8 +40,7 @@ class Killed:
         return f"killed by {signal_name(self.number)}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class TimedOut:
+class TimedOut(NamedTuple):
     """The guest was killed because its time was up."""
 
     after: float
@@ -55,8 +54,7 @@ class TimedOut:
         return f"timed out after {self.after:g} s"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class NeverStarted:
+class NeverStarted(NamedTuple):
     """The guest did not get as far as the test."""
 
     refused: Refused

@@ -15,7 +15,7 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from pytest_nsisolate.model.errors import SpecError, safe_repr
 
@@ -80,8 +80,7 @@ class Check:
         raise NotImplementedError
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
+class Option(NamedTuple):
     """
     The option, on the command line and in the ini file, that replaces a keyword.
     """
@@ -94,8 +93,7 @@ class Option:
     """What to write instead of a bad value; None: the default."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Keyword:
+class Keyword(NamedTuple):
     """
     A keyword of the marker. Its default is None.
     """
@@ -177,9 +175,7 @@ def keywords_of(kind: type) -> tuple[Keyword, ...]:
     Return the keywords declared by the fields of *kind*, a dataclass.
     """
     return tuple(
-        dataclasses.replace(
-            field.metadata[_DECLARED], name=field.name, type=str(field.type)
-        )
+        field.metadata[_DECLARED]._replace(name=field.name, type=str(field.type))
         for field in dataclasses.fields(kind)
     )
 

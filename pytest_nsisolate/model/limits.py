@@ -6,9 +6,9 @@ All are resource limits, which apply to each process separately. Source: setrlim
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
+from typing import NamedTuple
 
 from pytest_nsisolate.model.checks import number_in
 from pytest_nsisolate.model.errors import safe_repr
@@ -34,8 +34,7 @@ _SIZE = "([0-9]+)([KMG])(iB)?"
 _LIKE_SIZE = r"\s*([0-9]+)\s*([KMG])(i?B)?\s*"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """
     One limit of a test or a box.
     """

@@ -4,9 +4,8 @@ The leak policy: a warning or a failure for a test that leaves something behind.
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytest
 
@@ -49,8 +48,7 @@ def apply(
             run.fail_teardown(failed_report(run.item, "teardown", error), error)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Wording:
+class Wording(NamedTuple):
     """
     The parts of the three lines on leaks that differ between a test and a box.
     """

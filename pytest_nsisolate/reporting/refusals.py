@@ -4,9 +4,8 @@ Refusals: why tests and boxes have no sandbox, told once for all with one reason
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator
-from typing import NoReturn, cast
+from typing import NamedTuple, NoReturn, cast
 
 import pytest
 
@@ -21,8 +20,7 @@ _ISOLATE = "isolate"
 _MAKE_BOXES = "make boxes for"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """
     Why sandboxes were refused. None of its texts names a test.
     """
@@ -53,7 +51,7 @@ def mark(report: pytest.TestReport, name: str, reason: Reason) -> None:
     Note in *report*, of the test *name*, that it was refused for *reason*.
     """
     # Between processes of pytest-xdist reports travel with plain attributes.
-    texts = [f"isolate {name}", _ISOLATE, *dataclasses.astuple(reason)]
+    texts = [f"isolate {name}", _ISOLATE, *reason]
     setattr(report, ATTRIBUTE, texts)
 
 
@@ -61,7 +59,7 @@ def note_box(error: BaseException, action: str, reason: Reason) -> None:
     """
     Note in *error* that it is raised since *action*, to make a box, was refused.
     """
-    texts = [action, _MAKE_BOXES, *dataclasses.astuple(reason)]
+    texts = [action, _MAKE_BOXES, *reason]
     setattr(error, ATTRIBUTE, texts)
 
 

@@ -5,6 +5,7 @@ The shortage: why fewer tests run side by side than were asked for, told once.
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import pytest
 
@@ -13,8 +14,7 @@ from pytest_nsisolate.model.errors import Explanation, JobsWarning, Known, Refus
 from pytest_nsisolate.reporting import interaction
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(NamedTuple):
     """
     What kept a test from running while others ran.
     """

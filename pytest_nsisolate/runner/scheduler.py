@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import threading
 from pickle import dumps
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import pytest
 
@@ -54,8 +54,7 @@ class Group:
     """The guest, which waits between two tests; with ``fork=True``, the sandbox."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(NamedTuple):
     """
     A guest that was forked before its turn, and waits at its gate.
     """
@@ -67,8 +66,7 @@ class Ahead:
     guest: Guest
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """
     A zygote, and what the supervisor was like when it forked it.
     """
@@ -88,8 +86,7 @@ class Source:
 Errand: TypeAlias = "tuple[str, bool, bytes | None, int | None]"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Fork:
+class Fork(NamedTuple):
     """
     A fork in progress: tells the guest what it was forked for.
     """

@@ -7,16 +7,15 @@ Init lists the processes, but it is a bare interpreter, which has no psutil.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_nsisolate.linux.stdlib import os
 from pytest_nsisolate.sandbox.sandbox import Sandbox
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Activity:
+class Activity(NamedTuple):
     """
     What one process does, and what it has used so far.
     """

@@ -5,9 +5,8 @@ Leaks: what is left in a sandbox when its test is over, and the words for it.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pytest_nsisolate.launcher.audit import (
     GUEST,
@@ -29,8 +28,7 @@ ATTRIBUTE = "nsisolate_left"
 _NAMED = 3
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(NamedTuple):
     """
     A kind of thing that a test can leave.
     """
@@ -111,8 +109,7 @@ KINDS = {
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Leak:
+class Leak(NamedTuple):
     """
     The things of one kind that a test left.
     """

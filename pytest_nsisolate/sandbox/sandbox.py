@@ -5,12 +5,11 @@ The supervisor's handle on a live sandbox.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import signal
 from marshal import loads
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from pytest_nsisolate.launcher.audit import Facts
 from pytest_nsisolate.launcher.init import GRACE
@@ -40,8 +39,7 @@ class TakenId(LauncherGone):
     """
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Sandbox:
+class Sandbox(NamedTuple):
     """
     A live set of namespaces, kept alive by its init.
     """
@@ -157,7 +155,7 @@ class Sandbox:
                 os.close(fd)
             raise Refused("dup()", error.errno or 0) from None
         init, root, asker = fds
-        return dataclasses.replace(self, init=init, root=root, asker=asker, lent=True)
+        return self._replace(init=init, root=root, asker=asker, lent=True)
 
     def close_inherited(self) -> None:
         """

@@ -4,11 +4,11 @@ The marker `isolated`, and the spec that the markers of a test add up to.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -26,8 +26,7 @@ _FORMS = "(ns_?)?isolat(e|es|ing|ion|or)"
 _KEYWORDS = [one.name for one in KEYWORDS]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class BadMarker:
+class BadMarker(NamedTuple):
     """
     A marker, or a spec altered by a hook, that cannot be carried out.
     """
@@ -35,8 +34,7 @@ class BadMarker:
     explanation: Explanation
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Sum:
+class _Sum(NamedTuple):
     """
     What valid markers of a test add up to.
     """

@@ -4,9 +4,8 @@ The options of the plugin, on the command line and in the ini file.
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast, get_args
 
 import pytest
 
@@ -27,8 +26,7 @@ _UNAVAILABLE = Choice(get_args(Unavailable))
 Flavour: TypeAlias = Literal["host", "isolated", "alone", "beside"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """
     The values of all options; the command line overrides the ini file.
     """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TypeAlias, get_args
+from typing import NamedTuple, TypeAlias, get_args
 
 import pytest
 
@@ -28,8 +28,7 @@ _shares = pytest.StashKey["dict[tuple[int, int], tuple[Spec, Share]]"]()
 _OF_EACH_TEST = {"timeout": None, "leaks": None, "alone": None, "group": None}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """
     The scope and the spec that tests have in common if they share a sandbox.
     """

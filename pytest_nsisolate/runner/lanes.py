@@ -10,9 +10,9 @@ the tests comes in the order in which they were collected.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 
@@ -27,7 +27,7 @@ from pytest_nsisolate.model.errors import Known, Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting.shortage import Shortage, too_few_descriptors
 from pytest_nsisolate.runner.durations import Durations
-from pytest_nsisolate.runner.window import Groups, Window, groups_of
+from pytest_nsisolate.runner.window import Candidate, Groups, Window, groups_of
 from pytest_nsisolate.sandbox.pool import persist
 from pytest_nsisolate.sandbox.sandbox import LauncherGone
 from pytest_nsisolate.settings import hidden_paths, options
@@ -111,8 +111,20 @@ class Lane:
             self.guest.close_inherited()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Runner:
+class Next(NamedTuple):
+    """
+    A guest that waits at its gate for the next lane in which nothing runs.
+    """
+
+    test: Candidate
+    guest: Guest
+    lane: Lane
+    """The lane that it will run in: there is one more than guests that may run."""
+    word: str
+    """What to send it through the gate."""
+
+
+class Runner(NamedTuple):
     """
     A guest that runs before its turn.
     """
@@ -150,6 +162,14 @@ class SideLanes:
         self._early: dict[pytest.Item, Guest] = {}
         #: Those of them that are not over.
         self._running: dict[pytest.Item, Runner] = {}
+        #: The guest that is to start next, if one has been forked.
+        self._next: Next | None = None
+        #: Whether guests are forked before there is a lane for them.
+        self._looks_ahead = True
+        #: The test that could not be forked before there was one.
+        self._too_early: pytest.Item | None = None
+        #: The test that was refused when a guest waited to start.
+        self._crowded: pytest.Item | None = None
         #: How many bytes the others have said.
         self._kept = 0
         #: What the guest in a lane shares with others, which must not run beside it.
@@ -176,7 +196,7 @@ class SideLanes:
     @property
     def is_used(self) -> bool:
         """Whether a guest runs, or waits, whose turn has not come."""
-        return bool(self._running)
+        return bool(self._running) or self._next is not None
 
     def patience(self) -> float | None:
         """
@@ -213,6 +233,8 @@ class SideLanes:
         End the guest of *item*, whose turn has come, but which is not to run.
         """
         self._refused.pop(item, None)
+        if self._next is not None and self._next.test.item is item:
+            self._drop_next()
         guest = self.take(item)
         if guest is not None:
             guest.settle()
@@ -221,6 +243,8 @@ class SideLanes:
     def make_room(self, item: pytest.Item, spec: Spec, interrupts: int) -> None:
         """
         Wait until *item*, which has not started before its turn, may run.
+
+        If a guest waits for that, it starts then: `take` returns it.
 
         Args:
             item: The test.
@@ -236,6 +260,8 @@ class SideLanes:
             return len(lanes) < self._jobs and is_apart
 
         self._wait_until(is_room, interrupts)
+        if self._next is not None and self._next.test.item is item:
+            self._start_next(len(self._lanes_in_motion()))
 
     def drain(self, interrupts: int) -> None:
         """
@@ -267,6 +293,11 @@ class SideLanes:
         Returns:
             Whether it may have been for lack of room, so that it is worth a new try.
         """
+        if self._next is not None:
+            # It takes room, too.
+            self._drop_next()
+            self._crowded = item
+            return True
         others = len(self._running)
         # Lanes have descriptors also if nothing runs there.
         is_full = refused.number == errno.EMFILE and bool(self._lanes)
@@ -285,6 +316,8 @@ class SideLanes:
 
         What kept it from running before, if anything did, was the lack of room.
         """
+        if item is self._crowded:
+            self._stop_looking_ahead()
         shortage = self._refused.pop(item, None)
         if shortage is not None and shortage.jobs < self._jobs:
             self._reduce(shortage)
@@ -294,15 +327,17 @@ class SideLanes:
         From here on, have no more tests run at the same time than *shortage* allows.
         """
         self._jobs, self.shortage = shortage.jobs, shortage
-        self._close_surplus()
+        self._stop_looking_ahead()
 
     def _close_surplus(self) -> None:
         """
         Close the files of lanes that are not to be used any more.
         """
-        wanted = self._jobs if self._jobs > 1 else 0
+        wanted = self._jobs + self._looks_ahead if self._jobs > 1 else 0
         while len(self._lanes) > wanted:
             lane = self._lanes[-1]
+            if self._next is not None and self._next.lane is lane:
+                self._drop_next()
             if lane.guest is not None and not lane.guest.is_over:
                 return
             lane.settle()
@@ -367,6 +402,7 @@ class SideLanes:
             self._ignore(one.guest)
             one.guest.settle()
             one.guest.reap()
+        self._drop_next()
         self._running.clear()
         self._early.clear()
         self._kept = 0
@@ -404,6 +440,8 @@ class SideLanes:
         """
         for lane in self._lanes:
             lane.close_inherited()
+        if self._next is not None:
+            self._next.guest.close_inherited()
         if self._epoll is not None:
             self._epoll.close()
 
@@ -439,19 +477,28 @@ class SideLanes:
             return
         while self._kept <= _KEPT:
             busy = self._busy()
-            if len(busy) >= self._jobs:
-                return
+            is_full = len(busy) >= self._jobs
             taken = frozenset[str]().union(*(self._groups[lane] for lane in busy))
+            if self._next is not None:
+                if is_full or not taken.isdisjoint(self._next.test.groups):
+                    return
+                self._start_next(len(busy))
+                continue
+            if is_full and not self._looks_ahead:
+                return
             one = self._window.first(taken.isdisjoint)
-            if one is None:
+            if one is None or (is_full and one.item is self._too_early):
                 return
             free = next(lane for lane in self._lanes if lane not in busy)
             try:
-                self._start(one.item, one.spec, free, len(busy))
+                self._next = self._fork_next(one, free)
             except Refused as refused:
-                self._note(one.item, refused, len(busy))
+                if is_full:
+                    # There may be room once another has ended.
+                    self._too_early = one.item
+                else:
+                    self._note(one.item, refused, len(busy))
                 return
-            self._groups[free] = one.groups
 
     def _note(self, item: pytest.Item, refused: Refused, others: int) -> None:
         """
@@ -472,44 +519,72 @@ class SideLanes:
         """
         self._are_made = True
         refused: Refused | None = None
-        number = self._jobs
         try:
             self._epoll = syscalls.named("epoll_create1()", select.epoll)
             limit, used = os.sysconf("SC_OPEN_MAX"), self._epoll.fileno()
-            if limit >= 0 and limit < used + _SPARE + number * _EACH:
-                refused = too_few_descriptors(limit, used, _SPARE, _EACH, number)
-                number = max(0, limit - used - _SPARE) // _EACH
-            for one in range(number):
+            room = (
+                max(0, limit - used - _SPARE) // _EACH if limit >= 0 else self._jobs + 1
+            )
+            if room < self._jobs:
+                refused = too_few_descriptors(limit, used, _SPARE, _EACH, self._jobs)
+            for one in range(min(room, self._jobs + 1)):
                 output = CrashOutput(keep_output=False, captures=True)
                 self._lanes.append(Lane(output, one))
         except OSError as error:
             refused = Refused.from_os_error(error)
-        if refused is not None:
+        self._looks_ahead = len(self._lanes) > self._jobs
+        if refused is not None and len(self._lanes) < self._jobs:
             self._reduce(Shortage.of(item, refused, len(self._lanes)))
 
-    def _start(self, item: pytest.Item, spec: Spec, lane: Lane, others: int) -> None:
+    def _fork_next(self, test: Candidate, lane: Lane) -> Next:
         """
-        Start *item* in *lane*, where *others* run.
+        Return the guest of *test*, which is to run in *lane*, forked.
 
         Raises:
             Refused: It has no sandbox, or could not be forked.
             InFork: In a fork.
         """
-        if spec.tmpfs is not None:
-            hidden_paths.check(spec, item)
-        guest = persist(lambda: self._fork(item, spec, lane))
+        if test.spec.tmpfs is not None:
+            hidden_paths.check(test.spec, test.item)
+        guest = persist(lambda: self._fork(test.item, test.spec, lane))
+        word = number_of(self._window.start(test.item))
+        return Next(test, guest, lane, word)
+
+    def _start_next(self, others: int) -> None:
+        """
+        Start the guest that waits for that, while *others* run.
+        """
+        assert self._next is not None
+        (test, guest, lane, word), self._next = self._next, None
         lane.settle()
         lane.crash_output.begin()
-        lane.start(guest, number_of(self._window.start(item)))
+        lane.start(guest, word)
+        self._groups[lane] = test.groups
         guest.early = Early(
-            deadline=Deadline(spec.timeout or None, guest.since),
-            grace=None if spec.leaks == "ignore" else self._grace,
+            deadline=Deadline(test.spec.timeout or None, guest.since),
+            grace=None if test.spec.leaks == "ignore" else self._grace,
         )
-        self._early[item] = guest
-        self._running[item] = Runner(guest, lane, others)
+        self._early[test.item] = guest
+        self._running[test.item] = Runner(guest, lane, others)
         assert self._epoll is not None
         for fd in guest.process.watched():
             self._epoll.register(fd, select.EPOLLIN)
+
+    def _drop_next(self) -> None:
+        """
+        End the guest that waits to start; its test gets another at its turn.
+        """
+        if self._next is not None:
+            guest, self._next = self._next.guest, None
+            guest.settle()
+            guest.reap()
+
+    def _stop_looking_ahead(self) -> None:
+        """
+        From here on, fork a guest only when there is a lane for it.
+        """
+        self._looks_ahead = False
+        self._close_surplus()
 
     def _ignore(self, guest: Guest) -> None:
         """

@@ -165,9 +165,11 @@ class Scheduler:
                 self._side = SideLanes(self._config, jobs, self._fork_beside)
         if self._side is not None:
             guest = self._side.take(item)
+            if guest is None:
+                self._side.make_room(item, spec, self._interrupts.fd)
+                guest = self._side.take(item)
             if guest is not None:
                 return guest
-            self._side.make_room(item, spec, self._interrupts.fd)
         if self._lane is not None:
             self._lane.crash_output.clear()
         share = share_of(item)

@@ -4,6 +4,7 @@ Processes killed or stopped, and floods, while eight tests run side by side.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import signal
@@ -177,6 +178,52 @@ def test_what_one_needs(
     assert failed.name == f"test_it[{number}]"
     assert what in failed.text
     assert launchers(path) == 1
+
+
+@both_ways
+@pytest.mark.parametrize("who", ["guest", "init"])
+def test_what_waits(pytester: pytest.Pytester, way: str, who: str) -> None:
+    """
+    A ninth guest waits for a lane. If it or its init is killed, its test gets another.
+    """
+    path = pytester.path
+
+    def spaces(session: machine.Session, role: str) -> dict[str, psutil.Process]:
+        """
+        Return the processes in *role*, by the PID namespace that each is in.
+        """
+        found = {}
+        for one in session.roles().get(role, ()):
+            with contextlib.suppress(OSError):
+                found[str(Path(f"/proc/{one.pid}/ns/pid").readlink())] = one
+        return found
+
+    def act(session: machine.Session) -> None:
+        """
+        Wait until there is a ninth guest, and kill one of them.
+        """
+        taken = {
+            str(Path(f"/proc/{guest.pid}/ns/pid").readlink())
+            for guest in (
+                guest_of(session, path / f"pid{number}") for number in range(JOBS)
+            )
+        }
+
+        def ninth() -> set[str]:
+            """
+            Return the PID namespaces of other guests.
+            """
+            return (spaces(session, "guest").keys() - taken) & spaces(
+                session, "init"
+            ).keys()
+
+        machine.wait_until(lambda: len(ninth()) == 1, "the ninth guest")
+        (space,) = ninth()
+        guest, init = (spaces(session, role)[space] for role in ("guest", "init"))
+        kill([guest if who == "guest" else init])
+        machine.wait_until(lambda: has_ended(guest), "the guest's end")
+
+    assert not interfere(path, way, act, failing=0)
 
 
 #: Two tests that hang, one of them stopped, beside others with a time limit.

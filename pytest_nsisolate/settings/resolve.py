@@ -107,6 +107,9 @@ def _alter(item: pytest.Item, spec: Spec | None) -> Resolved:
     """
     Pass *spec* to the plugins' hook, and return the spec that they want instead.
     """
+    if not item.config.hook.pytest_nsisolate_spec.get_hookimpls():
+        # As in most sessions. To find those for a directory takes much longer.
+        return spec
     try:
         found: object = item.ihook.pytest_nsisolate_spec(item=item, spec=spec)
         results = found if isinstance(found, list) else [found]

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import signal
 import struct
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_nsisolate.model.errors import Refused
 
@@ -40,7 +40,8 @@ class Killed:
         return f"killed by {signal_name(self.number)}"
 
 
-class TimedOut(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class TimedOut:
     """The guest was killed because its time was up."""
 
     after: float
@@ -54,7 +55,8 @@ class TimedOut(NamedTuple):
         return f"timed out after {self.after:g} s"
 
 
-class NeverStarted(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class NeverStarted:
     """The guest did not get as far as the test."""
 
     refused: Refused

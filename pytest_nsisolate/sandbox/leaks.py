@@ -5,6 +5,7 @@ Leaks: what is left in a sandbox when its test is over, and the words for it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
@@ -109,7 +110,8 @@ KINDS = {
 }
 
 
-class Leak(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leak:
     """
     The things of one kind that a test left.
     """

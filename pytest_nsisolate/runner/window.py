@@ -21,8 +21,9 @@ import pytest
 from pytest_nsisolate.compat import fixtures
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.runner.durations import Durations
+from pytest_nsisolate.runner.order import Order
 from pytest_nsisolate.settings.resolve import resolve_spec
-from pytest_nsisolate.settings.scopes import NONE, number_of, share_of
+from pytest_nsisolate.settings.scopes import share_of
 
 #: What a test shares with others that therefore must not run beside it.
 Groups: TypeAlias = "frozenset[str]"
@@ -44,6 +45,8 @@ class Candidate:
     """
 
     item: pytest.Item
+    nextitem: pytest.Item | None
+    """The test that pytest runs next."""
     spec: Spec
     groups: Groups
 
@@ -53,10 +56,12 @@ class Window:
     The tests after the one whose turn it is that may run beside it.
 
     Args:
+        order: The order in which tests run.
         durations: Tells which tests take long, and so start first.
     """
 
-    def __init__(self, durations: Durations) -> None:
+    def __init__(self, order: Order, durations: Durations) -> None:
+        self._order = order
         self._durations = durations
         #: Those that were found, and have not started, in their order.
         self._waiting: dict[pytest.Item, Candidate] = {}
@@ -64,26 +69,24 @@ class Window:
         self._long: list[Candidate] = []
         #: Those of each group, in their order.
         self._queues: dict[str, dict[pytest.Item, None]] = {}
-        #: The number of the last test that is in the window.
+        #: The place of the last test that is in the window.
         self._reach = -1
         self._is_shut = True
-        self._items: list[pytest.Item] = []
 
     def move(self, item: pytest.Item, spec: Spec) -> None:
         """
         Note that it is the turn of *item*, which asks for *spec*.
         """
-        self._items = item.session.items
         if item in self._waiting:
             self._take(item)
-        if number_of(item) == NONE:
-            # A plugin runs it that makes items of its own.
+        place = self._order.place_of(item)
+        if place is None:
+            # It is not known what comes after it.
             self.shut()
             return
-        number = int(number_of(item))
-        if self._reach <= number:
+        if self._reach <= place:
             self._clear()
-            self._reach = number
+            self._reach = place
             self._is_shut = not _may_have_company(spec)
 
     def first(self, fits: Callable[[Groups], bool]) -> Candidate | None:
@@ -113,9 +116,7 @@ class Window:
         """
         Note that *item* starts, and return the test that comes after it.
         """
-        self._take(item)
-        number = int(number_of(item)) + 1
-        return self._items[number] if number < len(self._items) else None
+        return self._take(item).nextitem
 
     def shut(self) -> None:
         """
@@ -135,8 +136,12 @@ class Window:
         """
         Find the next test that is in the window; None if there is no other.
         """
-        while not self._is_shut and self._reach + 1 < len(self._items):
-            item = self._items[self._reach + 1]
+        while not self._is_shut:
+            found = self._order.at(self._reach + 1)
+            if found is None:
+                # There may be more later.
+                return None
+            item, nextitem = found
             spec = resolve_spec(item)
             if not (
                 isinstance(spec, Spec)
@@ -152,7 +157,7 @@ class Window:
             self._reach += 1
             # What a mark skips needs no guest. Its turn will tell.
             if not is_left_out:
-                return self._add(Candidate(item, spec, groups))
+                return self._add(Candidate(item, nextitem, spec, groups))
         self._is_shut = True
         return None
 
@@ -164,9 +169,11 @@ class Window:
             insort(self._long, one, key=lambda one: -self._durations.of(one.item))
         return one
 
-    def _take(self, item: pytest.Item) -> None:
-        for name in self._waiting.pop(item).groups:
+    def _take(self, item: pytest.Item) -> Candidate:
+        one = self._waiting.pop(item)
+        for name in one.groups:
             del self._queues[name][item]
+        return one
 
     def _clear(self) -> None:
         self._waiting.clear()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -94,6 +94,31 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     return _header(config) if _is_in_header(config) else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    chosen = config.stash[options.key]
+    if chosen.off or chosen.jobs == 1:
+        return
+    with as_at_the_start():
+        from pytest_nsisolate.runner import jobs
+        from pytest_nsisolate.runner.durations import Durations
+
+    # The processes that run tests do not see the reports of others.
+    if jobs.number_of_jobs(config) > 1:
+        config.pluginmanager.register(Durations(config), "nsisolate-durations")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of pytest-xdist
+    chosen = node.config.stash[options.key]
+    if chosen.off or chosen.jobs == 1:
+        return
+    with as_at_the_start():
+        from pytest_nsisolate.runner import jobs
+
+    jobs.tell(node)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -23,6 +23,9 @@ class Durations:
     """
 
     def __init__(self, config: pytest.Config) -> None:
+        # Several processes of pytest-xdist share the cache. The one that has the
+        # terminal sees the reports of all, and writes it.
+        self._is_reader = hasattr(config, "workerinput")
         # Without the plugin cacheprovider there is none.
         self._cache: Any = getattr(config, "cache", None)
         known = self._cache and self._cache.get(_NAME, None)
@@ -59,5 +62,6 @@ class Durations:
 
     @pytest.hookimpl
     def pytest_sessionfinish(self) -> None:
-        if self._cache is not None and self._next != self._known:
-            self._cache.set(_NAME, self._next)
+        if self._is_reader or self._cache is None or self._next == self._known:
+            return
+        self._cache.set(_NAME, self._next)

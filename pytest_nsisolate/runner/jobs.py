@@ -1,11 +1,17 @@
 """
 The number of isolated tests that run at the same time in a session, and why it is 1.
+
+With pytest-xdist, it is that in each process that runs tests. The process that has the
+terminal tells them what they cannot know: how tests are shared out.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from pytest_nsisolate.compat import hooks, xdist
 from pytest_nsisolate.linux import processors
 from pytest_nsisolate.model.errors import Explanation
 from pytest_nsisolate.reporting import memory
@@ -25,27 +31,77 @@ def _asked(config: pytest.Config) -> int:
     Return how many were asked for.
     """
     number = config.stash[options.key].jobs
-    return processors.usable() if number is None else number
+    if number is not None:
+        return number
+    # All processes together are to have as many as one alone would.
+    return max(1, processors.usable() // (_processes(config) or 1))
+
+
+def _processes(config: pytest.Config) -> int:
+    """
+    Return the number of pytest-xdist's processes that run tests; 0 without it.
+    """
+    if hasattr(config, "workerinput"):
+        return int(config.workerinput["workercount"])
+    if config.getoption("dist", "no") == "no":
+        return 0
+    specs = [one.partition("*") for one in config.getoption("tx", None) or ()]
+    return sum(int(times) if times.isdecimal() else 1 for times, _, _ in specs)
 
 
 def words(config: pytest.Config) -> str:
     """
     Return what to add to the line in pytest's header.
     """
-    asked = _asked(config)
+    asked, where = _asked(config), ""
+    if config.getoption("dist", "no") != "no":
+        where = " in each process of pytest-xdist"
     if asked == 1:
-        return ""
+        # It may not be what was meant by --nsisolate-jobs=auto.
+        is_auto = config.stash[options.key].jobs is None
+        return f", one job{where}" if where and is_auto else ""
     why = why_one(config)
-    return f", one job instead of {asked} ({why})" if why else f", {asked} jobs"
+    if why:
+        return f", one job{where} instead of {asked} ({why})"
+    return f", {asked} jobs{where}"
+
+
+def tell(node: Any) -> None:  # noqa: ANN401 - it has no type
+    """
+    Tell *node*, a process of pytest-xdist that is to run tests, how it gets them.
+    """
+    node.workerinput[_TOLD] = _why_one_with_xdist(node.config)
+
+
+def _why_one_with_xdist(config: pytest.Config) -> str:
+    """
+    Return the part of `why_one` that is about pytest-xdist.
+    """
+    if hasattr(config, "workerinput"):
+        told = config.workerinput.get(_TOLD)
+        if told is None or (not told and xdist.queue_of(config) is None):
+            return "pytest-xdist"
+        return str(told)
+    dist = config.getoption("dist", "no")
+    if dist == "no":
+        return ""
+    if dist not in _NEVER_TAKE_BACK:
+        # A test that is taken back may have started, and runs elsewhere again.
+        return f"--dist={dist}"
+    for impl in hooks.implementations(config, _SCHEDULER):
+        module = impl.function.__module__
+        if package_of(module) != "xdist":
+            return f"{_SCHEDULER}() of {module}"
+    return "" if xdist.is_known() else "this version of pytest-xdist"
 
 
 def why_one(config: pytest.Config) -> str:
     """
     Return why tests run one after the other, in a few words; empty if they need not.
     """
-    if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
-        # Which tests its processes run next is known to it alone.
-        return "pytest-xdist"
+    why = _why_one_with_xdist(config)
+    if why:
+        return why
     capture = config.getoption("capture", "no")
     if capture != "fd":
         # What tests print goes past pytest, which could not put it in order.
@@ -80,6 +136,14 @@ def refuse_one(config: pytest.Config) -> None:
     """
     if "beside" not in config.stash[options.key].flavours:
         return
+    if _processes(config):
+        raise pytest.UsageError(
+            Explanation(
+                what="cannot use the flavour beside with pytest-xdist",
+                why="its other processes run tests beside those that are to run alone",
+                fix="add -n 0, or run without the flavour beside",
+            )
+        )
     if number_of_jobs(config) > 1:
         return
     why, fix = why_one(config), "run without that, or without the flavour beside"
@@ -93,6 +157,15 @@ def refuse_one(config: pytest.Config) -> None:
         )
     )
 
+
+#: Where the process that has the terminal tells others why they have one job.
+_TOLD = "nsisolate_why_one"
+
+#: The modes of pytest-xdist in which a process runs whatever it was sent.
+_NEVER_TAKE_BACK = {"each", "load", "loadfile", "loadgroup", "loadscope"}
+
+#: The hook for other ways to share out tests.
+_SCHEDULER = "pytest_xdist_make_scheduler"
 
 #: Plugins with that hook that keep nothing of a test for others.
 _KEEP_NOTHING = {"_hypothesis_pytestplugin"}

@@ -27,7 +27,7 @@ from pytest_nsisolate.model.errors import Known, Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting.shortage import Shortage, too_few_descriptors
 from pytest_nsisolate.runner.durations import Durations
-from pytest_nsisolate.runner.order import Collected
+from pytest_nsisolate.runner.order import order_of
 from pytest_nsisolate.runner.window import Candidate, Groups, Window, groups_of
 from pytest_nsisolate.sandbox.pool import persist
 from pytest_nsisolate.sandbox.sandbox import LauncherGone
@@ -157,7 +157,7 @@ class SideLanes:
         self._grace = config.stash[options.key].grace
         durations = Durations(config)
         config.pluginmanager.register(durations, "nsisolate-durations")
-        self._window = Window(Collected(), durations)
+        self._window = Window(order_of(config), durations)
         self._lanes: list[Lane] = []
         #: By test, the guests whose turn has not come.
         self._early: dict[pytest.Item, Guest] = {}

@@ -97,7 +97,22 @@ def cases(run: Run) -> list[str]:
     return sorted("\n".join(normal(ET.tostring(one, "unicode"))) for one in found)
 
 
-def test_same(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("options", "times"),
+    [
+        pytest.param([], 1, id="one-job"),
+        pytest.param(["--nsisolate-jobs=4"], 1, id="load"),
+        *(
+            pytest.param(
+                ["--nsisolate-jobs=4", f"--dist={mode}"],
+                2 if mode == "each" else 1,
+                id=mode,
+            )
+            for mode in ("loadscope", "loadfile", "loadgroup", "worksteal", "each")
+        ),
+    ],
+)
+def test_same(pytester: pytest.Pytester, options: list[str], times: int) -> None:
     """
     Two processes report isolated tests as they report others.
 
@@ -105,7 +120,7 @@ def test_same(pytester: pytest.Pytester) -> None:
     reported as one of the test.
     """
     pytester.makepyfile(TESTS)
-    arguments = [*NAMED, "-n2", "-rA", "--junitxml=out.xml"]
+    arguments = [*NAMED, "-n2", "-rA", "--junitxml=out.xml", *options]
     arguments += ["-Werror", "-Wdefault:careful:UserWarning"]
     plain, isolated = (
         run_once(pytester, [switch, *arguments], apart=True, file="out.xml")
@@ -119,7 +134,11 @@ def test_same(pytester: pytest.Pytester) -> None:
     assert cases(isolated) == cases(plain)
     assert isolated.result.ret == plain.result.ret == 1
     isolated.result.assert_outcomes(
-        passed=7, failed=1, skipped=1, xfailed=1, warnings=1
+        passed=7 * times,
+        failed=times,
+        skipped=times,
+        xfailed=times,
+        warnings=times,
     )
 
 
@@ -371,7 +390,7 @@ def test_differences(pytester: pytest.Pytester) -> None:
 
 def test_beside(pytester: pytest.Pytester) -> None:
     """
-    Tests that run one after the other cannot be tried beside others.
+    Nothing is alone while another process runs tests, so that flavour is refused.
     """
     pytester.makepyfile("def test_it(isolation): pass")
     options = ["-n2", "--nsisolate-flavours=alone,beside", "--nsisolate-jobs=4"]
@@ -379,29 +398,8 @@ def test_beside(pytester: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
-            "ERROR: cannot use the flavour beside: no test runs beside another",
-            "why: tests run one after the other: pytest-xdist",
-            "fix: run without that, or without the flavour beside",
+            "ERROR: cannot use the flavour beside with pytest-xdist",
+            "why: its other processes run tests beside those that are to run alone",
+            "fix: add -n 0, or run without the flavour beside",
         ]
     )
-
-
-def test_jobs(pytester: pytest.Pytester) -> None:
-    """
-    In a process of pytest-xdist tests run one after the other, whatever is asked for.
-    """
-    pytester.makepyfile(
-        """
-        import os
-        import pytest
-
-        @pytest.mark.parametrize("number", range(8))
-        def test_it(number, worker_id):
-            os.close(os.open(f"lock-{worker_id}", os.O_CREAT | os.O_EXCL))
-            os.unlink(f"lock-{worker_id}")
-        """
-    )
-    options = ["-n2", "--nsisolate", "--nsisolate-jobs=4"]
-    result = pytester.runpytest_subprocess(*NAMED, *options)
-    result.assert_outcomes(passed=8)
-    result.stdout.fnmatch_lines(["nsisolate: *, one job instead of 4 (pytest-xdist)"])

@@ -1,3 +1,3 @@
 """
-The only package that uses private parts of pytest.
+The only package that uses private parts of pytest, and of pytest-xdist.
 """

@@ -155,12 +155,13 @@ def test_append(pytester: pytest.Pytester) -> None:
     assert len(found["--nsisolate"]["lib.py  lines"]) > 15
 
 
-def test_xdist(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("options", [(), ("--nsisolate-jobs=4",)], ids=["", "jobs"])
+def test_xdist(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     """
     With pytest-xdist, the total is the same.
     """
     pytester.makepyfile(_TESTS)
-    found = same(pytester, "-p", "xdist", "-n2", *COV, "--cov-branch")
+    found = same(pytester, "-p", "xdist", "-n2", *options, *COV, "--cov-branch")
     assert found["files"] == 1
 
 

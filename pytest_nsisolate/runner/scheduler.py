@@ -323,6 +323,9 @@ class Scheduler:
             if scopes.following(item, nextitem) is not None:
                 return True
             guest.audit(group.kept, grace)
+        # The sandbox waits for it.
+        guest.settle()
+        guest.reap()
         self.bury(group)
         return False
 

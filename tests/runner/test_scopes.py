@@ -562,6 +562,33 @@ def test_fork_after_a_crash(pytester: pytest.Pytester) -> None:
     pytester.runpytest().assert_outcomes(passed=3, failed=1)
 
 
+def test_fork_after_a_time_out(
+    run_both_ways: RunPytest, pytester: pytest.Pytester
+) -> None:
+    """
+    A sandbox ends as soon as a guest that is too late is gone: it waits for that one.
+    """
+    pytester.makeconftest(
+        """
+        from pytest_nsisolate.sandbox import sandbox
+        # Usually it gives up.
+        sandbox.ANSWER_TIMEOUT = 3600.0
+        """
+    )
+    pytester.makepyfile(
+        """
+        import time
+        import pytest
+        pytestmark = pytest.mark.isolated(scope="module", fork=True, leaks="ignore")
+        @pytest.mark.isolated(timeout=0.5)
+        def test_1(): time.sleep(60)
+        def test_2(): ...
+        """
+    )
+
+    run_both_ways().assert_outcomes(passed=1, failed=1)
+
+
 @pytest.mark.parametrize("fork", [False, True])
 def test_leaks(pytester: pytest.Pytester, fork: bool) -> None:
     """

@@ -47,6 +47,8 @@ class Candidate:
     item: pytest.Item
     nextitem: pytest.Item | None
     """The test that pytest runs next."""
+    place: int
+    """Its place in the order."""
     spec: Spec
     groups: Groups
 
@@ -77,13 +79,16 @@ class Window:
         """
         Note that it is the turn of *item*, which asks for *spec*.
         """
-        if item in self._waiting:
-            self._take(item)
         place = self._order.place_of(item)
         if place is None:
             # It is not known what comes after it.
             self.shut()
             return
+        # What a hook outside has kept from running has no other turn.
+        while self._waiting and (
+            (first := next(iter(self._waiting.values()))).place <= place
+        ):
+            self._take(first.item)
         if self._reach <= place:
             self._clear()
             self._reach = place
@@ -157,7 +162,7 @@ class Window:
             self._reach += 1
             # What a mark skips needs no guest. Its turn will tell.
             if not is_left_out:
-                return self._add(Candidate(item, nextitem, spec, groups))
+                return self._add(Candidate(item, nextitem, self._reach, spec, groups))
         self._is_shut = True
         return None
 

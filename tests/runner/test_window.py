@@ -329,6 +329,49 @@ def test_two():
     result.stdout.fnmatch_lines(["*not here*"])
 
 
+def test_turn_is_over(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A test that a hook keeps from running at its turn does not start later.
+    """
+    pytester.makepyfile(
+        meeting=MEET,
+        conftest="""
+import os
+import pytest
+
+PYTEST = os.getpid()
+
+def pytest_runtest_setup(item):
+    if "not_here" in item.name and os.getpid() == PYTEST:
+        pytest.skip("not here")
+""",
+        test_a="""
+from meeting import *
+
+@pytest.mark.isolated(group="one")
+def test_first():
+    wait_for("one")
+""",
+        test_b="""
+from meeting import *
+
+@pytest.mark.isolated(group="one")
+def test_not_here():
+    wait_for("never")
+
+def test_one():
+    meet("one", "two")
+
+@pytest.mark.isolated(group="one")
+def test_two():
+    meet("two", "one")
+""",
+    )
+    result = run_both_ways("-rs", "--nsisolate-jobs=3")
+    result.assert_outcomes(passed=3, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED * not here"])
+
+
 #: Where pytest keeps the durations of the last run.
 DURATIONS = ".pytest_cache/v/nsisolate/durations"
 

@@ -8,7 +8,7 @@ form, and which public API could replace it ("Public would be").
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
@@ -58,39 +58,62 @@ def is_all_set_up(item: pytest.Item) -> bool:
 
     This does not try to foresee what a setup does: if in doubt, the answer is no.
     """
-    return setup_state.is_at(item) and _has_wide_fixtures(item)
+    return setup_state.is_at(item) and has_wide_fixtures(item)
 
 
-def will_be_all_set_up(item: pytest.Item) -> bool:
+def will_be_all_set_up(
+    item: pytest.Item,
+    node: pytest.Item | pytest.Collector,
+    inside: Collection[str],
+) -> bool:
     """
     Return whether that will be so when it is the turn of *item*, with nothing done.
 
     On the way there pytest may leave collectors and enter others, as long as they set
     up and finalise nothing.
+
+    Args:
+        item: The test.
+        node: The node at and below which a guest sets up collectors.
+        inside: As for `has_wide_fixtures`.
     """
-    return setup_state.leads_to(item) and _has_wide_fixtures(item)
+    return setup_state.leads_to(item, node) and has_wide_fixtures(item, inside)
 
 
-def _has_wide_fixtures(item: pytest.Item) -> bool:
+def has_wide_fixtures(item: pytest.Item, inside: Collection[str] = ()) -> bool:
+    """
+    Return whether the fixtures that *item* borrows are set up, and stay so.
+
+    Args:
+        item: The test.
+        inside: The scopes of fixtures that its guest sets up, though they may have been
+            set up outside too.
+    """
     # Items with fixtures have had it since 3.0.
     info: Any = getattr(item, "_fixtureinfo", None)
     known = () if info is None else info.name2fixturedefs.values()
-    inside = {"function"}
+    own = {"function"}
     if item.getparent(pytest.Class) is None:
-        inside.add("class")
+        own.add("class")
+    wide = [one for some in known for one in some if one.scope not in own]
     return not any(
-        one.scope not in inside
-        and (one.params is not None or not one.cached_result or one.cached_result[2])
-        for fixturedefs in known
-        for one in fixturedefs
+        # With another parameter, it is finalised outside.
+        one.params is not None and one.cached_result
+        if one.scope in inside
+        else one.params is not None or not one.cached_result or one.cached_result[2]
+        for one in wide
     )
 
 
-def makes_directories(item: pytest.Item) -> bool:
+def makes_directories(item: pytest.Item, inside: Collection[str] = ()) -> bool:
     """
-    Return whether *item*, or a fixture of its own, may name temporary directories.
+    Return whether *item*, or a fixture in its guest, may name temporary directories.
 
     The fixtures `tmp_path` and `tmpdir` are left out.
+
+    Args:
+        item: The test.
+        inside: The scopes of fixtures, besides its own, that the guest sets up.
     """
     # Items with fixtures have had it since 3.0, with these attributes since 3.1.
     info: Any = getattr(item, "_fixtureinfo", None)
@@ -101,7 +124,8 @@ def makes_directories(item: pytest.Item) -> bool:
         takers += [
             one.argnames
             for one in fixturedefs
-            if one.scope == "function" and one.argname not in {"tmp_path", "tmpdir"}
+            if one.scope in {"function", *inside}
+            and one.argname not in {"tmp_path", "tmpdir"}
         ]
     return any({"tmp_path_factory", "tmpdir_factory"} & {*one} for one in takers)
 

@@ -224,17 +224,21 @@ def is_at(item: pytest.Item) -> bool:
     return list(stack) == item.listchain()[:-1] and not _has_errors(stack)
 
 
-def leads_to(item: pytest.Item) -> bool:
+def leads_to(item: pytest.Item, node: pytest.Item | pytest.Collector) -> bool:
     """
     Return whether pytest gets from what is set up to *item* without doing anything.
 
     So it is if it only leaves collectors that finalise nothing, and enters collectors
     that set up nothing: what modules and classes set up are fixtures.
+
+    Args:
+        item: The test.
+        node: The test, or the collector at and below which a guest sets up collectors.
     """
     stack = stack_of(item.session)
     chain: list[Any] = item.listchain()[:-1]
     left = [one for one in stack if one not in chain]
-    entered = [one for one in chain if one not in stack]
+    entered = [one for one in chain if one not in stack and node not in one.listchain()]
     return (
         not _has_errors(stack)
         # The first finalizer of each is its own teardown.

@@ -241,7 +241,7 @@ class Scheduler:
         Raises:
             InFork: In a fork.
         """
-        if self._side is None or share_of(item) is not None:
+        if self._side is None:
             return None
         return self._side if self._side.begin_turn(item, spec, guest) else None
 

@@ -297,14 +297,20 @@ class Supervisor:
         """
         grace = None if spec.leaks == "ignore" else self._options.grace
         others = self.scheduler.beside(run.item, spec, guest)
-        if others is not None:
-            hear = functools.partial(self._hear, run)
-            return guest.listen(hear, self._interrupts, run.deadline, grace, others)
         following = None if nextitem is None else resolve_spec(nextitem)
-        # A process started now would count against the limit nproc= of this test.
-        if nextitem is not None and isinstance(following, Spec) and spec.nproc is None:
+        if (
+            nextitem is not None
+            and isinstance(following, Spec)
+            # A process started now would count against this limit of the test.
+            and spec.nproc is None
+            # The others have been started beside.
+            and (others is None or share_of(nextitem) is not None)
+        ):
             self.scheduler.prepare_next(run.item, nextitem, following)
-        return guest.listen(run.hear, self._interrupts, run.deadline, grace)
+        if others is None:
+            return guest.listen(run.hear, self._interrupts, run.deadline, grace)
+        hear = functools.partial(self._hear, run)
+        return guest.listen(hear, self._interrupts, run.deadline, grace, others)
 
     def _hear(
         self, run: TestRun, message: TestMessage, *, synchronous: bool, texts: Texts

@@ -5,6 +5,9 @@ A guest is a fork of the supervisor, with all that is set up there at that momen
 test may start before its turn if nothing is set up or finalised until then, though
 pytest may come to another module. Such tests follow each other: the window ends before
 the first that is not one, and begins anew when it is that one's turn.
+
+It reaches over tests that keep their place: those that share a sandbox run in order, in
+the supervisor's own lane, and what a mark may skip needs no guest until its turn tells.
 """
 
 from __future__ import annotations
@@ -23,7 +26,13 @@ from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.runner.durations import Durations
 from pytest_nsisolate.runner.order import Order
 from pytest_nsisolate.settings.resolve import resolve_spec
-from pytest_nsisolate.settings.scopes import share_of
+from pytest_nsisolate.settings.scopes import (
+    Share,
+    node_of,
+    others,
+    scopes_inside,
+    share_of,
+)
 
 #: What a test shares with others that therefore must not run beside it.
 Groups: TypeAlias = "frozenset[str]"
@@ -67,6 +76,10 @@ class Window:
         self._durations = durations
         #: Those that were found, and have not started, in their order.
         self._waiting: dict[pytest.Item, Candidate] = {}
+        #: Those that keep their place, as long as their turn has not come.
+        self._passed: dict[pytest.Item, Candidate] = {}
+        #: The shares whose tests need nothing but what is set up.
+        self._shares: list[Share] = []
         #: Those of them that take long, the longest first; some may have started.
         self._long: list[Candidate] = []
         #: Those of each group, in their order.
@@ -85,10 +98,9 @@ class Window:
             self.shut()
             return
         # What a hook outside has kept from running has no other turn.
-        while self._waiting and (
-            (first := next(iter(self._waiting.values()))).place <= place
-        ):
-            self._take(first.item)
+        for some in (self._waiting, self._passed):
+            while some and (first := next(iter(some.values()))).place <= place:
+                self._take(some, first.item)
         if self._reach <= place:
             self._clear()
             self._reach = place
@@ -121,7 +133,7 @@ class Window:
         """
         Note that *item* starts, and return the test that comes after it.
         """
-        return self._take(item).nextitem
+        return self._take(self._waiting, item).nextitem
 
     def shut(self) -> None:
         """
@@ -150,38 +162,59 @@ class Window:
             spec = resolve_spec(item)
             if not (
                 isinstance(spec, Spec)
-                and share_of(item) is None
                 and _may_have_company(spec)
-                and fixtures.will_be_all_set_up(item)
+                and self._changes_nothing(item, nextitem)
             ):
                 break
-            groups = groups_of(item, spec)
-            is_left_out = is_skippable(item)
-            if is_left_out and groups:
-                break
             self._reach += 1
-            # What a mark skips needs no guest. Its turn will tell.
-            if not is_left_out:
-                return self._add(Candidate(item, nextitem, self._reach, spec, groups))
+            groups = groups_of(item, spec)
+            one = Candidate(item, nextitem, self._reach, spec, groups)
+            if share_of(item) is None and not is_skippable(item):
+                self._add(self._waiting, one)
+                self._note_long(one)
+                return one
+            # For a skip mark its turn will tell.
+            if one.groups:
+                self._add(self._passed, one)
         self._is_shut = True
         return None
 
-    def _add(self, one: Candidate) -> Candidate:
-        self._waiting[one.item] = one
-        for name in one.groups:
-            self._queues.setdefault(name, {})[one.item] = None
+    def _note_long(self, one: Candidate) -> None:
         if self._durations.of(one.item):
             insort(self._long, one, key=lambda one: -self._durations.of(one.item))
-        return one
 
-    def _take(self, item: pytest.Item) -> Candidate:
-        one = self._waiting.pop(item)
+    def _changes_nothing(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """
+        Say whether, at the turn of *item*, nothing is set up or finalised outside.
+        """
+        inside = scopes_inside(item)
+        if not fixtures.will_be_all_set_up(item, node_of(item), inside):
+            return False
+        share = share_of(item)
+        if share is None or share in self._shares:
+            return True
+        # What any of them borrows is set up for the first.
+        later = others(item, nextitem)
+        is_nothing = all(fixtures.has_wide_fixtures(one, inside) for one in later)
+        if is_nothing:
+            self._shares.append(share)
+        return is_nothing
+
+    def _add(self, some: dict[pytest.Item, Candidate], one: Candidate) -> None:
+        some[one.item] = one
+        for name in one.groups:
+            self._queues.setdefault(name, {})[one.item] = None
+
+    def _take(self, some: dict[pytest.Item, Candidate], item: pytest.Item) -> Candidate:
+        one = some.pop(item)
         for name in one.groups:
             del self._queues[name][item]
         return one
 
     def _clear(self) -> None:
         self._waiting.clear()
+        self._passed.clear()
+        self._shares.clear()
         self._long.clear()
         self._queues.clear()
 
@@ -205,7 +238,7 @@ def groups_of(item: pytest.Item, spec: Spec) -> Groups:
         # Those with the same name get numbers, in the order in which they run.
         name = re.sub(r"[\W]", "_", item.name)[:_TMP_PATH_LENGTH]
         found.add(f"tmp_path {name}")
-    if fixtures.makes_directories(item):
+    if fixtures.makes_directories(item, scopes_inside(item)):
         found.add("tmp_path_factory")
     return frozenset(found)
 

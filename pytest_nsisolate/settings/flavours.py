@@ -72,7 +72,9 @@ def _in_flavours(
 
 def _may_have_company(item: pytest.Item) -> bool:
     """
-    Say whether others may run beside *item*, by what it asks for when it is collected.
+    Say whether *item* can run beside others, by what it asks for when it is collected.
+
+    In a shared sandbox, its copies would find what the others have left.
     """
     found = spec_of(item)
     spec = found if isinstance(found, Spec) else Spec()

@@ -107,6 +107,19 @@ def others(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.I
         one = following(one, next(_after(one), None))
 
 
+def scopes_inside(item: pytest.Item) -> tuple[str, ...]:
+    """
+    Return the scopes of fixtures that the guest of *item* sets up for several tests.
+
+    A package may be in one whose fixtures are borrowed, so its scope is left out.
+    """
+    share = share_of(item)
+    if share is None or share.spec.fork:
+        return ()
+    found = _scopes_within(share)
+    return found[:-1] if share.spec.scope == "package" else found
+
+
 def tests_of_guest(item: pytest.Item) -> Iterator[pytest.Item]:
     """
     Yield *item* and the tests right after it that may share its guest.

@@ -96,13 +96,29 @@ def has_wide_fixtures(item: pytest.Item, inside: Collection[str] = ()) -> bool:
     if item.getparent(pytest.Class) is None:
         own.add("class")
     wide = [one for some in known for one in some if one.scope not in own]
+    given = wide_parameters(item, own) if wide else {}
     return not any(
         # With another parameter, it is finalised outside.
-        one.params is not None and one.cached_result
+        _may_differ(one, given) and one.cached_result
         if one.scope in inside
-        else one.params is not None or not one.cached_result or one.cached_result[2]
+        else _may_differ(one, given) or not one.cached_result or one.cached_result[2]
         for one in wide
     )
+
+
+def _may_differ(fixturedef: pytest.FixtureDef[object], given: Collection[str]) -> bool:
+    """
+    Return whether *fixturedef* may be set up with another parameter than a test has.
+
+    Args:
+        fixturedef: The fixture.
+        given: The names of the parameters of the test, those with indirect=True too.
+    """
+    if fixturedef.params is not None or fixturedef.argname in given:
+        return True
+    # Since 3.0 the key of what is set up. Up to 8.0 it is 0 without a parameter.
+    key = fixturedef.cached_result and fixturedef.cached_result[1]
+    return key is not None and not (type(key) is int and key == 0)
 
 
 def makes_directories(item: pytest.Item, inside: Collection[str] = ()) -> bool:

@@ -124,6 +124,37 @@ def test_parametrised(pytester: pytest.Pytester, story: Path) -> None:
     assert all(line.endswith("outside") for line in told if line[0] in "+-")
 
 
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_indirect_parameters(pytester: pytest.Pytester, story: Path, jobs: int) -> None:
+    """
+    A wide fixture whose parameters come from the tests is set up outside, for each.
+    """
+    pytester.makeconftest(STORY)
+    pytester.makepyfile(
+        """
+        import pytest
+        from conftest import tell
+
+        @pytest.fixture(scope="module")
+        def letter(request):
+            name = getattr(request, "param", "none")
+            tell(f"+{name}")
+            yield name
+            tell(f"-{name}")
+
+        @pytest.mark.parametrize("letter", ["a", "b", "c"], indirect=True)
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_it(letter, number): pass
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_none(letter, number): assert letter == "none"
+        """
+    )
+    told = tell_twice(pytester, story, f"--nsisolate-jobs={jobs}")
+    letters = ["a", "b", "c", "none"]
+    assert told == [f"{sign}{letter} outside" for letter in letters for sign in "+-"]
+
+
 def test_override_by_narrower(pytester: pytest.Pytester, story: Path) -> None:
     """
     A wide fixture is borrowed even if only a narrower override of it requests it.

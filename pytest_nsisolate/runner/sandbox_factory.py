@@ -40,7 +40,11 @@ from pytest_nsisolate.settings import hidden_paths, options
 #: to write instead of a keyword of the marker.
 _TAKEN = [one for one in KEYWORDS if one.box]
 _CALL = ("sandbox_factory", "sandbox_factory", [one.name for one in _TAKEN])
-_INSTEAD = {"scope": "module_sandbox_factory"}
+_INSTEAD = {
+    "scope": "module_sandbox_factory",
+    "alone": "@pytest.mark.isolated(alone=True) on the test",
+    "group": '@pytest.mark.isolated(group="name") on the test',
+}
 
 
 class SandboxFactory:

@@ -30,6 +30,8 @@ TESTS = """
         (tmp_path / "failed").touch()
         assert 0
 
+    # The second looks for what the first has left.
+    @pytest.mark.isolated(group="shared")
     @pytest.mark.parametrize("number", [1, 2])
     def test_shared(shared, tmp_path, number):
         assert (shared / "made").exists()

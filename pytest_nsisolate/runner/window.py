@@ -12,12 +12,11 @@ the supervisor's own lane, and what a mark may skip needs no guest until its tur
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from bisect import insort
 from collections.abc import Callable
 from itertools import islice
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import pytest
 
@@ -47,8 +46,7 @@ _TMP_PATH_LENGTH = 30
 _AHEAD = 200
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class Candidate(NamedTuple):
     """
     A test that may start before its turn.
     """

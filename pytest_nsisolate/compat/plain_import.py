@@ -8,6 +8,7 @@ bytecode, as in many images, pytest would compile all modules again in each sess
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import sys
@@ -44,6 +45,14 @@ def _is_of_python(name: str) -> bool:
 # Since 2.1 pytest has rewritten modules by a finder that stands first. Public would be:
 # an entry point that opts out.
 sys.meta_path.insert(0, _Finder)
+
+
+@atexit.register
+def _leave() -> None:
+    # What `sys` refers to, Python can only clear piece by piece: it ends 5 ms later.
+    with contextlib.suppress(ValueError):
+        sys.meta_path.remove(_Finder)
+
 
 _path = sys.path[:]
 

@@ -74,12 +74,12 @@ class Window:
         self._durations = durations
         #: Those that were found, and have not started, in their order.
         self._waiting: dict[pytest.Item, Candidate] = {}
+        #: Those of them that take long, the longest first; some may have started.
+        self._long: list[Candidate] = []
         #: Those that keep their place, as long as their turn has not come.
         self._passed: dict[pytest.Item, Candidate] = {}
         #: The shares whose tests need nothing but what is set up.
         self._shares: list[Share] = []
-        #: Those of them that take long, the longest first; some may have started.
-        self._long: list[Candidate] = []
         #: Those of each group, in their order.
         self._queues: dict[str, dict[pytest.Item, None]] = {}
         #: The place of the last test that is in the window.

@@ -15,7 +15,18 @@ from pathlib import Path
 from accounting import Accounting, Failed
 from environments import Environments
 from figures import ROOT, ROOTLESS, START, START_BARE, Cost, Growth, Point, added, each
-from suites import LOOK, PARENTS, SHARED, WAYS, Suites, Way, session
+from suites import (
+    FORKS,
+    LOOK,
+    MESSAGES,
+    PARENTS,
+    SHARED,
+    STARTS,
+    WAYS,
+    Suites,
+    Way,
+    session,
+)
 
 #: How many pages a fork writes to: about as many as a guest does.
 PAGES = 1000
@@ -26,7 +37,18 @@ FORK_PAGES = f"fork of pytest that writes to {PAGES:,} pages"
 SANDBOX_ROOT = "namespaces and mounts in C, as root"
 SANDBOX_ROOTLESS = "namespaces and mounts in C, rootless"
 
-FLOOR = (FORK, FORK_HEAVY, FORK_PAGES, SANDBOX_ROOT, SANDBOX_ROOTLESS)
+INTERPRETER = "start of a Python that imports nothing"
+TALK = "a word to another process, and four messages back"
+
+FLOOR = (
+    FORK,
+    FORK_HEAVY,
+    FORK_PAGES,
+    SANDBOX_ROOT,
+    SANDBOX_ROOTLESS,
+    INTERPRETER,
+    TALK,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -283,27 +305,34 @@ def _session(bench: Bench, way: Way, conftest: str, tests: int) -> Cost:
 
 def floor(bench: Bench) -> list[Point]:
     """
-    Measure what cannot be avoided: forks of pytest, and sandboxes made in C.
+    Measure what cannot be avoided.
+
+    That is forks of pytest, sandboxes made in C, the start of an interpreter for the
+    launcher, and messages between two processes.
     """
-    return [*_forks(bench), *_sandboxes(bench)]
+    return [*_repeated(bench), *_sandboxes(bench)]
 
 
-def _forks(bench: Bench) -> list[Point]:
+def _repeated(bench: Bench) -> list[Point]:
     """
-    Measure forks of pytest that end at once, or write to memory before.
+    Measure what a test of pytest does many times.
     """
     points = []
-    for name, parent, pages in (
-        (FORK, "bare", 0),
-        (FORK_HEAVY, "90 MB", 0),
-        (FORK_PAGES, "bare", PAGES),
+    for name, parent, module, pages in (
+        (FORK, "bare", FORKS, 0),
+        (FORK_HEAVY, "90 MB", FORKS, 0),
+        (FORK_PAGES, "bare", FORKS, PAGES),
+        (INTERPRETER, "bare", STARTS, 0),
+        (TALK, "bare", MESSAGES, 0),
     ):
-        suite = bench.suites.forks(PARENTS[parent])
+        suite = bench.suites.of(module, PARENTS[parent])
+        # One that is short is done more often, to stand out from the noise.
+        number = bench.tests * (20 if name == TALK else 1)
         none: list[Cost] = []
         many: list[Cost] = []
         for counts in bench.counted():
-            for forks, costs in ((0, none), (bench.tests, many)):
-                cost = bench.run("plain", suite, FORKS=str(forks), PAGES=str(pages))
+            for times, costs in ((0, none), (number, many)):
+                cost = bench.run("plain", suite, TIMES=str(times), PAGES=str(pages))
                 if counts:
                     costs.append(cost)
         points.append(
@@ -312,8 +341,8 @@ def _forks(bench: Bench) -> list[Point]:
                 name=name,
                 python=bench.python,
                 parent=parent,
-                tests=bench.tests,
-                rounds=added(many, none, bench.tests),
+                tests=number,
+                rounds=added(many, none, number),
             )
         )
     return points

@@ -19,20 +19,55 @@ PARENTS = {
 GROUPED = "import pytest\npytestmark = pytest.mark.isolated(group='all')\n"
 SHARED = "import pytest\npytestmark = pytest.mark.isolated(scope='module')\n"
 
-#: Forks pytest as often as $FORKS says; each fork writes to $PAGES pages.
+#: Forks pytest $TIMES times; each fork writes to $PAGES pages.
 FORKS = """
 import os
 
 def test_forks():
     page, pages = os.sysconf("SC_PAGE_SIZE"), int(os.environ["PAGES"])
     memory = bytearray(b"x") * (page * pages)
-    for _ in range(int(os.environ["FORKS"])):
+    for _ in range(int(os.environ["TIMES"])):
         fork = os.fork()
         if not fork:
             for place in range(0, len(memory), page):
                 memory[place] = 0
             os._exit(0)
         os.waitpid(fork, 0)
+"""
+
+#: Starts a Python that imports nothing $TIMES times.
+STARTS = """
+import os, subprocess, sys
+
+def test_starts():
+    for _ in range(int(os.environ["TIMES"])):
+        subprocess.run([sys.executable, "-I", "-S", "-c", ""], check=True)
+"""
+
+#: Sends a word to a fork $TIMES times, which sends four messages for each.
+MESSAGES = """
+import os, select
+
+def test_messages():
+    words, word = os.pipe()
+    messages, message = os.pipe()
+    fork = os.fork()
+    if not fork:
+        os.close(word)
+        while os.read(words, 1):
+            for _ in range(4):
+                os.write(message, b"x")
+        os._exit(0)
+    poll = select.poll()
+    poll.register(messages, select.POLLIN)
+    for _ in range(int(os.environ["TIMES"])):
+        os.write(word, b"x")
+        heard = 0
+        while heard < 4:
+            poll.poll()
+            heard += len(os.read(messages, 4))
+    os.close(word)
+    os.waitpid(fork, 0)
 """
 
 #: Writes down how many pages of memory the supervisor has at the end.
@@ -174,17 +209,11 @@ class Suites:
         body = "".join(f"def test_{number}(): pass\n" for number in range(tests))
         return self._written("test_nothing.py", head + body, conftest)
 
-    def forks(self, conftest: str) -> Path:
+    def of(self, module: str, conftest: str = "") -> Path:
         """
-        Return the suite with the test that forks pytest.
+        Return the suite that is this *module*, with *conftest*.
         """
-        return self._written("test_forks.py", FORKS, conftest)
-
-    def of(self, module: str) -> Path:
-        """
-        Return the suite that is this *module*.
-        """
-        return self._written("test_work.py", module, "")
+        return self._written("test_work.py", module, conftest)
 
     def _written(self, name: str, module: str, conftest: str) -> Path:
         """

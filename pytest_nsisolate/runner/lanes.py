@@ -294,17 +294,16 @@ class SideLanes:
         Returns:
             Whether it may have been for lack of room, so that it is worth a new try.
         """
-        if self._next is not None:
-            # It takes room, too.
-            self._drop_next()
-            self._crowded = item
-            return True
-        others = len(self._running)
+        others, has_next = len(self._running), self._next is not None
         # Lanes have descriptors also if nothing runs there.
         is_full = refused.number == errno.EMFILE and bool(self._lanes)
-        if not (others or is_full or item in self._refused):
+        if not (others or has_next or is_full or item in self._refused):
             return False
-        if item not in self._refused:
+        if has_next:
+            # It takes room, too, and goes first.
+            self._crowded = item
+            self._drop_next()
+        if item not in self._refused and (is_full or not has_next):
             self._refused[item] = Shortage.of(item, refused, others)
         self.drain(interrupts)
         if is_full:
@@ -374,7 +373,8 @@ class SideLanes:
         Raises:
             InFork: In a fork.
         """
-        self._is_paused = False
+        # One that is tried again must find the room that was made for it.
+        self._is_paused = item is self._crowded or item in self._refused
         self._window.move(item, spec)
         if not self._are_made:
             self._make_lanes(item)

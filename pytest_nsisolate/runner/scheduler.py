@@ -263,7 +263,9 @@ class Scheduler:
         self.pool.forget(spec)
         self.give_way()
         if not self._side.is_used:
-            # Each is a process more, until it has seen that it is dismissed.
+            # Each is a process more, until it has seen that it is dismissed. It would
+            # leave this guest to the process above, which may take seconds to reap it.
+            self._drop_ahead()
             self._close_dismissed()
         return True
 

@@ -151,7 +151,7 @@ def shared(temporary: Path) -> Iterator[Path]:
 @pytest.fixture
 def crowded(shared: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """
-    Return a command that runs another with few processes, as a user that this limits.
+    Return what runs a command by itself, as a user whose processes a limit counts.
     """
     prefix = ONLY
     if is_exempt(ONLY):
@@ -160,14 +160,15 @@ def crowded(shared: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         look = [*prefix, sys.executable, "-c", "import pytest, pytest_nsisolate.plugin"]
         if subprocess.run(look, capture_output=True, check=False).returncode:
             pytest.skip("the lane of users without privilege tests this")
-    return [*prefix, "prlimit", "--nproc=16"]
+    return prefix
 
 
-def test_processes(shared: Path, crowded: list[str]) -> None:
+@pytest.mark.parametrize("number", [12, 14, 16, 18])
+def test_processes(shared: Path, crowded: list[str], number: int) -> None:
     """
     With few processes, no more tests run at the same time than can be forked.
     """
-    output = run(shared, crowded)
+    output = run(shared, [*crowded, "prlimit", f"--nproc={number}"])
 
     assert re.search(r"^=+ 20 passed, 1 warning in", output, re.MULTILINE), output
     ((what, why, fix),) = warnings_of(output)
@@ -175,7 +176,7 @@ def test_processes(shared: Path, crowded: list[str]) -> None:
         r"cannot run .*tests side by side: (fork|clone)\(\) failed: EAGAIN",
         what,
     )
-    assert why == "no more processes can be started (RLIMIT_NPROC is 16)"
+    assert why == f"no more processes can be started (RLIMIT_NPROC is {number})"
     assert re.fullmatch(
         r"--nsisolate-jobs=\d, or sudo prlimit --nproc=unlimited --pid \$\$, or end "
         "processes of this user",

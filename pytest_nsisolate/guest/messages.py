@@ -526,7 +526,8 @@ OF_CALL: Grammar[CallMessage] = Grammar(get_args(CallMessage))
 
 # Made at import, since a fixture may replace json.loads().
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
-_DECODER = json.JSONDecoder()
+# Each NaN is an object of its own, so that two of them are two keys, as they were.
+_DECODER = json.JSONDecoder(parse_constant=float)
 
 
 def _from_json(body: bytes) -> dict[str, object]:

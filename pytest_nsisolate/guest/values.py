@@ -464,9 +464,6 @@ def _keys(values: list[Any]) -> list[Any]:
         hashes = set(map(hash, values))
         if len(values) - len(hashes) > _MOST_COLLISIONS:
             raise Malformed("too many keys with the same hash")
-    if float in set(map(type, values)):
-        # JSON's NaN is always the same one, and two different ones are two keys.
-        return [float("nan") if one != one else one for one in values]  # noqa: PLR0124
     return values
 
 

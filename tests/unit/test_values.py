@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from pytest_nsisolate.guest.messages import _DECODER
 from pytest_nsisolate.guest.values import Malformed, brief, pack, unpack
 
 #: No deadline, since machines differ and this is not about milliseconds, and no
@@ -66,7 +67,7 @@ def _arrived(value: object) -> Any:
     # A message holds no null byte: the reader of the channel relies on it.
     assert "\0" not in text
     body = text.encode("utf-8", "surrogatepass")
-    return unpack(json.loads(body.decode("utf-8", "surrogatepass")))
+    return unpack(_DECODER.decode(body.decode("utf-8", "surrogatepass")))
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -102,6 +103,8 @@ def _same(one: Any, other: Any) -> bool:
 @example(value=[0.0, -0.0, math.inf, -math.inf, math.nan, complex(-0.0, math.nan)])
 @example(value={True: 1, 0: [2], None: {}, (): (), "": b"", b"": bytearray(b"\xff\0")})
 @example(value={float("nan"), float("nan"), -0.0})
+@example(value=frozenset({0.0, complex(0.0, math.nan)}))
+@example(value={(float("nan"),), (float("nan"),), frozenset({float("nan")})})
 @example(value={"#": [0], "b": [[1]], "c": ["list"], "d": ["text", "x"]})
 def test_round_trip(value: object) -> None:
     """

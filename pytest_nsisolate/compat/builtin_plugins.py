@@ -98,6 +98,18 @@ def basetemp(config: pytest.Config) -> str | None:
         return None
 
 
+def kept_paths(config: pytest.Config) -> tuple[str, ...]:
+    """
+    Return the directories that tests write to for pytest, and outlast their sandboxes.
+
+    That are those of `tmp_path`, made if necessary, and of the cache, if there is one.
+    """
+    # Since 3.4. Public would be: an attribute of the documented config.cache.
+    cache = getattr(getattr(config, "cache", None), "_cachedir", None)
+    found = (basetemp(config), None if cache is None else str(cache))
+    return tuple(path for path in found if path is not None and os.path.isdir(path))
+
+
 def redirect_basetemp(config: pytest.Config, ask: Callable[[], str]) -> None:
     """
     In a guest: get the base temporary directory from *ask* and make no new one.

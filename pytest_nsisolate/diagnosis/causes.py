@@ -85,18 +85,71 @@ CAUSES = (
     ),
     Cause(
         name="no-directory",
-        title="A directory in tmpfs= is missing",
-        evidence="`mount()` of a tmpfs fails with ENOENT, ENOTDIR or EACCES; `stat()` "
-        "of its path also fails with one of these, or shows that it is not a directory",
-        why="{path} {state}, and tmpfs= needs an existing directory",
-        fix="{remedy}, or leave {path} out of tmpfs=",
+        title="A directory in tmpfs=, overlay= or readonly= is missing",
+        evidence="`mount()` of a tmpfs, or `open_tree()`, fails with ENOENT, ENOTDIR "
+        "or EACCES; `stat()` of its path also fails with one of these, or shows that "
+        "it is not a directory",
+        why="{path} {state}, and {keyword} needs an existing directory",
+        fix="{remedy}, or leave {path} out of {keyword}",
         environments="paths that exist on one machine but not on another",
-        source="mount(2)",
+        source="mount(2), open_tree(2)",
         example={
             "path": "/run/db",
             "state": "does not exist (stat() says ENOENT)",
+            "keyword": "tmpfs=",
             "remedy": "mkdir -p /run/db",
         },
+    ),
+    Cause(
+        name="mounts-below",
+        title="An overlay over mounts, in a user namespace",
+        evidence="`open_tree()` of a directory in overlay= fails with EINVAL in a user "
+        "namespace, and `/proc/self/mountinfo` has mounts below it",
+        why="in a user namespace no overlay may hide mounts from outside, and below "
+        "{path} there is one at {mounts} (/proc/self/mountinfo)",
+        fix="run as root, or write overlay=True, which leaves such directories out",
+        environments="containers, which mount files over `/etc/hosts` and "
+        "`/etc/resolv.conf`; the root directory anywhere",
+        source="mount_namespaces(7), restrictions on mount namespaces",
+        example={"path": "/etc", "mounts": "/etc/resolv.conf"},
+    ),
+    Cause(
+        name="no-overlayfs",
+        title="A kernel without overlayfs",
+        evidence="`fsopen()` fails with ENODEV, and `/proc/filesystems` has no overlay",
+        why="this kernel has no overlayfs (overlay is not in /proc/filesystems), which "
+        "overlay= takes",
+        fix="sudo modprobe overlay, or use tmpfs= instead of overlay=",
+        environments="kernels built without `CONFIG_OVERLAY_FS`, or whose modules "
+        "cannot be loaded",
+        source="fsopen(2), ENODEV; Documentation/filesystems/overlayfs.rst in Linux",
+    ),
+    Cause(
+        name="not-a-layer",
+        title="A file system that cannot be under an overlay",
+        evidence="`fsconfig()` of an overlay fails with EINVAL; the file system is "
+        "read from `/proc/self/mountinfo`",
+        why="perhaps its file system, for {path} is on {fstype} "
+        "(/proc/self/mountinfo), and overlayfs refuses some: two overlays on each "
+        "other, or names without regard to case",
+        fix="leave {path} out of overlay=, or use tmpfs= instead",
+        environments="containers in containers whose root directories are overlays "
+        "already; vfat",
+        source="Documentation/filesystems/overlayfs.rst in Linux; fs/overlayfs/super.c",
+        example={"path": "/srv", "fstype": "overlay"},
+    ),
+    Cause(
+        name="no-user-attributes",
+        title="A tmpfs without user attributes",
+        evidence="`setxattr()` on a tmpfs fails with EOPNOTSUPP",
+        why="without CAP_SYS_ADMIN outside, an overlay keeps notes in extended user "
+        "attributes, and the tmpfs of this kernel has none (it is {release}; they came "
+        "with Linux 6.6, as CONFIG_TMPFS_XATTR)",
+        fix="boot Linux 6.6 or later, or run as root, or use tmpfs= instead of "
+        "overlay=",
+        environments="Debian 12, Ubuntu 22.04 and others, for users other than root",
+        source="tmpfs(5), xattr(7); Documentation/filesystems/overlayfs.rst in Linux",
+        example={"release": "6.1.0"},
     ),
     Cause(
         name="no-proc",
@@ -191,13 +244,20 @@ CAUSES = (
     Cause(
         name="old-kernel",
         title="An old kernel",
-        evidence="`setns()` with a pidfd fails with EINVAL",
-        why="this kernel is {release}; setns() with a pidfd{kind} needs Linux {since} "
-        "or later",
+        evidence="`setns()` with a pidfd fails with EINVAL; or a call for overlay= or "
+        "readonly= fails with ENOSYS, or in a user namespace with EPERM, and `uname "
+        "-r` is older than what they need",
+        why="this kernel is {release}; {what} needs Linux {since} or later",
         fix="boot Linux {since} or later, or pass --nsisolate-unavailable=skip",
-        environments="distributions from before 2020",
-        source="setns(2)",
-        example={"release": "5.4.0", "kind": "", "since": "5.8"},
+        environments="distributions from before 2020, and before 2021 for readonly= "
+        "and, as a user, overlay=",
+        source="setns(2), mount_setattr(2); Documentation/filesystems/overlayfs.rst in "
+        "Linux",
+        example={
+            "release": "5.4.0",
+            "what": "setns() with a pidfd",
+            "since": "5.8",
+        },
     ),
     Cause(
         name="limit-zero",

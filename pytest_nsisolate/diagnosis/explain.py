@@ -37,7 +37,13 @@ _Finding: TypeAlias = "dict[str, str] | None"
 _DENIED = (errno.EPERM, errno.EACCES)
 #: EUSERS until Linux 4.9. Source: unshare(2), ERRORS.
 _NO_ROOM = (errno.ENOSPC, errno.EUSERS)
-_TMPFS = "mount(tmpfs, "
+_OPEN_TREE = "open_tree("
+_OVERLAY = ("fsopen(overlay", "fsconfig(overlay", "fsmount(overlay")
+#: The calls that name a directory of a keyword, and the keywords that it may be of.
+_DIRECTORIES = {
+    "mount(tmpfs, ": "tmpfs=",
+    _OPEN_TREE: "overlay= or readonly=",
+}
 _STATES = {
     errno.ENOENT: "does not exist",
     errno.ENOTDIR: "has a parent that is not a directory",
@@ -52,12 +58,16 @@ _SHIFT_CLOCKS = "write(/proc/self/timens_offsets)"
 _FORBIDDEN = ("apparmor-userns", "userns-clone")
 
 #: By the beginning of a call, the capability that it takes. Sources: unshare(2),
-#: setns(2), mount(2), chroot(2), sethostname(2), netdevice(7), rtnetlink(7),
-#: time_namespaces(7).
+#: setns(2), mount(2), open_tree(2), fsopen(2), chroot(2), sethostname(2), netdevice(7),
+#: rtnetlink(7), time_namespaces(7).
 _TAKEN = {
     "unshare(": capabilities.SYS_ADMIN,
     "setns(": capabilities.SYS_ADMIN,
     "mount(": capabilities.SYS_ADMIN,
+    _OPEN_TREE: capabilities.SYS_ADMIN,
+    "move_mount(": capabilities.SYS_ADMIN,
+    "fsopen(": capabilities.SYS_ADMIN,
+    "mount_setattr(": capabilities.SYS_ADMIN,
     "chroot(": capabilities.SYS_CHROOT,
     "sethostname(": capabilities.SYS_ADMIN,
     "setdomainname(": capabilities.SYS_ADMIN,
@@ -152,9 +162,10 @@ def _lost_directory(refused: Refused) -> _Finding:
 
 def _no_directory(refused: Refused) -> _Finding:
     numbers = {errno.ENOENT, errno.ENOTDIR, errno.EACCES}
-    if refused.number not in numbers or not refused.call.startswith(_TMPFS):
+    start = next((one for one in _DIRECTORIES if refused.call.startswith(one)), None)
+    if refused.number not in numbers or start is None:
         return None
-    path = refused.call[len(_TMPFS) : -1]
+    path = refused.call[len(start) : -1]
     try:
         found = os.stat(path)
     except OSError as error:
@@ -167,7 +178,40 @@ def _no_directory(refused: Refused) -> _Finding:
             return None
         state, lost = "is not a directory", False
     remedy = f"mkdir -p {path}" if lost else "name another directory"
-    return {"path": path, "state": state, "remedy": remedy}
+    keyword = _DIRECTORIES[start]
+    return {"path": path, "state": state, "keyword": keyword, "remedy": remedy}
+
+
+def _mounts_below(refused: Refused) -> _Finding:
+    is_tree = refused.call.startswith(_OPEN_TREE)
+    is_plain = refused.user_namespace is UserNamespace.NONE
+    if refused.number != errno.EINVAL or not is_tree or is_plain:
+        return None
+    path = refused.call[len(_OPEN_TREE) : -1]
+    start = f"{os.path.realpath(path).rstrip('/')}/"
+    points = [point for point, _ in machine.mounts()]
+    below = [point for point in points if point.startswith(start) and point != start]
+    return {"path": path, "mounts": below[0]} if below else None
+
+
+def _no_overlayfs(refused: Refused) -> _Finding:
+    known = (machine.read("/proc/filesystems") or "overlay").split()
+    is_missing = refused.number == errno.ENODEV and "overlay" not in known
+    return {} if is_missing and refused.call.startswith(_OVERLAY) else None
+
+
+def _not_a_layer(refused: Refused) -> _Finding:
+    start = "fsconfig(overlay, "
+    if refused.number != errno.EINVAL or not refused.call.startswith(start):
+        return None
+    path = refused.call[len(start) : -1]
+    return {"path": path, "fstype": machine.file_system(os.path.realpath(path))}
+
+
+def _no_user_attributes(refused: Refused) -> _Finding:
+    if refused.number != errno.EOPNOTSUPP or not refused.call.startswith("setxattr("):
+        return None
+    return {"release": platform.release()}
 
 
 def _no_proc(refused: Refused) -> _Finding:
@@ -257,12 +301,22 @@ def _threads(refused: Refused) -> _Finding:
 
 
 def _old_kernel(refused: Refused) -> _Finding:
-    if refused.number != errno.EINVAL or not refused.call.startswith("setns(pidfd"):
+    call = refused.call
+    what, since = "", (0, 0)
+    if refused.number == errno.EINVAL and call.startswith("setns(pidfd"):
+        is_of_time = namespaces.TIME.clone_name in call
+        kind = f" for {namespaces.TIME.clone_name}" if is_of_time else ""
+        what, since = f"setns() with a pidfd{kind}", (5, 9 if is_of_time else 8)
+    elif refused.number == errno.ENOSYS and call.startswith("mount_setattr("):
+        what, since = "readonly=", (5, 12)
+    elif refused.number == errno.EPERM and call.startswith(_OVERLAY):
+        what, since = "overlay= in a user namespace", (5, 11)
+    # Nothing else than its age makes the first one fail like that.
+    if not (call.startswith("setns(") and what) and not machine.is_older(*since):
         return None
-    found = {"release": platform.release(), "kind": "", "since": "5.8"}
-    if namespaces.TIME.clone_name in refused.call:
-        found |= {"kind": f" for {namespaces.TIME.clone_name}", "since": "5.9"}
-    return found
+    major, minor = since
+    release = platform.release()
+    return {"release": release, "what": what, "since": f"{major}.{minor}"}
 
 
 def _has_no_room(refused: Refused) -> bool:
@@ -481,6 +535,10 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "no-gil": _no_gil,
     "lost-directory": _lost_directory,
     "no-directory": _no_directory,
+    "mounts-below": _mounts_below,
+    "no-overlayfs": _no_overlayfs,
+    "not-a-layer": _not_a_layer,
+    "no-user-attributes": _no_user_attributes,
     "no-proc": _no_proc,
     "read-only-proc": _read_only_proc,
     "mount-limit": _mount_limit,

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_nsisolate.launcher.directories import unescaped
 from pytest_nsisolate.linux import capabilities
 
 #: Mount points in /proc that are made for mounts, are always empty, and mask nothing.
@@ -140,7 +142,34 @@ def mounts() -> list[tuple[str, str]]:
     Source: proc_pid_mountinfo(5), fields 5 and 11.
     """
     lines = [line.split() for line in (read("/proc/self/mountinfo") or "").splitlines()]
-    return [(fields[4], fields[-1]) for fields in lines]
+    return [(unescaped(fields[4]), fields[-1]) for fields in lines]
+
+
+def file_system(path: str) -> str:
+    """
+    Return the type of the file system that *path* is on, which is absolute.
+
+    Source: proc_pid_mountinfo(5), fields 5 and 9.
+    """
+    lines = [line.split() for line in (read("/proc/self/mountinfo") or "").splitlines()]
+    found = [
+        (point, fields[fields.index("-") + 1])
+        for fields in lines
+        for point in [unescaped(fields[4]).rstrip("/")]
+        if f"{path}/".startswith(f"{point}/")
+    ]
+    # The latest of the longest is the one that is seen.
+    longest = max((len(point) for point, _ in found), default=0)
+    kinds = [kind for point, kind in found if len(point) == longest]
+    return kinds[-1] if kinds else "unknown"
+
+
+def is_older(major: int, minor: int) -> bool:
+    """
+    Say whether the kernel is older than this release.
+    """
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return found is not None and (int(found[1]), int(found[2])) < (major, minor)
 
 
 def masks() -> list[str]:

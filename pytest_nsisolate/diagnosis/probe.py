@@ -4,9 +4,9 @@ The probe: a guest without a test, which tries each way into a sandbox first.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import sys
+from collections.abc import Callable
 
 from pytest_nsisolate.diagnosis import machine
 from pytest_nsisolate.guest.deadline import Deadline
@@ -26,12 +26,12 @@ class ProbedPool(Pool):
     A pool that gives out a sandbox only if a probe has entered one like it.
 
     The probe is a guest that runs no test, but makes every call that the guest of a
-    test makes. It gets no fresh directories: whether one can be mounted depends on its
-    path and may change, so such a refusal comes with the sandbox itself.
+    test makes. All its directories are the host's: whether one can be mounted depends
+    on its path and may change, so such a refusal comes with the sandbox itself.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, kept: Callable[[], tuple[str, ...]] = tuple) -> None:
+        super().__init__(kept)
         #: The result of each probe, by `Spec.calls`.
         self._probed: dict[tuple[object, ...], Refused | None] = {}
         #: The same by spec, for tests mostly ask for what others have asked for.
@@ -80,10 +80,7 @@ class ProbedPool(Pool):
             elif not machine.has_gil():
                 refused = Refused("fork() without the GIL", errno.ENOSYS)
             else:
-                plain = spec
-                if spec.tmpfs is not None:
-                    plain = dataclasses.replace(spec, tmpfs=None)
-                refused = self._try(plain)
+                refused = self._try(spec.without_directories())
             self._probed[key] = refused
         self._known[spec] = self._probed[key]
         return self._known[spec]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.diagnosis.throwaway import Action, attempt
-from pytest_nsisolate.launcher import init, mounts
+from pytest_nsisolate.launcher import directories, init, mounts
 from pytest_nsisolate.launcher import main as launcher
 from pytest_nsisolate.linux import namespaces, syscalls
 from pytest_nsisolate.linux.namespaces import (
@@ -177,6 +177,18 @@ STEPS = (
         action=_in_new([MNT, IPC], mounts.mount_mqueue),
         needs=(*_MOUNT, "ipc", "/ as slave"),
         directory="/dev/mqueue",
+    ),
+    Step(
+        group="mounts",
+        name="overlay",
+        action=_in_new([MNT], directories.try_overlay),
+        needs=(*_MOUNT, "/ as slave"),
+    ),
+    Step(
+        group="mounts",
+        name="read-only",
+        action=_in_new([MNT], directories.try_read_only),
+        needs=(*_MOUNT, "/ as slave"),
     ),
     Step(
         group="names",

@@ -1,7 +1,8 @@
 """
 PID 1 of a sandbox: makes it, reaps orphans, audits, and takes it down by dying.
 
-Runs in a fork of the launcher, and imports what the launcher has, `mounts` and `audit`.
+Runs in a fork of the launcher, and imports what the launcher has, and `mounts`,
+`directories` and `audit`.
 
 Source: pid_namespaces(7), "The namespace init process".
 """
@@ -13,7 +14,7 @@ import marshal
 import os
 import struct
 
-from pytest_nsisolate.launcher import mounts
+from pytest_nsisolate.launcher import directories, mounts
 from pytest_nsisolate.launcher.audit import Audit
 from pytest_nsisolate.linux import ancestry, descriptors, namespaces, syscalls
 
@@ -21,16 +22,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Iterable
-    from typing import NoReturn, TypedDict
+    from typing import NoReturn
 
-    class Request(TypedDict):
+    from pytest_nsisolate.launcher.directories import Wanted
+
+    class Request(Wanted):
         """What the supervisor asks for: namespaces, and some fields of a spec."""
 
         namespaces: list[str]
         hostname: str | None
         domainname: str | None
         proc: bool | None
-        tmpfs: tuple[str, ...] | None
         time: tuple[tuple[str, float], ...] | None
 
 else:
@@ -42,6 +44,9 @@ DESCRIPTORS = 2
 
 #: Format of a request for an audit: the grace period in seconds.
 GRACE = struct.Struct("=d")
+
+#: The fields of a request that name directories.
+_DIRECTORIES = ("tmpfs", "overlay", "readonly")
 
 #: Nanoseconds in a second.
 _NANO = 10**9
@@ -107,8 +112,6 @@ def _build(request: Request) -> None:
     for name, set_up in _SET_UP.items():
         if name in request["namespaces"]:
             set_up(request)
-    if request["tmpfs"] is not None:
-        mounts.cover(request["tmpfs"])
 
 
 def _give_next(first: int) -> None:
@@ -126,6 +129,8 @@ def _set_up_net(_: Request) -> None:
 
 def _set_up_mnt(request: Request) -> None:
     mounts.detach_mounts()
+    if any(request[name] for name in _DIRECTORIES):  # type: ignore[literal-required]
+        directories.arrange(request)
     if request["proc"] is not False:
         mounts.mount_proc()
     mounts.mount_shm()

@@ -1,5 +1,5 @@
 """
-The mounts that init makes in a sandbox: /proc, /dev/shm, fresh directories.
+The mounts that init makes in every sandbox: /proc, /dev/shm, /dev/mqueue.
 
 This runs in a bare interpreter, and imports only `linux`.
 """
@@ -11,10 +11,6 @@ import os
 import stat
 
 from pytest_nsisolate.linux import syscalls
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV
 
@@ -92,58 +88,3 @@ def mount_shm() -> None:
         facts = syscalls.named("statvfs(/dev/shm)", os.statvfs, "/dev/shm")
         data += f",size={facts.f_blocks * facts.f_frsize}"
     syscalls.mount("tmpfs", "/dev/shm", "tmpfs", _QUIET, data)
-
-
-def cover(paths: Iterable[str]) -> None:
-    """
-    Mount an empty tmpfs on each of *paths*, the outer ones first.
-
-    It has the mode of the directory that it hides, always open to its owner, and
-    belongs to the caller's user, who is also the user of the test. A missing directory
-    below another of *paths* is created. Source: tmpfs(5), "mode", "uid" and "gid".
-
-    Raises:
-        OSError: The kernel refused one of the mounts.
-    """
-    # Before any mount, which may hide what other paths lead through.
-    found = sorted((parts, path, _mode(path)) for path, parts in _places(paths))
-    covered: list[tuple[str, ...]] = []
-    for parts, path, mode in found:
-        if parts in covered:
-            # The same directory by another name.
-            continue
-        real = "/" + "/".join(parts)
-        if any(parts[: len(outer)] == outer for outer in covered):
-            syscalls.named(f"mkdir({path})", _make, real)
-        data = f"mode={mode:o}"
-        call = f"mount(tmpfs, {path})"
-        syscalls.named(call, syscalls.mount, "tmpfs", real, "tmpfs", _QUIET, data)
-        covered.append(parts)
-
-
-def _places(paths: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """
-    Yield each of *paths* with its real path, as parts, after the mounts.
-    """
-    places: dict[str, str] = {}
-    for path in sorted(paths):
-        outer = next((one for one in places if path.startswith(f"{one}/")), None)
-        # A symbolic link inside a fresh directory will be gone.
-        places[path] = (
-            os.path.realpath(path)
-            if outer is None
-            else places[outer] + path[len(outer) :]
-        )
-        yield path, tuple(places[path].strip("/").split("/"))
-
-
-def _mode(path: str) -> int:
-    try:
-        return stat.S_IMODE(os.stat(path).st_mode) | stat.S_IRWXU
-    except OSError:
-        # The mount will say why, or the directory will be created.
-        return 0o755
-
-
-def _make(path: str) -> None:
-    os.makedirs(path, mode=0o755, exist_ok=True)

@@ -29,6 +29,11 @@ _MADV_POPULATE_WRITE = 23
 # linux/capability.h
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
+# linux/fcntl.h
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
+
 # linux/if.h
 IFF_UP = 0x1
 
@@ -41,6 +46,18 @@ MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_REC = 0x4000
 MS_SLAVE = 0x80000
+MNT_DETACH = 0x2
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+_OPEN_TREE_CLONE = 0x1
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_FSOPEN_CLOEXEC = 0x1
+_FSMOUNT_CLOEXEC = 0x1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
 
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
@@ -62,7 +79,13 @@ SIOCSIFFLAGS = 0x8914
 
 # asm-generic/unistd.h: calls that the C library has no functions for, with numbers that
 # are the same everywhere, as those of all calls since Linux 5.1
+_NR_OPEN_TREE = 428
+_NR_MOVE_MOUNT = 429
+_NR_FSOPEN = 430
+_NR_FSCONFIG = 431
+_NR_FSMOUNT = 432
 _NR_PROCESS_MADVISE = 440
+_NR_MOUNT_SETATTR = 442
 _NR_LANDLOCK_CREATE_RULESET = 444
 _NR_LANDLOCK_RESTRICT_SELF = 446
 
@@ -93,6 +116,17 @@ class _Ruleset(ctypes.Structure):
         ("handled_access_fs", ctypes.c_uint64),
         ("handled_access_net", ctypes.c_uint64),
         ("scoped", ctypes.c_uint64),
+    )
+
+
+class _MountAttributes(ctypes.Structure):
+    """``struct mount_attr``, mount_setattr(2)."""
+
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
     )
 
 
@@ -131,6 +165,7 @@ _functions = {
         "sethostname",
         "setns",
         "syscall",
+        "umount2",
         "unshare",
     )
 }
@@ -320,6 +355,156 @@ def mount(
         None if fstype is None else fstype.encode(),
         ctypes.c_ulong(flags),
         None if data is None else data.encode(),
+    )
+
+
+def unmount(target: str) -> None:
+    """
+    Take down the mount at *target*, and what is mounted below it.
+
+    Who uses it already goes on to use it.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: umount2(2), MNT_DETACH.
+    """
+    flags = ctypes.c_int(MNT_DETACH)
+    _call("umount2", f"umount2({target})", os.fsencode(target), flags)
+
+
+def clone_tree(path: str, *, below: bool) -> int:
+    """
+    Return the descriptor of a copy of the mount at *path*, which is attached nowhere.
+
+    Its root is *path*, which need not be a mount point.
+
+    Args:
+        path: A directory or a file.
+        below: Whether what is mounted below *path* is copied with it.
+
+    Raises:
+        OSError: The kernel refused. EINVAL means that there are mounts below, which it
+            must not leave out in this user namespace.
+
+    Source: open_tree(2), Linux 5.2; mount_namespaces(7), restrictions on mount
+    namespaces.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE * below
+    return _call(
+        "syscall",
+        f"open_tree({path})",
+        ctypes.c_long(_NR_OPEN_TREE),
+        ctypes.c_long(_AT_FDCWD),
+        os.fsencode(path),
+        ctypes.c_long(flags),
+    )
+
+
+def attach_mount(mount: int, path: str) -> None:
+    """
+    Attach the *mount* of this descriptor at *path*.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: move_mount(2), Linux 5.2.
+    """
+    _call(
+        "syscall",
+        f"move_mount({path})",
+        ctypes.c_long(_NR_MOVE_MOUNT),
+        ctypes.c_long(mount),
+        b"",
+        ctypes.c_long(_AT_FDCWD),
+        os.fsencode(path),
+        ctypes.c_long(_MOVE_MOUNT_F_EMPTY_PATH),
+    )
+
+
+def make_read_only(mount: int, path: str) -> None:
+    """
+    Make the *mount* of this descriptor read-only, and those below it.
+
+    Args:
+        mount: The mount.
+        path: What it shows, for the error.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: mount_setattr(2), Linux 5.12.
+    """
+    attributes = _MountAttributes(attr_set=MOUNT_ATTR_RDONLY)
+    _call(
+        "syscall",
+        f"mount_setattr({path})",
+        ctypes.c_long(_NR_MOUNT_SETATTR),
+        ctypes.c_long(mount),
+        b"",
+        ctypes.c_long(_AT_EMPTY_PATH | _AT_RECURSIVE),
+        ctypes.byref(attributes),
+        ctypes.c_size_t(ctypes.sizeof(attributes)),
+    )
+
+
+def new_mount(
+    fstype: str, about: str, options: dict[str, str | None], attributes: int
+) -> int:
+    """
+    Return the descriptor of a new file system, which is attached nowhere.
+
+    Args:
+        fstype: Its type.
+        about: What it is for, for the error.
+        options: Its options; None is the value of one that has none.
+        attributes: The attributes of its mount.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: fsopen(2), fsconfig(2), fsmount(2), Linux 5.2.
+    """
+    context = _call(
+        "syscall",
+        f"fsopen({fstype})",
+        ctypes.c_long(_NR_FSOPEN),
+        os.fsencode(fstype),
+        ctypes.c_long(_FSOPEN_CLOEXEC),
+    )
+    try:
+        for key, value in options.items():
+            command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
+            _configure(context, f"{fstype}, {key}", command, key, value)
+        _configure(context, f"{fstype}, {about}", _FSCONFIG_CMD_CREATE)
+        return _call(
+            "syscall",
+            f"fsmount({fstype}, {about})",
+            ctypes.c_long(_NR_FSMOUNT),
+            ctypes.c_long(context),
+            ctypes.c_long(_FSMOUNT_CLOEXEC),
+            ctypes.c_long(attributes),
+        )
+    finally:
+        os.close(context)
+
+
+def _configure(
+    context: int,
+    text: str,
+    command: int,
+    key: str | None = None,
+    value: str | None = None,
+) -> None:
+    _call(
+        "syscall",
+        f"fsconfig({text})",
+        ctypes.c_long(_NR_FSCONFIG),
+        ctypes.c_long(context),
+        ctypes.c_long(command),
+        None if key is None else os.fsencode(key),
+        None if value is None else os.fsencode(value),
+        ctypes.c_long(0),
     )
 
 

@@ -215,25 +215,47 @@ OWN = ("/proc", "/dev/shm", "/dev/mqueue")  # noqa: S108 - not a file of ours
 
 class Directories(Check):
     """
-    Paths of directories that are to be fresh, without redundant slashes and dots.
+    Paths of directories, without redundant slashes and dots.
+
+    Args:
+        takes: Their description in the docs.
+        covers: Whether nothing is seen any more of what is in them.
+        relative: Whether a path may begin at the rootdir of pytest. There is an option
+            for such directories, which an empty list overrides.
+        switch: Whether True stands for all directories, and False for none.
     """
 
-    takes = "list or tuple of absolute paths, `str` or `Path`"
+    metavar = "DIRECTORIES"
+
+    def __init__(
+        self,
+        takes: str,
+        *,
+        covers: bool = False,
+        relative: bool = False,
+        switch: bool = False,
+    ) -> None:
+        self.takes = takes
+        self.covers = covers
+        self.relative = relative
+        self._switch = switch
 
     def accept(self, keyword: str, value: object) -> object:
         """
-        Return the paths, without duplicates.
+        Return the paths, without duplicates, or True.
         """
+        if self._switch and isinstance(value, bool):
+            return value or ()
         if not isinstance(value, (list, tuple)):
             kind = type(value).__name__
             why = f"{keyword}={safe_repr(value)} is of type {kind}, not list or tuple"
             raise Unfit(why)
-        found = (_directory(path, f"{safe_repr(path)} in {keyword}=") for path in value)
-        return tuple(dict.fromkeys(found)) or None
+        found = (self._path(one, f"{safe_repr(one)} in {keyword}=") for one in value)
+        return tuple(dict.fromkeys(found)) or (() if self.relative else None)
 
     def guess(self, value: object) -> object:
         """
-        Return the paths in *value*, made absolute, except those that are fresh anyway.
+        Return the paths in *value* as they may be, except those that are fresh anyway.
         """
         if isinstance(value, str | bytes | os.PathLike):
             value = [value]
@@ -246,41 +268,60 @@ class Directories(Check):
             for one in value
             if isinstance(one, str | bytes | os.PathLike)
         ]
-        paths = [
-            posixpath.normpath(f"/{text.lstrip('/')}")
-            for text in texts
-            if flaw(text) is None
-        ]
-        return [path for path in paths if overlap(path) is None] if paths else None
+        paths = [self._near(text) for text in texts if flaw(text) is None]
+        return [path for path in paths if self.own(path) is None] if paths else None
 
+    def _near(self, text: str) -> str:
+        """
+        Return a path that is like *text*, without what is not allowed.
+        """
+        root = posixpath.normpath(f"/{text.lstrip('/')}")
+        is_relative = self.relative and not text.startswith("/")
+        return root.lstrip("/") or "." if is_relative else root
 
-def _directory(given: object, shown: str) -> str:
-    path = os.fspath(given) if isinstance(given, os.PathLike) else given
-    if not isinstance(path, str):
-        raise Unfit(f"{shown} is of type {type(given).__name__}, not str or Path")
-    why = flaw(path)
-    if why is None and not path.startswith("/"):
-        why = "is not an absolute path"
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    if why is None and ".." in parts:
-        why = 'contains ".."'
-    if why is not None:
-        raise Unfit(f"{shown} {why}")
-    path = "/" + "/".join(parts)
-    own = overlap(path)
-    if own is not None:
-        raise Unfit(f"{shown} overlaps {own}, which every sandbox has of its own")
-    return path
+    def read(self, text: str) -> object:
+        """
+        Return the paths in *text*, which are separated by commas.
+        """
+        if self._switch and text in {"true", "false"}:
+            return text == "true"
+        paths = [one.strip() for one in text.split(",")]
+        try:
+            self.accept("it", paths)
+        except Unfit as unfit:
+            why = unfit.why.replace(" in it=", "")
+            raise Unfit(f"takes directories, separated by commas; {why}") from None
+        return paths
 
+    def _path(self, given: object, shown: str) -> str:
+        path = os.fspath(given) if isinstance(given, os.PathLike) else given
+        if not isinstance(path, str):
+            raise Unfit(f"{shown} is of type {type(given).__name__}, not str or Path")
+        why = flaw(path)
+        is_absolute = path.startswith("/")
+        if why is None and not is_absolute and not self.relative:
+            why = "is not an absolute path"
+        parts = [part for part in path.split("/") if part not in {"", "."}]
+        if why is None and ".." in parts:
+            why = 'contains ".."'
+        if why is not None:
+            raise Unfit(f"{shown} {why}")
+        if not is_absolute:
+            return "/".join(parts) or "."
+        path = "/" + "/".join(parts)
+        own = self.own(path)
+        if own is not None:
+            raise Unfit(f"{shown} overlaps {own}, which every sandbox has of its own")
+        return path
 
-def overlap(path: str) -> str | None:
-    """
-    Return the first of `OWN` that is *path*, above it or below it.
-    """
-    for own in OWN:
-        if is_within(own, path) or is_within(path, own):
-            return own
-    return None
+    def own(self, path: str) -> str | None:
+        """
+        Return the first of `OWN` for which *path* cannot be had, None if there is none.
+        """
+        for own in OWN:
+            if is_within(path, own) or (self.covers and is_within(own, path)):
+                return own
+        return None
 
 
 def is_within(path: str, directory: str) -> bool:

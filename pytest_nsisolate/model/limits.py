@@ -59,12 +59,12 @@ class Amount(Check):
     An amount of a resource that a process may use.
 
     Args:
-        limit: `MEMORY`, `CPU`, `NOFILE` or `NPROC`.
+        limit: `MEMORY`, `CPU`, `NOFILE` or `NPROC`; None: no resource of a process.
         types: The types that a value may have.
         takes: The description of such values in the docs.
     """
 
-    def __init__(self, limit: str, types: tuple[type, ...], takes: str) -> None:
+    def __init__(self, limit: str | None, types: tuple[type, ...], takes: str) -> None:
         self.limit = limit
         self.takes = takes
         self._types = types
@@ -113,11 +113,11 @@ class Size(Amount):
     An amount of memory, as a number with a suffix or in bytes.
 
     Args:
-        limit: `MEMORY`.
+        limit: `MEMORY`; None: no resource of a process.
         takes: The description of such values in the docs.
     """
 
-    def __init__(self, limit: str, takes: str) -> None:
+    def __init__(self, limit: str | None, takes: str) -> None:
         super().__init__(limit, (int,), takes)
         self._names = "str or int"
 

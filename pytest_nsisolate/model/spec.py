@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import posixpath
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from pytest_nsisolate.model.checks import (
     Choice,
@@ -149,10 +150,56 @@ class Spec:
     )
     tmpfs: Sequence[str | os.PathLike[str]] | None = keyword(
         doc="directories that are fresh and empty inside; `None` and `[]`: none",
-        check=Directories(),
+        check=Directories(
+            "list or tuple of absolute paths, `str` or `Path`", covers=True
+        ),
         example=["/run"],
         box="directories that are fresh and empty inside",
         requested=True,
+    )
+    overlay: Sequence[str | os.PathLike[str]] | bool | None = keyword(
+        doc="directories that are copied on write: what the test changes there goes "
+        "with the sandbox; paths without a leading `/` begin at pytest's rootdir; "
+        "`True`: all that can be; `[]` and `False`: none; `None`: what the options say",
+        check=Directories(
+            "list or tuple of paths, `str` or `Path`; or `bool`",
+            relative=True,
+            switch=True,
+        ),
+        example=["/etc"],
+        box="directories that are copied on write: what is changed there goes with the "
+        "box",
+        requested=True,
+        option=Option(
+            help="Directories that are copied on write in each sandbox, separated by "
+            "commas; true: all (default: none)",
+            default=None,
+            example="/etc",
+        ),
+    )
+    overlay_size: str | int | None = keyword(
+        doc="how much may be written to all directories of `overlay` together; `None`: "
+        "half of the machine's memory",
+        check=Size(None, "`str` with `K`, `M` or `G`, or `int` in bytes"),
+        example="64M",
+        hint=" (or K, G)",
+        box="how much may be written to all directories of `overlay` together",
+        requested=True,
+    )
+    readonly: Sequence[str | os.PathLike[str]] | None = keyword(
+        doc="directories to which nothing inside can write: it fails with EROFS; "
+        "paths without a leading `/` begin at pytest's rootdir; `[]`: none; `None`: "
+        "what the options say",
+        check=Directories("list or tuple of paths, `str` or `Path`", relative=True),
+        example=["/etc"],
+        box="directories to which nothing in the box can write",
+        requested=True,
+        option=Option(
+            help="Directories that are read-only in each sandbox, separated by commas "
+            "(default: none)",
+            default=None,
+            example="/etc",
+        ),
     )
     env: Mapping[str, str | None] | Variables | None = keyword(
         doc="environment variables to set inside, or to unset if the value is `None`; "
@@ -232,6 +279,33 @@ class Spec:
                 # What accept() returns can be hashed: specs are keys.
                 object.__setattr__(self, one.name, one.accept(value))
 
+    def has_directories(self) -> bool:
+        """
+        Say whether there are directories that are not the host's.
+        """
+        return any(getattr(self, name) for name in _DIRECTORIES)
+
+    def without_directories(self) -> Spec:
+        """
+        Return this spec with the directories of the host.
+        """
+        if not self.has_directories():
+            return self
+        return dataclasses.replace(self, **dict.fromkeys(_DIRECTORIES))
+
+    def below(self, rootdir: str) -> Spec:
+        """
+        Return this spec with absolute paths only, of which some begin at *rootdir*.
+        """
+        changes: dict[str, Any] = {}
+        for name in _RELATIVE:
+            paths = getattr(self, name)
+            if isinstance(paths, tuple):
+                full = (posixpath.join(rootdir, one) for one in paths)
+                changes[name] = tuple(map(posixpath.normpath, full)) or None
+        is_same = all(getattr(self, name) == paths for name, paths in changes.items())
+        return self if is_same else dataclasses.replace(self, **changes)
+
     def limits(self, of: str = "the marker") -> tuple[Limit, ...]:
         """
         Return the resource limits, given by *of*.
@@ -242,7 +316,7 @@ class Spec:
                 one.check.limit, one.check.number(one.name, value), one.name, value, of
             )
             for one, value in given
-            if isinstance(one.check, Amount) and value is not None
+            if isinstance(one.check, Amount) and one.check.limit and value is not None
         )
 
     def is_limited(self) -> bool:
@@ -264,4 +338,14 @@ class Spec:
 KEYWORDS = keywords_of(Spec)
 
 #: The names of those that are resource limits.
-_LIMITED = tuple(one.name for one in KEYWORDS if isinstance(one.check, Amount))
+_LIMITED = tuple(
+    one.name for one in KEYWORDS if isinstance(one.check, Amount) and one.check.limit
+)
+
+#: The names of those whose values are directories, and of those that may be relative.
+_DIRECTORIES = tuple(one.name for one in KEYWORDS if isinstance(one.check, Directories))
+_RELATIVE = tuple(
+    one.name
+    for one in KEYWORDS
+    if isinstance(one.check, Directories) and one.check.relative
+)

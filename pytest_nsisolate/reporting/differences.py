@@ -23,7 +23,7 @@ _BAD = _OUTCOMES[-2:]
 _ADVICE = {
     ("alone", "beside"): """\
 Those that fail only beside others may share a port, a directory or a file of the host
-with one of them. Give each its own by net=True, tmpfs= or tmp_path, or mark all that
+with one of them. Give each its own by net=True, overlay= or tmp_path, or mark all that
 share it with group="name". See "Run tests side by side" in the documentation.""",
     ("beside", "alone"): """\
 Those that fail only alone may need what another test has done or does meanwhile.""",

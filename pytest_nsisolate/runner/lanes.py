@@ -545,7 +545,7 @@ class SideLanes:
             Refused: It has no sandbox, or could not be forked.
             InFork: In a fork.
         """
-        if test.spec.tmpfs is not None:
+        if test.spec.has_directories():
             hidden_paths.check(test.spec, test.item)
         guest = persist(lambda: self._fork(test.item, test.spec, lane))
         word = number_of(self._window.start(test.item))

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeAlias
 import pytest
 
 from pytest_nsisolate.compat import fixtures
-from pytest_nsisolate.compat.builtin_plugins import flush
+from pytest_nsisolate.compat.builtin_plugins import flush, kept_paths
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.guest.crash_output import CrashOutput
 from pytest_nsisolate.guest.fork import fork_guest
@@ -112,7 +112,7 @@ class Scheduler:
     def __init__(
         self, config: pytest.Config, relay: Relay, interrupts: Interrupts
     ) -> None:
-        self.pool = ProbedPool()
+        self.pool = ProbedPool(lambda: kept_paths(config))
         #: The latest fork; None before the first.
         self.forking: Fork | None = None
         self._config = config

@@ -277,7 +277,7 @@ class Supervisor:
         # pytest's own watchdog starts again in the guest. Here it would report that
         # pytest waits; and stopping it in a fork hangs, since its thread is not there.
         faulthandler.cancel_dump_traceback_later()
-        if spec.tmpfs is not None:
+        if spec.has_directories():
             hidden_paths.check(spec, run.item)
         guest = self.scheduler.take(run.item, nextitem, spec)
         run.attach(guest, spec.timeout)

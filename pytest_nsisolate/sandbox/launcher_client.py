@@ -10,6 +10,7 @@ import errno
 import functools
 import subprocess
 import threading
+from collections.abc import Callable
 from marshal import dumps, loads
 from pathlib import Path
 from typing import cast
@@ -115,13 +116,19 @@ class Launcher:
 
     Args:
         user_namespace: The one for its sandboxes: see `user_namespace_for`.
+        kept: Returns the paths that stay the host's, as for `Pool`.
 
     Raises:
         Refused: The process could not be started.
     """
 
-    def __init__(self, user_namespace: UserNamespace) -> None:
+    def __init__(
+        self,
+        user_namespace: UserNamespace,
+        kept: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self.user_namespace = user_namespace
+        self._kept = kept
         self._asked: dict[str, object] | None = None
         #: The socket on which its init will answer.
         self._answers: _socket.socket | None = None
@@ -147,7 +154,7 @@ class Launcher:
             Refused: No descriptors are left.
             LauncherGone: The launcher is gone.
         """
-        request = _request(spec)
+        request = self._request(spec)
         if self._asked == request:
             return
         self._drop_asked()
@@ -172,7 +179,7 @@ class Launcher:
             Refused: The sandbox could not be made.
             LauncherGone: The launcher is gone.
         """
-        was_prepared = self._asked == _request(spec)
+        was_prepared = self._asked == self._request(spec)
         self.ask(spec)
         try:
             return self._receive(spec)
@@ -185,6 +192,13 @@ class Launcher:
         # the lack of a directory.
         self.ask(spec)
         return self._receive(spec)
+
+    def _request(self, spec: Spec) -> dict[str, object]:
+        """
+        Return the `Request` for init: the part of *spec* that it needs.
+        """
+        kept = spec.overlay or spec.readonly
+        return _request(spec, self._kept() if kept else ())
 
     def _drop_asked(self) -> None:
         """
@@ -298,13 +312,10 @@ def _namespaces_of(spec: Spec) -> tuple[Namespace, ...]:
 
 
 @functools.lru_cache(maxsize=64)
-def _request(spec: Spec) -> dict[str, object]:
-    """
-    Return the `Request` for init: the part of *spec* that it needs.
-    """
+def _request(spec: Spec, kept: tuple[str, ...] = ()) -> dict[str, object]:
     request = {one.name: getattr(spec, one.name) for one in KEYWORDS if one.requested}
     own = [one.name for one in _namespaces_of(spec)]
-    return {"namespaces": own, **request}
+    return {"namespaces": own, "kept": kept, **request}
 
 
 def _start(

@@ -37,9 +37,14 @@ def persist(action: Callable[[], _T]) -> _T:
 class Pool:
     """
     The sandboxes of a session, from one launcher per kind of user namespace.
+
+    Args:
+        kept: Returns the paths that stay the host's, whatever a spec says of those
+            above them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Callable[[], tuple[str, ...]] = tuple) -> None:
+        self._kept = kept
         self._launchers: dict[UserNamespace, Launcher] = {}
         #: Launchers that are dead or dying and were not waited for yet.
         self._lost: list[Launcher] = []
@@ -103,5 +108,5 @@ class Pool:
 
     def _launcher(self, kind: UserNamespace) -> Launcher:
         if kind not in self._launchers:
-            self._launchers[kind] = Launcher(kind)
+            self._launchers[kind] = Launcher(kind, self._kept)
         return self._launchers[kind]

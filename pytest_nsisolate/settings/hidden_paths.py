@@ -1,5 +1,5 @@
 """
-The check that the fresh directories of a test hide nothing that pytest needs.
+The check that the directories of a sandbox can be had, and hide nothing that is needed.
 
 A fresh directory covers all that is below its mount point. This module reads from the
 supervisor which paths are needed, to refuse a test that would break halfway.
@@ -16,15 +16,26 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsisolate.model.checks import is_within, overlap
+from pytest_nsisolate.model.checks import Directories, is_within
 from pytest_nsisolate.model.errors import Hidden
-from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.model.spec import KEYWORDS, Spec
 
 #: The fixtures that give a test a directory below that of the session.
 _TEMPORARY = frozenset({"tmp_path", "tmp_path_factory", "tmpdir", "tmpdir_factory"})
 
-_LEAVE = "leave it out of tmpfs=, or name a directory further down"
+_LEAVE = "leave it out of {}=, or name a directory further down"
 _ELSEWHERE = "pytest --basetemp=DIRECTORY, a directory elsewhere that may be emptied"
+
+#: The keywords whose values are directories, with their checks, and what such a
+#: directory is called.
+_DIRECTORIES = [
+    (one.name, one.check) for one in KEYWORDS if isinstance(one.check, Directories)
+]
+_CALLED = {
+    "tmpfs": "fresh directory",
+    "overlay": "overlay",
+    "readonly": "read-only directory",
+}
 
 
 def check(spec: Spec, item: pytest.Item | pytest.Collector) -> None:
@@ -34,36 +45,44 @@ def check(spec: Spec, item: pytest.Item | pytest.Collector) -> None:
     Raises:
         Hidden: It hides something.
     """
-    for path in spec.tmpfs or ():
-        real = os.path.realpath(path)
-        own = overlap(real)
-        if own is not None:
-            what = f'no fresh directory can be mounted at "{path}"'
-            why = f"it resolves to {real}, and each sandbox has its own {own}"
-            raise Hidden(what, why, _LEAVE)
-        for name, needed, fix in _needed_by(item):
-            if is_within(os.path.realpath(needed), real):
-                resolved = "" if real == path else f", to which {path} resolves"
-                raise Hidden(
-                    f'a fresh directory at "{path}" would hide {name}',
-                    f"the test needs {needed}, which is in {real}{resolved}"
-                    if needed != real
-                    else f"the test needs {needed} itself{resolved}",
-                    fix,
-                )
+    for name, directories in _DIRECTORIES:
+        paths = getattr(spec, name)
+        for path in paths if isinstance(paths, tuple) else ():
+            real = os.path.realpath(path)
+            own = directories.own(real)
+            if own is not None:
+                what = f'no {_CALLED[name]} can be mounted at "{path}"'
+                why = f"it resolves to {real}, and each sandbox has its own {own}"
+                raise Hidden(what, why, _LEAVE.format(name))
+            if directories.covers:
+                _check_covered(path, real, item)
+
+
+def _check_covered(path: str, real: str, item: pytest.Item | pytest.Collector) -> None:
+    for name, needed, fix in _needed_by(item):
+        if is_within(os.path.realpath(needed), real):
+            resolved = "" if real == path else f", to which {path} resolves"
+            raise Hidden(
+                f'a fresh directory at "{path}" would hide {name}',
+                f"the test needs {needed}, which is in {real}{resolved}"
+                if needed != real
+                else f"the test needs {needed} itself{resolved}",
+                fix,
+            )
 
 
 def _needed_by(item: pytest.Item | pytest.Collector) -> Iterator[tuple[str, str, str]]:
     """
     Yield each path that is needed: its name, the path, and a fix.
     """
-    yield "the working directory", _working_directory(), _LEAVE
-    yield "the rootdir of pytest", str(item.config.rootpath), _LEAVE
-    yield "the file of the test", str(item.path), _LEAVE
+    leave = _LEAVE.format("tmpfs")
+    yield "the working directory", _working_directory(), leave
+    yield "the rootdir of pytest", str(item.config.rootpath), leave
+    yield "the file of the test", str(item.path), leave
     for path in _interpreter():
-        yield "the Python that runs pytest", path, _LEAVE
+        yield "the Python that runs pytest", path, leave
     for path in _libraries():
-        yield "a library that this process has loaded", path, _LEAVE
+        yield "a library that this process has loaded", path, leave
     if not _TEMPORARY.isdisjoint(getattr(item, "fixturenames", ())):
         yield "the directory of tmp_path", _base(item.config), _ELSEWHERE
 

@@ -192,7 +192,8 @@ def _complete(item: pytest.Item, spec: Spec, chosen: Options) -> Spec:
     if text not in known:
         unsaid = [one.name for one in KEYWORDS if getattr(spec, one.name) is None]
         defaults = {name: getattr(chosen.defaults, name) for name in unsaid}
-        known[text] = dataclasses.replace(spec, **defaults)
+        rootdir = str(item.config.rootpath)
+        known[text] = dataclasses.replace(spec, **defaults).below(rootdir)
     return known[text]
 
 

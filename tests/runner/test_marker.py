@@ -274,7 +274,8 @@ def test_markers_are_listed(pytester: pytest.Pytester) -> None:
     ``--markers`` shows both names with their keywords.
     """
     first = ["hostname", "domainname", "user", "proc", "timeout", "leaks"]
-    more = ["memory", "cpu", "nofile", "nproc", "tmpfs", "env", "clear_env", "net"]
+    more = ["memory", "cpu", "nofile", "nproc", "tmpfs", "overlay"]
+    more += ["overlay_size", "readonly", "env", "clear_env", "net"]
     keywords = [*first, *more, "cgroup", "time", "scope", "fork", "alone", "group"]
     arguments = ", ".join(f"{name}=None" for name in keywords)
     text = f"({arguments}): run the test in Linux "

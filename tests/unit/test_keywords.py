@@ -100,7 +100,7 @@ def test_request() -> None:
     The request holds the namespaces and the keywords declared for the launcher.
     """
     requested = [one.name for one in KEYWORDS if one.requested]
-    assert list(_request(Spec())) == ["namespaces", *requested]
+    assert list(_request(Spec())) == ["namespaces", "kept", *requested]
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,18 @@ def test_option(pytester: pytest.Pytester, one: Keyword) -> None:
     for arguments in ([], [f"--{name.replace('_', '-')}={text}"]):
         config = pytester.parseconfig(*arguments)
         read = getattr(options.Options.of(config).defaults, one.name)
-        assert read == one.check.read(text)
+        assert read == one.check.accept(one.name, one.check.read(text))
     assert getattr(options.Options.of(bare).defaults, one.name) == one.option.default
 
 
 def test_what_has_no_option() -> None:
     """
-    Only timeout, leaks and scope have options.
+    Only these keywords have options.
     """
     assert {one.name for one in KEYWORDS if one.option is not None} == {
         "timeout",
         "leaks",
+        "overlay",
+        "readonly",
         "scope",
     }

@@ -71,6 +71,51 @@ def test_directories_that_cannot_be(tmpfs: list[str], why: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keyword", "value", "why"),
+    [
+        ("overlay", "/run", "overlay='/run' is of type str, not list or tuple"),
+        ("overlay", 1, "overlay=1 is of type int, not list or tuple"),
+        ("overlay", ["a/../b"], "'a/../b' in overlay= contains \"..\""),
+        (
+            "overlay",
+            ["/proc"],
+            "'/proc' in overlay= overlaps /proc, which every sandbox has of its own",
+        ),
+        ("readonly", True, "readonly=True is of type bool, not list or tuple"),
+        ("readonly", [""], "'' in readonly= is empty"),
+        ("overlay_size", 0, "overlay_size=0 is not greater than 0"),
+        (
+            "overlay_size",
+            "64",
+            "overlay_size='64' is not a number followed by K, M or G",
+        ),
+    ],
+)
+def test_layers_that_cannot_be(keyword: str, value: object, why: str) -> None:
+    """
+    What an overlay or a read-only directory cannot be is refused.
+    """
+    with pytest.raises(SpecError) as caught:
+        Spec(**{keyword: value})  # type: ignore[arg-type]
+    assert caught.value.why == why
+
+
+def test_where_relative_paths_begin() -> None:
+    """
+    They begin at the rootdir, and an empty list overrides an option.
+    """
+    spec = Spec(overlay=[".", "a/./b", "/etc", "/"], readonly=[Path("c")])
+    assert (spec.overlay, spec.readonly) == ((".", "a/b", "/etc", "/"), ("c",))
+    found = spec.below("/srv")
+    assert found.overlay == ("/srv", "/srv/a/b", "/etc", "/")
+    assert found.readonly == ("/srv/c",)
+    assert found.below("/other") is found
+    assert Spec(overlay=[]).overlay == Spec(overlay=False).overlay == ()
+    assert Spec(overlay=[]).below("/srv") == Spec()
+    assert Spec(overlay=True).below("/srv").overlay is True
+
+
+@pytest.mark.parametrize(
     ("env", "why"),
     [
         (["A"], "env=['A'] is of type list, not dict"),

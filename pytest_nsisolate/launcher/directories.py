@@ -1,0 +1,447 @@
+"""
+The directories of a sandbox that are not the host's: fresh, copied on write, read-only.
+
+This runs in a bare interpreter, and imports only `linux`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from pytest_nsisolate.linux import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import TypedDict
+
+    class Wanted(TypedDict):
+        """The fields of a request that are about directories."""
+
+        tmpfs: tuple[str, ...] | None
+        overlay: tuple[str, ...] | bool | None
+        overlay_size: str | int | None
+        readonly: tuple[str, ...] | None
+        kept: tuple[str, ...]
+
+
+#: What a directory becomes. If two are said of one, the later one here counts.
+_READ_ONLY, _COPIED, _KEPT, _FRESH = range(4)
+
+_QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV
+
+#: The attributes of a mount that its overlay has too, which are the same numbers in
+#: statvfs(3), f_flag. That it is read-only is none of them: what is written goes
+#: elsewhere.
+_ATTRIBUTES = (
+    syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
+)
+
+#: File systems that show the kernel, and have no files to be copied. Source: mount(8);
+#: /proc/filesystems, those without a device.
+_OF_THE_KERNEL = frozenset(
+    (
+        *("autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs"),
+        *("devpts", "devtmpfs", "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs"),
+        *("proc", "pstore", "securityfs", "selinuxfs", "sysfs", "tracefs"),
+    )
+)
+
+#: What a sandbox has of its own, or shares because there are devices in it.
+_DEVICES = "/dev"
+
+#: The file of a process with its mounts. Source: proc_pid_mountinfo(5).
+_MOUNTS = "/proc/self/mountinfo"
+
+
+class _Place:
+    """
+    A directory, or whatever is a mount point, that is to become something.
+
+    Args:
+        kind: What it becomes.
+        name: Its path as it was asked for.
+        source: Its path outside, without symbolic links.
+        target: Its path in the sandbox, which differs where a symbolic link above it
+            is gone.
+        is_mount: Whether it is a mount below a directory that was asked for.
+    """
+
+    def __init__(
+        self, kind: int, name: str, source: str, target: str, *, is_mount: bool = False
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.source = source
+        self.target = target
+        self.is_mount = is_mount
+        #: The names that `target` consists of; none for the root directory.
+        self.parts = tuple(one for one in target.split("/") if one)
+        #: What is found outside, or the errno of what was refused.
+        self.facts: os.stat_result | int
+        try:
+            self.facts = os.stat(source)
+        except OSError as error:
+            self.facts = error.errno or 0
+        #: The mount to be attached; -1 if it is made in its place.
+        self.mount = -1
+
+    def is_below(self, other: _Place) -> bool:
+        """
+        Say whether this is below *other* in the sandbox.
+        """
+        outer = other.parts
+        return self.parts[: len(outer)] == outer != self.parts
+
+    def found(self) -> os.stat_result:
+        """
+        Return what is found outside.
+
+        Raises:
+            OSError: That was refused.
+        """
+        if isinstance(self.facts, int):
+            raise _error(self.facts, f"open_tree({self.name})")
+        return self.facts
+
+
+def arrange(wanted: Wanted) -> None:
+    """
+    Make the directories of a new mount namespace what *wanted* says.
+
+    Each shows what its path shows outside, whatever becomes of those above it. So
+    everything is copied first, and then attached from the outside in. A directory that
+    is missing below a fresh one is created.
+
+    Raises:
+        OSError: The kernel refused one of the mounts, or there is no such directory.
+    """
+    places = _places(wanted)
+    for place in places:
+        if place.kind == _READ_ONLY:
+            _check_directory(place)
+        if place.kind in {_READ_ONLY, _KEPT}:
+            place.mount = syscalls.clone_tree(place.source, below=True)
+        if place.kind == _READ_ONLY:
+            syscalls.make_read_only(place.mount, place.name)
+    copied = [place for place in places if place.kind == _COPIED]
+    if copied:
+        with _Workshop(wanted["overlay_size"]) as workshop:
+            for place in copied:
+                place.mount = workshop.copy(place)
+    for place in places:
+        if any(one.kind == _FRESH and place.is_below(one) for one in places):
+            syscalls.named(f"mkdir({place.name})", _make, place.target)
+        if place.kind == _FRESH:
+            _mount_fresh(place)
+        else:
+            _attach(place)
+
+
+def try_overlay() -> None:
+    """
+    Make an overlay of an empty directory, which is attached nowhere.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    with _Workshop(None) as workshop:
+        os.mkdir("trial")
+        place = _Place(_COPIED, "trial", "trial", "/trial")
+        os.close(workshop.copy(place))
+
+
+def try_read_only() -> None:
+    """
+    Make a read-only copy of all mounts, which is attached nowhere.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    mount = syscalls.clone_tree("/", below=True)
+    syscalls.make_read_only(mount, "/")
+    os.close(mount)
+
+
+def _places(wanted: Wanted) -> list[_Place]:
+    """
+    Return what is to become of each directory, the outer ones first.
+    """
+    overlay = wanted["overlay"]
+    asked = {
+        _FRESH: wanted["tmpfs"],
+        _COPIED: _all() if overlay is True else overlay or (),
+        _READ_ONLY: wanted["readonly"],
+        _KEPT: wanted["kept"],
+    }
+    named = sorted(
+        (path, kind) for kind, paths in asked.items() for path in paths or ()
+    )
+    found: dict[tuple[str, ...], _Place] = {}
+    #: By the path of each fresh directory, its path without symbolic links.
+    fresh: dict[str, str] = {}
+    for path, kind in named:
+        # A symbolic link inside a fresh directory will be gone.
+        outer = next((one for one in fresh if path.startswith(f"{one}/")), None)
+        source = os.path.realpath(path)
+        target = source if outer is None else fresh[outer] + path[len(outer) :]
+        if kind == _FRESH:
+            fresh[path] = target
+        place = _Place(kind, path, source, target)
+        known = found.get(place.parts)
+        if known is None or known.kind < kind:
+            found[place.parts] = place
+    places = [place for place in found.values() if _matters(place, found.values())]
+    places += [
+        mount
+        for place in places
+        if place.kind == _COPIED
+        for mount in _mounts_in(place)
+        if mount.parts not in found and _around(mount, places) is place
+    ]
+    return sorted(places, key=lambda place: place.parts)
+
+
+def _all() -> list[str]:
+    """
+    Return the directories of which overlays show all files, as far as there can be any.
+
+    That is the root directory. In a user namespace, an overlay must not hide mounts
+    from outside. There these are the largest directories without mounts below, and
+    mounts of the kernel are left out. Source: mount_namespaces(7), restrictions on
+    mount namespaces.
+    """
+    try:
+        os.close(syscalls.clone_tree("/", below=False))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    else:
+        return ["/"]
+    points = dict(_mounts_below("/"))
+    found: list[str] = []
+    todo = ["/"]
+    while todo:
+        path = todo.pop()
+        if path == _DEVICES or points.get(path) in _OF_THE_KERNEL:
+            continue
+        start = f"{path.rstrip('/')}/"
+        if not any(point.startswith(start) for point in points):
+            found.append(path)
+            continue
+        try:
+            entries = [*os.scandir(path)]
+        except OSError:
+            # Nobody who may not read it writes there.
+            continue
+        todo += [one.path for one in entries if one.is_dir(follow_symlinks=False)]
+    return found
+
+
+def _around(place: _Place, places: Iterable[_Place]) -> _Place | None:
+    """
+    Return the innermost of *places* that *place* is below.
+    """
+    outer = [one for one in places if place.is_below(one)]
+    return max(outer, key=lambda one: len(one.parts), default=None)
+
+
+def _matters(place: _Place, places: Iterable[_Place]) -> bool:
+    """
+    Say whether *place* is not what it is to become anyway.
+    """
+    around = _around(place, places)
+    if place.kind == _KEPT:
+        return around is not None and around.kind in {_READ_ONLY, _COPIED}
+    return around is None or place.kind == _FRESH or around.kind != place.kind
+
+
+def _mounts_in(outer: _Place) -> Iterator[_Place]:
+    """
+    Yield the mounts below *outer*, which an overlay of it does not show.
+
+    Source: Documentation/filesystems/overlayfs.rst in Linux: an overlay shows the
+    mount points of its layers, and not what is mounted there.
+    """
+    kept: list[str] = []
+    for path, fstype in _mounts_below(outer.source):
+        if any(path.startswith(f"{one}/") for one in kept):
+            # It is copied with the mount that it is in.
+            continue
+        kind = _COPIED
+        if fstype in _OF_THE_KERNEL or f"{path}/".startswith(f"{_DEVICES}/"):
+            kind = _KEPT
+            kept.append(path)
+        target = outer.target.rstrip("/") + path[len(outer.source.rstrip("/")) :]
+        place = _Place(kind, path, path, target, is_mount=True)
+        # Another mount may hide it.
+        if place.facts != errno.ENOENT:
+            yield place
+
+
+def _mounts_below(path: str) -> Iterator[tuple[str, str]]:
+    """
+    Yield each mount point below *path*, the outer ones first, and its file system.
+    """
+    with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+        rows = [line.split() for line in file]
+    # The latest one at a mount point is the one that is seen.
+    found = {unescaped(row[4]): row[row.index("-") + 1] for row in rows}
+    for point in sorted(found):
+        if point.startswith(f"{path.rstrip('/')}/") and point != path:
+            yield point, found[point]
+
+
+def unescaped(text: str) -> str:
+    """
+    Return the path that *text* stands for. Source: proc_pid_mountinfo(5), proc(5).
+    """
+    first, *others = text.split("\\")
+    return first + "".join(chr(int(one[:3], 8)) + one[3:] for one in others)
+
+
+def _check_directory(place: _Place) -> None:
+    if not stat.S_ISDIR(place.found().st_mode):
+        raise _error(errno.ENOTDIR, f"open_tree({place.name})")
+
+
+def _error(number: int, call: str) -> OSError:
+    return OSError(number, os.strerror(number), call)
+
+
+class _Workshop:
+    """
+    A tmpfs that holds what is written to the overlays of a sandbox.
+
+    Nobody sees it: it is detached as soon as the overlays are made, and ends with them.
+
+    Args:
+        size: How much it holds, as tmpfs(5) takes it; None: half of the memory.
+    """
+
+    def __init__(self, size: str | int | None) -> None:
+        self._size = size
+        self._made = 0
+
+    def __enter__(self) -> _Workshop:
+        options: dict[str, str | None] = {"mode": "0700"}
+        if self._size is not None:
+            options["size"] = str(self._size)
+        mount = syscalls.new_mount("tmpfs", "overlay", options, 0)
+        # The layers of an overlay must be attached. This hides the root directory from
+        # nobody who has it already.
+        syscalls.attach_mount(mount, "/")
+        os.fchdir(mount)
+        os.close(mount)
+        self._options = _layer_options()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        syscalls.unmount(".")
+        os.chdir("/")
+
+    def copy(self, place: _Place) -> int:
+        """
+        Return a mount that shows *place*, and is written to here.
+        """
+        self._made += 1
+        base = str(self._made)
+        os.mkdir(base)
+        found = place.found()
+        if stat.S_ISDIR(found.st_mode):
+            return self._overlay(place, found, base)
+        if not place.is_mount:
+            _check_directory(place)
+        if not stat.S_ISREG(found.st_mode):
+            return syscalls.clone_tree(place.source, below=False)
+        copy = f"{base}/copy"
+        syscalls.named(f"open({place.name})", _copy_file, place.source, copy)
+        _own(copy, found)
+        return syscalls.clone_tree(copy, below=False)
+
+    def _overlay(self, place: _Place, found: os.stat_result, base: str) -> int:
+        lower, upper, work = (f"{base}/{name}" for name in ("lower", "upper", "work"))
+        for path in (lower, upper, work):
+            os.mkdir(path)
+        outside = syscalls.clone_tree(place.source, below=False)
+        syscalls.attach_mount(outside, lower)
+        os.close(outside)
+        _own(upper, found)
+        layers = {"lowerdir": lower, "upperdir": upper, "workdir": work}
+        flags = syscalls.named(f"statvfs({place.name})", os.statvfs, lower).f_flag
+        options = {"source": "overlay", **layers, **self._options}
+        return syscalls.new_mount("overlay", place.name, options, flags & _ATTRIBUTES)
+
+
+def _layer_options() -> dict[str, str | None]:
+    """
+    Return the options of overlays whose upper layers are in the working directory.
+
+    Overlays keep notes in extended attributes: of the kind "trusted", which takes
+    CAP_SYS_ADMIN outside of any user namespace, or "user", which tmpfs has since Linux
+    6.6. Source: Documentation/filesystems/overlayfs.rst in Linux; xattr(7).
+
+    Raises:
+        OSError: There are neither.
+    """
+    try:
+        os.setxattr(".", "trusted.overlay.trial", b"y")
+    except OSError:
+        call = "setxattr(tmpfs, user.overlay)"
+        syscalls.named(call, os.setxattr, ".", "user.overlay.trial", b"y")
+        return {"userxattr": None}
+    # Directories of the host can be renamed.
+    return {"redirect_dir": "on"}
+
+
+def _copy_file(source: str, target: str) -> None:
+    with open(source, "rb") as old, open(target, "xb") as new:
+        while part := old.read(1 << 20):
+            new.write(part)
+
+
+def _own(path: str, facts: os.stat_result) -> None:
+    """
+    Give *path* the owner and the mode of *facts*.
+
+    If that owner does not exist in this user namespace, *path* belongs to the caller,
+    who is also the user of the test, and is open to him.
+    """
+    mode = stat.S_IMODE(facts.st_mode)
+    try:
+        os.chown(path, facts.st_uid, facts.st_gid)
+    except OSError:
+        mode |= stat.S_IRWXU
+    os.chmod(path, mode)
+
+
+def _attach(place: _Place) -> None:
+    syscalls.attach_mount(place.mount, place.target)
+    if not place.parts:
+        # What is attached there is seen by those who enter it.
+        syscalls.named("fchdir(/)", os.fchdir, place.mount)
+        syscalls.named("chroot()", os.chroot, ".")
+    os.close(place.mount)
+
+
+def _mount_fresh(place: _Place) -> None:
+    """
+    Mount an empty tmpfs at *place*.
+
+    It has the mode of the directory that it hides, always open to its owner, and
+    belongs to the caller's user, who is also the user of the test. Source: tmpfs(5),
+    "mode", "uid" and "gid".
+    """
+    # If there is no such directory, the mount will say why, or it was created.
+    mode = 0o755
+    if not isinstance(place.facts, int):
+        mode = stat.S_IMODE(place.facts.st_mode) | stat.S_IRWXU
+    call = f"mount(tmpfs, {place.name})"
+    mount = ("tmpfs", place.target, "tmpfs", _QUIET, f"mode={mode:o}")
+    syscalls.named(call, syscalls.mount, *mount)
+
+
+def _make(path: str) -> None:
+    os.makedirs(path, mode=0o755, exist_ok=True)

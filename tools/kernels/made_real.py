@@ -26,6 +26,7 @@ import pytest
 from seccomp import FILTER
 
 from pytest_nsisolate import plugin
+from pytest_nsisolate.diagnosis import machine
 from pytest_nsisolate.diagnosis.causes import CAUSES
 
 #: Causes that are not made real here, and what each takes.
@@ -36,7 +37,6 @@ NOT_REAL = {
     "wsl1": "another kernel",
     "no-such-namespaces": "a kernel built without them",
     "threads": "gRPC, or other C code that starts threads in a fork",
-    "old-kernel": "Linux 5.7 or older, which Debian no longer has",
     "not-dumpable": "`tests/refusal` makes it real",
     "faked-uid": "`tests/refusal` makes it real",
     "perhaps-selinux": "a policy of SELinux that forbids it",
@@ -55,6 +55,14 @@ for path in /*; do
 done
 mkdir -p run/trial
 mount --bind /run/trial run/trial
+"""
+
+#: Mounts two overlays on each other, which is as many as there may be.
+_LAYERS = """
+mkdir /srv/tmp /srv/place && mount -t tmpfs none /srv/tmp && cd /srv/tmp
+mkdir lower upper work upper2 work2
+mount -t overlay none /srv/place -o lowerdir=lower,upperdir=upper,workdir=work
+mount -t overlay none /srv/place -o lowerdir=/srv/place,upperdir=upper2,workdir=work2
 """
 
 _PROFILE = """
@@ -126,6 +134,10 @@ class Case:
     """The arguments of the marker that the fix proposes, if it does."""
     needs: tuple[str, str] = ("/", "")
     """The file without which this kernel cannot have it, and what must be in that."""
+    since: tuple[int, int] = (0, 0)
+    """The first kernel that can have it,"""
+    before: tuple[int, int] = (99, 0)
+    """and the first one that cannot any more."""
     shows: str = ""
     """What the fix prints, as a pattern, if it does not mend anything."""
     is_doctors: bool = False
@@ -238,6 +250,53 @@ CASES = (
         marker="tmpfs=['/srv/db']",
         undo="rmdir /srv/db",
         fix="root",
+    ),
+    Case(
+        cause="mounts-below",
+        users=("tester",),
+        marker="overlay=['/srv/place']",
+        mended="overlay=True",
+        make="mkdir -p /srv/place/sub && mount -t tmpfs none /srv/place/sub",
+        undo="umount /srv/place/sub; rm -r /srv/place",
+        since=(6, 6),
+    ),
+    Case(
+        cause="no-overlayfs",
+        marker="overlay=['/srv']",
+        make="modprobe -r overlay; sysctl -w kernel.modprobe=/bin/false",
+        fix="root",
+        since=(6, 6),
+    ),
+    Case(
+        cause="not-a-layer",
+        marker="overlay=['/srv/place']",
+        mended="tmpfs=['/srv/place']",
+        make=_LAYERS,
+        undo="umount /srv/place; umount /srv/place; umount /srv/tmp; rmdir /srv/*",
+        since=(6, 6),
+    ),
+    Case(
+        cause="old-kernel",
+        users=("tester",),
+        marker="overlay=['/srv']",
+        fix="{0} --nsisolate-unavailable=skip",
+        shows="1 skipped",
+        before=(5, 11),
+    ),
+    Case(
+        cause="old-kernel",
+        marker="readonly=['/srv']",
+        fix="{0} --nsisolate-unavailable=skip",
+        shows="1 skipped",
+        before=(5, 12),
+    ),
+    Case(
+        cause="no-user-attributes",
+        users=("tester",),
+        marker="overlay=['/srv']",
+        mended="tmpfs=['/srv']",
+        since=(5, 11),
+        before=(6, 6),
     ),
     Case(
         cause="lost-directory",
@@ -361,8 +420,8 @@ def main() -> int:
     cases = [case for case in CASES if user in case.users]
     titles = {one.name: one.title for one in CAUSES}
     for case in cases:
-        if lacking := _lacking(*case.needs):
-            print(f"skipped {titles[case.cause]}: this kernel has no {lacking}")
+        if lacking := _lacking(case):
+            print(f"skipped {titles[case.cause]}: this kernel {lacking}")
             results.append("skipped")
             continue
         failed = _try(case, user, place)
@@ -377,14 +436,19 @@ def main() -> int:
     return 1 if "failed" in results else 0
 
 
-def _lacking(file: str, word: str) -> str:
+def _lacking(case: Case) -> str:
     """
-    Return what is missing of *file* with *word* in it; nothing if it is there.
+    Return what keeps this kernel from having the cause; nothing if it can have it.
     """
+    file, word = case.needs
+    if machine.is_older(*case.since):
+        return "is older than {}.{}".format(*case.since)
+    if not machine.is_older(*case.before):
+        return "is not older than {}.{}".format(*case.before)
     if not os.path.exists(file):
-        return file
+        return f"has no {file}"
     if word and word not in Path(file).read_text():
-        return f"{word} in {file}"
+        return f"has no {word} in {file}"
     return ""
 
 

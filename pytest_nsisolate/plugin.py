@@ -84,6 +84,11 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_nsisolate.reporting import leak_policy
 
         register(leak_policy.Table(), "nsisolate-left")
+    if chosen.defaults.watches_files():
+        with as_at_the_start():
+            from pytest_nsisolate.reporting import leak_policy
+
+        register(leak_policy.Files(), "nsisolate-files")
     if chosen.usage is not None:
         with as_at_the_start():
             from pytest_nsisolate.reporting import usage

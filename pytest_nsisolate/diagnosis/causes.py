@@ -107,7 +107,7 @@ CAUSES = (
         "namespace, and `/proc/self/mountinfo` has mounts below it",
         why="in a user namespace no overlay may hide mounts from outside, and below "
         "{path} there is one at {mounts} (/proc/self/mountinfo)",
-        fix="run as root, or write overlay=True, which leaves such directories out",
+        fix="run as root, or write overlay=True, where such a directory is read-only",
         environments="containers, which mount files over `/etc/hosts` and "
         "`/etc/resolv.conf`; the root directory anywhere",
         source="mount_namespaces(7), restrictions on mount namespaces",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # Not typing.TypeAlias, which a bare interpreter would have to import.
 #: What is known about one thing. Each kind of thing has its own order.
@@ -23,11 +24,17 @@ Found = tuple[int, list[Fact]]
 #: with the path that could not be read and the errno.
 Facts = dict[str, Found]
 
+#: The layers of an overlay: its path, and descriptors of what is written to it and of
+#: what is below.
+Layer = tuple[str, int, int]
+
 #: How many of each kind are described, so that an answer fits into one message.
 SHOWN = 20
 
 _SHOWN_PROCESSES = 100
+_SHOWN_CHANGES = 100
 _CUT = 300
+_CUT_PATH = 1000
 
 #: What a process is: init, the guest, a helper process of Python, one of a launcher for
 #: further sandboxes, or anything else.
@@ -61,10 +68,12 @@ class Audit:
 
     Args:
         guest: The process id that the guest has inside, the first one after init.
+        layers: Those of overlays whose changes count.
     """
 
-    def __init__(self, guest: int) -> None:
+    def __init__(self, guest: int, layers: list[Layer]) -> None:
         self._guest = guest
+        self._layers = layers
         try:
             self._mounts = _read(_MOUNTS)
         except OSError:
@@ -89,6 +98,7 @@ class Audit:
             "queue": self._queues,
             "file": self._files,
             "mount": self._new_mounts,
+            "change": self._changes,
         }
         for kind, find in look_for.items():
             try:
@@ -105,6 +115,19 @@ class Audit:
         before = set(_parsed(self._mounts))
         new = [mount for mount in _parsed(now) if mount not in before]
         return len(new), [mount[1:] for mount in new[:SHOWN]]
+
+    def _changes(self) -> Found:
+        """
+        Find files that were changed in overlays: what was done to each, and its path.
+        """
+        number, first = 0, list[Fact]()
+        for path, upper, lower in self._layers:
+            for what, inner in _changed(upper, lower):
+                number += 1
+                if number <= _SHOWN_CHANGES:
+                    name = ascii(f"{path.rstrip('/')}/{inner}")[1:-1]
+                    first.append((what, name[:_CUT_PATH]))
+        return number, first
 
     def _queues(self) -> Found:
         """
@@ -124,6 +147,81 @@ class Audit:
         if _state(path) == self._empty[path]:
             return 0, []
         return _in_directory(path, facts)
+
+
+#: How to open a directory, to list it.
+_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def _changed(upper: int, lower: int) -> Iterator[tuple[str, str]]:
+    """
+    Yield what was done to each file in an overlay, and its path there.
+
+    What is in a directory that was created is not named.
+
+    Args:
+        upper: What is written to the overlay.
+        lower: What is below.
+
+    Source: Documentation/filesystems/overlayfs.rst in Linux, "whiteouts and opaque
+    directories".
+    """
+    names = sorted(os.listdir(upper))
+    if _is_opaque(upper):
+        inner = os.open(".", _READ, dir_fd=lower)
+        gone = sorted({*os.listdir(inner)} - {*names})
+        os.close(inner)
+        yield from (("removed", name) for name in gone)
+    for name in names:
+        now, before = _status(name, upper), _status(name, lower)
+        if now is None:
+            # A process that still runs has removed it.
+            continue
+        if stat.S_ISCHR(now.st_mode) and now.st_rdev == 0:
+            if before is not None:
+                yield "removed", name
+        elif before is None:
+            yield "created", name
+        elif stat.S_ISDIR(now.st_mode) and stat.S_ISDIR(before.st_mode):
+            if _owned(now) != _owned(before):
+                yield "changed", name
+            inner = os.open(name, _READ, dir_fd=upper)
+            below = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=lower)
+            for what, path in _changed(inner, below):
+                yield what, f"{name}/{path}"
+            os.close(inner)
+            os.close(below)
+        # One that was opened for writing is copied, whether or not it was written to.
+        elif (*_owned(now), now.st_size, now.st_mtime_ns) != (
+            *_owned(before),
+            before.st_size,
+            before.st_mtime_ns,
+        ):
+            yield "changed", name
+
+
+def _status(name: str, directory: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except (FileNotFoundError, PermissionError):
+        # What the user may not see is not there for him.
+        return None
+
+
+def _owned(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mode, status.st_uid, status.st_gid
+
+
+def _is_opaque(directory: int) -> bool:
+    """
+    Say whether *directory* of an upper layer hides what is in the one below.
+    """
+    for kind in ("trusted", "user"):
+        try:
+            return os.getxattr(directory, f"{kind}.overlay.opaque") == b"y"
+        except OSError:  # noqa: PERF203 - each can fail
+            continue
+    return False
 
 
 def _processes(guest: int) -> Found:

@@ -14,8 +14,10 @@ from pytest_nsisolate.linux import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import TypedDict
+
+    from pytest_nsisolate.launcher.audit import Layer
 
     class Wanted(TypedDict):
         """The fields of a request that are about directories."""
@@ -107,9 +109,12 @@ class _Place:
         return self.facts
 
 
-def arrange(wanted: Wanted) -> None:
+def arrange(wanted: Wanted) -> list[Layer]:
     """
     Make the directories of a new mount namespace what *wanted* says.
+
+    Returns:
+        The layers of each overlay.
 
     Each shows what its path shows outside, whatever becomes of those above it. So
     everything is copied first, and then attached from the outside in. A directory that
@@ -126,11 +131,13 @@ def arrange(wanted: Wanted) -> None:
             place.mount = syscalls.clone_tree(place.source, below=True)
         if place.kind == _READ_ONLY:
             syscalls.make_read_only(place.mount, place.name)
+    layers: list[Layer] = []
     copied = [place for place in places if place.kind == _COPIED]
     if copied:
         with _Workshop(wanted["overlay_size"]) as workshop:
             for place in copied:
                 place.mount = workshop.copy(place)
+            layers = workshop.layers
     for place in places:
         if any(one.kind == _FRESH and place.is_below(one) for one in places):
             syscalls.named(f"mkdir({place.name})", _make, place.target)
@@ -138,6 +145,7 @@ def arrange(wanted: Wanted) -> None:
             _mount_fresh(place)
         else:
             _attach(place)
+    return layers
 
 
 def try_overlay() -> None:
@@ -170,15 +178,16 @@ def _places(wanted: Wanted) -> list[_Place]:
     Return what is to become of each directory, the outer ones first.
     """
     overlay = wanted["overlay"]
-    asked = {
-        _FRESH: wanted["tmpfs"],
-        _COPIED: _all() if overlay is True else overlay or (),
-        _READ_ONLY: wanted["readonly"],
-        _KEPT: wanted["kept"],
-    }
-    named = sorted(
-        (path, kind) for kind, paths in asked.items() for path in paths or ()
-    )
+    asked: list[tuple[int, Sequence[str] | None]] = [
+        (_FRESH, wanted["tmpfs"]),
+        (_READ_ONLY, wanted["readonly"]),
+        (_KEPT, wanted["kept"]),
+    ]
+    if isinstance(overlay, bool):
+        asked += [*_everything().items()] if overlay else []
+    else:
+        asked.append((_COPIED, overlay))
+    named = sorted((path, kind) for kind, paths in asked for path in paths or ())
     found: dict[tuple[str, ...], _Place] = {}
     #: By the path of each fresh directory, its path without symbolic links.
     fresh: dict[str, str] = {}
@@ -204,14 +213,14 @@ def _places(wanted: Wanted) -> list[_Place]:
     return sorted(places, key=lambda place: place.parts)
 
 
-def _all() -> list[str]:
+def _everything() -> dict[int, list[str]]:
     """
-    Return the directories of which overlays show all files, as far as there can be any.
+    Return what the directories of a sandbox become in which nothing is to be written.
 
-    That is the root directory. In a user namespace, an overlay must not hide mounts
-    from outside. There these are the largest directories without mounts below, and
-    mounts of the kernel are left out. Source: mount_namespaces(7), restrictions on
-    mount namespaces.
+    That is one overlay of the root directory. In a user namespace, an overlay must not
+    hide mounts from outside. There each directory without mounts below has one, as
+    large as possible. What is left is read-only, but for mounts of the kernel. Source:
+    mount_namespaces(7), restrictions on mount namespaces.
     """
     try:
         os.close(syscalls.clone_tree("/", below=False))
@@ -219,25 +228,26 @@ def _all() -> list[str]:
         if error.errno != errno.EINVAL:
             raise
     else:
-        return ["/"]
+        return {_COPIED: ["/"]}
     points = dict(_mounts_below("/"))
-    found: list[str] = []
+    copied: list[str] = []
+    kept: list[str] = []
     todo = ["/"]
     while todo:
         path = todo.pop()
-        if path == _DEVICES or points.get(path) in _OF_THE_KERNEL:
-            continue
         start = f"{path.rstrip('/')}/"
-        if not any(point.startswith(start) for point in points):
-            found.append(path)
-            continue
-        try:
-            entries = [*os.scandir(path)]
-        except OSError:
-            # Nobody who may not read it writes there.
-            continue
-        todo += [one.path for one in entries if one.is_dir(follow_symlinks=False)]
-    return found
+        if path == _DEVICES or points.get(path) in _OF_THE_KERNEL:
+            kept.append(path)
+        elif not any(point.startswith(start) for point in points):
+            copied.append(path)
+        else:
+            try:
+                entries = [*os.scandir(path)]
+            except PermissionError:
+                # What is in it is read-only.
+                continue
+            todo += [one.path for one in entries if one.is_dir(follow_symlinks=False)]
+    return {_READ_ONLY: ["/"], _COPIED: copied, _KEPT: kept}
 
 
 def _around(place: _Place, places: Iterable[_Place]) -> _Place | None:
@@ -324,6 +334,8 @@ class _Workshop:
     def __init__(self, size: str | int | None) -> None:
         self._size = size
         self._made = 0
+        #: The layers of each overlay that was made.
+        self.layers: list[Layer] = []
 
     def __enter__(self) -> _Workshop:
         options: dict[str, str | None] = {"mode": "0700"}
@@ -370,9 +382,14 @@ class _Workshop:
         os.close(outside)
         _own(upper, found)
         layers = {"lowerdir": lower, "upperdir": upper, "workdir": work}
-        flags = syscalls.named(f"statvfs({place.name})", os.statvfs, lower).f_flag
+        facts = syscalls.named(f"statvfs({place.name})", os.statvfs, lower)
+        attributes = facts.f_flag & _ATTRIBUTES
         options = {"source": "overlay", **layers, **self._options}
-        return syscalls.new_mount("overlay", place.name, options, flags & _ATTRIBUTES)
+        mount = syscalls.new_mount("overlay", place.name, options, attributes)
+        read = os.open(upper, os.O_RDONLY | os.O_DIRECTORY)
+        # The user may not be allowed to read it.
+        self.layers.append((place.target, read, os.open(lower, os.O_PATH)))
+        return mount
 
 
 def _layer_options() -> dict[str, str | None]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import NoReturn
 
+    from pytest_nsisolate.launcher.audit import Layer
     from pytest_nsisolate.launcher.directories import Wanted
 
     class Request(Wanted):
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         hostname: str | None
         domainname: str | None
         proc: bool | None
+        files: str | None
         time: tuple[tuple[str, float], ...] | None
 
 else:
@@ -76,9 +78,9 @@ def run(
         inherited: What else the launcher has open.
     """
     try:
-        _build(request)
+        layers = _build(request)
         _give_next(first)
-        audit = Audit(first)
+        audit = Audit(first, layers)
         pidfd = syscalls.named("pidfd_open()", os.pidfd_open, os.getpid())
         root = syscalls.named("open(/)", os.open, "/", os.O_PATH | os.O_CLOEXEC)
         descriptors.send(answers, marshal.dumps(None), [pidfd, root])
@@ -104,14 +106,19 @@ def tell_refusal(answers: _socket.socket, error: OSError) -> None:
     answers.send(marshal.dumps((str(call), error.errno)))
 
 
-def _build(request: Request) -> None:
+def _build(request: Request) -> list[Layer]:
+    """
+    Make the namespaces, and return the layers of overlays whose changes count.
+    """
     flags = 0
     for name in request["namespaces"]:
         flags |= _FLAGS.get(name, 0)
     syscalls.unshare(flags)
+    layers: list[Layer] = []
     for name, set_up in _SET_UP.items():
         if name in request["namespaces"]:
-            set_up(request)
+            layers += set_up(request) or ()
+    return layers if request["files"] not in {None, "ignore"} else []
 
 
 def _give_next(first: int) -> None:
@@ -127,14 +134,16 @@ def _set_up_net(_: Request) -> None:
     bring_up_loopback()
 
 
-def _set_up_mnt(request: Request) -> None:
+def _set_up_mnt(request: Request) -> list[Layer]:
+    layers: list[Layer] = []
     mounts.detach_mounts()
     if any(request[name] for name in _DIRECTORIES):  # type: ignore[literal-required]
-        directories.arrange(request)
+        layers = directories.arrange(request)
     if request["proc"] is not False:
         mounts.mount_proc()
     mounts.mount_shm()
     mounts.mount_mqueue()
+    return layers
 
 
 def _set_up_uts(request: Request) -> None:
@@ -157,7 +166,7 @@ _FLAGS = {
 }
 
 #: How to set up a new namespace, by its name, in the order in which it is done.
-_SET_UP: dict[str, Callable[[Request], None]] = {
+_SET_UP: dict[str, Callable[[Request], list[Layer] | None]] = {
     "net": _set_up_net,
     "mnt": _set_up_mnt,
     "uts": _set_up_uts,

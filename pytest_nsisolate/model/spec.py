@@ -36,6 +36,9 @@ from pytest_nsisolate.model.limits import (
 #: What to do about a test that leaves something in its sandbox.
 LeakPolicy: TypeAlias = Literal["ignore", "warn", "fail"]
 
+#: What to do about a test that changes files.
+FilePolicy: TypeAlias = Literal["ignore", "report", "warn", "fail"]
+
 #: Which tests share a sandbox, named like the scopes of pytest's fixtures.
 Scope: TypeAlias = Literal["function", "class", "module", "package", "session"]
 
@@ -201,6 +204,19 @@ class Spec:
             example="/etc",
         ),
     )
+    files: FilePolicy | None = keyword(
+        doc="what to do if the test creates, changes or removes files; to know that, "
+        'all but `"ignore"` need an `overlay`, and give a test without one '
+        "`overlay=True`; `None`: what the options say",
+        check=Choice(get_args(FilePolicy)),
+        example="fail",
+        requested=True,
+        option=Option(
+            help="What to do if a test changes files; all but ignore copy them on "
+            "write (default: ignore)",
+            default="ignore",
+        ),
+    )
     env: Mapping[str, str | None] | Variables | None = keyword(
         doc="environment variables to set inside, or to unset if the value is `None`; "
         "`None` and `{}`: as outside",
@@ -284,6 +300,18 @@ class Spec:
         Say whether there are directories that are not the host's.
         """
         return any(getattr(self, name) for name in _DIRECTORIES)
+
+    def watches_files(self) -> bool:
+        """
+        Say whether it matters which files the test changes.
+        """
+        return self.files not in {None, "ignore"}
+
+    def is_audited(self) -> bool:
+        """
+        Say whether it matters what the test leaves, or which files it changes.
+        """
+        return self.leaks != "ignore" or self.watches_files()
 
     def without_directories(self) -> Spec:
         """

@@ -11,10 +11,14 @@ import pytest
 
 from pytest_nsisolate.launcher.audit import Facts
 from pytest_nsisolate.model.errors import Explanation, LeakWarning
+from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting.report import failed_report
 from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.sandbox.leaks import (
     ATTRIBUTE,
+    FILE,
+    Leak,
+    changes_in,
     details,
     leaks_in,
     sentence,
@@ -25,27 +29,51 @@ from pytest_nsisolate.sandbox.leaks import (
 def apply(
     run: TestRun,
     facts: Facts | None,
+    spec: Spec,
     *,
-    fails: bool,
     sharers: str | None = None,
 ) -> None:
     """
-    Warn about what a test left, or fail its teardown.
+    Do what *spec* says about what a test left and which files it changed.
 
     Args:
         run: The run of the test.
         facts: What was in its sandbox when it was over; None if that is not known.
-        fails: Whether to fail the test instead of warning.
+        spec: The spec of the test.
         sharers: The name of what the tests that share the sandbox belong to, if tests
             share it.
     """
     wording = Wording.of_test(run.item.name, sharers)
-    if facts is not None:
-        run.note_leaks(leaks_in(facts))
-    for text in explain(wording, facts):
+    if spec.leaks == "ignore":
+        said = _unknown(wording._replace(accept=_ACCEPT_FILES), facts)
+        policy: str | None = spec.files
+    else:
+        said, policy = explain(wording, facts), spec.leaks
+        if facts is not None:
+            run.note_leaks(leaks_in(facts))
+    _tell(run, said, fails=policy == "fail")
+    changes = None if facts is None else changes_in(facts)
+    if changes is not None:
+        run.add_properties([(FILE, name) for name in changes.names()])
+        if spec.files != "report":
+            _tell(run, [_changed(wording, changes)], fails=spec.files == "fail")
+
+
+def _tell(run: TestRun, texts: list[str], *, fails: bool) -> None:
+    for text in texts:
         error = pytest.fail.Exception(text, pytrace=False)
         if fails or _is_error(run.item, text):
             run.fail_teardown(failed_report(run.item, "teardown", error), error)
+
+
+_ACCEPT_FILES = '@pytest.mark.isolated(files="ignore")'
+
+
+def forget(item: pytest.Item) -> None:
+    """
+    Remove from *item* which files an earlier run of it changed.
+    """
+    item.user_properties[:] = [one for one in item.user_properties if one[0] != FILE]
 
 
 class Wording(NamedTuple):
@@ -106,27 +134,44 @@ def explain(wording: Wording, facts: Facts | None) -> list[str]:
         wording: The wording for the test or box.
         facts: What was found; None if that is not known.
     """
-    explained = []
-    missed = [f"{wording.init} gave no answer"] if facts is None else unseen(facts)
-    if missed:
-        explained.append(
-            Explanation(
-                what=f"cannot check what {wording.sought}",
-                why="; ".join(missed),
-                fix="pytest --nsisolate-doctor, or turn this check off with "
-                f"{wording.accept}",
-            )
-        )
+    explained = _unknown(wording, facts)
     if facts is not None and (leaks := leaks_in(facts)):
-        explained.append(
-            Explanation(
-                what=f"{wording.left} {sentence(leaks)}",
-                why=f"{wording.found}: {'; '.join(details(leaks))}",
-                fix=f"end or remove it {wording.end}, or accept it with "
-                f"{wording.accept}",
-            )
+        left = Explanation(
+            what=f"{wording.left} {sentence(leaks)}",
+            why=f"{wording.found}: {'; '.join(details(leaks))}",
+            fix=f"end or remove it {wording.end}, or accept it with {wording.accept}",
         )
-    return list(map(str, explained))
+        explained.append(str(left))
+    return explained
+
+
+def _unknown(wording: Wording, facts: Facts | None) -> list[str]:
+    """
+    Return three lines on what could not be checked, if there is anything.
+    """
+    missed = [f"{wording.init} gave no answer"] if facts is None else unseen(facts)
+    if not missed:
+        return []
+    unknown = Explanation(
+        what=f"cannot check what {wording.sought}",
+        why="; ".join(missed),
+        fix=f"pytest --nsisolate-doctor, or turn this check off with {wording.accept}",
+    )
+    return [str(unknown)]
+
+
+def _changed(wording: Wording, changes: Leak) -> str:
+    """
+    Return three lines on the files that a test changed.
+    """
+    number = f"{changes.number} file{'' if changes.number == 1 else 's'}"
+    explanation = Explanation(
+        what=f"{wording.left.removesuffix(' left')} changed {number} outside of "
+        f"tmp_path ({'; '.join(changes.names(3))})",
+        why="found in the overlays of its sandbox; without them it would have stayed",
+        fix=f"write below tmp_path, or accept it with {_ACCEPT_FILES}",
+    )
+    return str(explanation)
 
 
 def _is_error(item: pytest.Item, text: str) -> bool:
@@ -141,6 +186,43 @@ def _is_error(item: pytest.Item, text: str) -> bool:
     except LeakWarning:
         return True
     return False
+
+
+class Files:
+    """
+    The table of the files that tests changed, at the end of a session.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """
+        Note which files the test of *report* changed.
+        """
+        # From a process of pytest-xdist the pairs arrive as lists.
+        found = [str(one[1]) for one in report.user_properties if one[0] == FILE]
+        if report.when == "teardown" and found:
+            self._rows[report.nodeid] = found
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> None:
+        """
+        Print the table; one line if it is empty.
+        """
+        if not self._rows:
+            terminalreporter.write_line("nsisolate: no isolated test changed a file")
+            return
+        terminalreporter.section("files changed by isolated tests")
+        for nodeid, found in self._rows.items():
+            terminalreporter.write_line(nodeid)
+            for one in found:
+                terminalreporter.write_line(f"    {one}")
+        number = len(self._rows)
+        terminalreporter.write_line(
+            f"{number} test{'' if number == 1 else 's'} changed files"
+        )
 
 
 class Table:

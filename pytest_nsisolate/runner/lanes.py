@@ -563,7 +563,7 @@ class SideLanes:
         self._groups[lane] = test.groups
         guest.early = Early(
             deadline=Deadline(test.spec.timeout or None, guest.since),
-            grace=None if test.spec.leaks == "ignore" else self._grace,
+            grace=self._grace if test.spec.is_audited() else None,
         )
         self._early[test.item] = guest
         self._running[test.item] = Runner(guest, lane, others)

@@ -175,6 +175,7 @@ class Supervisor:
         """
         fixtures.renew_request(item)
         usage.forget(item)
+        leak_policy.forget(item)
         run = TestRun(item, stays=stays)
         self._borrow(run, nextitem)
         if run.is_ready:
@@ -295,7 +296,7 @@ class Supervisor:
 
         Meanwhile the scheduler may prepare the guest of the next test.
         """
-        grace = None if spec.leaks == "ignore" else self._options.grace
+        grace = self._options.grace if spec.is_audited() else None
         others = self.scheduler.beside(run.item, spec, guest)
         following = None if nextitem is None else resolve_spec(nextitem)
         if (
@@ -347,7 +348,7 @@ class Supervisor:
             self.scheduler.settle()
             self._endings.add_usage(run, guest)
         self._report_ending(run, guest, ended)
-        if spec.leaks != "ignore" and not (
+        if spec.is_audited() and not (
             goes_on
             or run.was_interrupted
             or (guest.left is None and ended != Finished())
@@ -356,7 +357,7 @@ class Supervisor:
             leak_policy.apply(
                 run,
                 guest.left,
-                fails=spec.leaks == "fail",
+                spec,
                 sharers=None if share is None else share.name,
             )
         if is_reported:
@@ -486,9 +487,8 @@ class Supervisor:
             error = pytest.fail.Exception(text, pytrace=False)
             failed = reports.failed_report(item, "teardown", error)
             run.log(failed, interaction.call_of(error, "teardown"))
-        elif spec.leaks != "ignore":
-            fails = spec.leaks == "fail"
-            leak_policy.apply(run, left, fails=fails, sharers=group.share.name)
+        elif spec.is_audited():
+            leak_policy.apply(run, left, spec, sharers=group.share.name)
         if guest is not None and self._endings.is_wanted(item):
             self.scheduler.settle()
             self._endings.call_hook(run, ended, guest)

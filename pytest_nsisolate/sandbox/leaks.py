@@ -25,6 +25,9 @@ from pytest_nsisolate.model.errors import errno_name
 #: travels with the report, also from a process of pytest-xdist.
 ATTRIBUTE = "nsisolate_left"
 
+#: The name of the user properties of a report that name the files its test changed.
+FILE = "nsisolate_file"
+
 #: How many things of one kind a line names.
 _NAMED = 3
 
@@ -110,6 +113,18 @@ KINDS = {
 }
 
 
+#: The kind that is no leak: what a test has changed, and is gone with its overlays.
+_CHANGE = {
+    "change": Kind(
+        one="changed file",
+        many="changed files",
+        name=lambda fact: f"{fact[0]} {fact[1]}",
+        detail=lambda _: "in an overlay of its sandbox",
+    )
+}
+_EVERY = {**KINDS, **_CHANGE}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leak:
     """
@@ -124,12 +139,18 @@ class Leak:
     """The facts on the first ones."""
 
     def __str__(self) -> str:
-        kind = KINDS[self.kind]
-        names = [kind.name(fact) for fact in self.first[:_NAMED]]
+        kind = _EVERY[self.kind]
+        what = kind.one if self.number == 1 else kind.many
+        return f"{self.number} {what} ({'; '.join(self.names(_NAMED))})"
+
+    def names(self, most: int | None = None) -> list[str]:
+        """
+        Return the names of the first ones, at most *most*, and how many more there are.
+        """
+        names = [_EVERY[self.kind].name(fact) for fact in self.first[:most]]
         if self.number > len(names):
             names.append(f"{self.number - len(names)} more")
-        what = kind.one if self.number == 1 else kind.many
-        return f"{self.number} {what} ({'; '.join(names)})"
+        return names
 
     def details(self) -> list[str]:
         """
@@ -167,12 +188,20 @@ def leaks_in(facts: Facts) -> Leaks:
     return tuple(found)
 
 
+def changes_in(facts: Facts) -> Leak | None:
+    """
+    Return the files in *facts* that a test changed, None if there are none.
+    """
+    number, first = facts.get("change", (0, []))
+    return Leak("change", number, tuple(first)) if number else None
+
+
 def unseen(facts: Facts) -> list[str]:
     """
     Return which kinds could not be looked for, with the path that failed.
     """
     return [
-        f"{KINDS[str(kind)].many}: reading {path} failed: {errno_name(int(number))}"
+        f"{_EVERY[str(kind)].many}: reading {path} failed: {errno_name(int(number))}"
         for kind, path, number in facts["unseen"][1]
     ]
 

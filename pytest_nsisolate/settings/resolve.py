@@ -193,7 +193,10 @@ def _complete(item: pytest.Item, spec: Spec, chosen: Options) -> Spec:
         unsaid = [one.name for one in KEYWORDS if getattr(spec, one.name) is None]
         defaults = {name: getattr(chosen.defaults, name) for name in unsaid}
         rootdir = str(item.config.rootpath)
-        known[text] = dataclasses.replace(spec, **defaults).below(rootdir)
+        whole = dataclasses.replace(spec, **defaults)
+        if whole.watches_files() and whole.overlay is None:
+            whole = dataclasses.replace(whole, overlay=True)
+        known[text] = whole.below(rootdir)
     return known[text]
 
 

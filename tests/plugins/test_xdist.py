@@ -341,6 +341,28 @@ def test_leaks(pytester: pytest.Pytester) -> None:
     assert "4 tests left something" in run.stdout
 
 
+def test_changed_files(pytester: pytest.Pytester) -> None:
+    """
+    So does the table of changed files.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(number):
+            open("new", "x").close()
+        """
+    )
+    arguments = [*NAMED, "-n", "2", "--nsisolate", "--nsisolate-files=report"]
+    result = pytester.runpytest_subprocess(*arguments)
+    result.assert_outcomes(passed=4)
+    for number in range(4):
+        lines = [f"*::test_it[[]{number}]", f"    created {pytester.path}/new"]
+        result.stdout.fnmatch_lines(lines, consecutive=True)
+    result.stdout.fnmatch_lines(["4 tests changed files"])
+
+
 def test_flavours_and_usage(pytester: pytest.Pytester) -> None:
     """
     Processes share out both flavours, and the usage table covers all processes.

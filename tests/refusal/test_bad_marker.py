@@ -11,8 +11,8 @@ pytestmark = pytest.mark.python
 
 WORDS = (
     "takes the keywords hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
-    "nofile, nproc, tmpfs, overlay, overlay_size, readonly, env, clear_env, net, "
-    "cgroup, time, scope, fork, alone, group"
+    "nofile, nproc, tmpfs, overlay, overlay_size, readonly, files, env, "
+    "clear_env, net, cgroup, time, scope, fork, alone, group"
 )
 NET = "write net=True, or leave net= out"
 LEAVE = 'write hostname="t1", or leave hostname= out'

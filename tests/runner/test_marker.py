@@ -275,7 +275,7 @@ def test_markers_are_listed(pytester: pytest.Pytester) -> None:
     """
     first = ["hostname", "domainname", "user", "proc", "timeout", "leaks"]
     more = ["memory", "cpu", "nofile", "nproc", "tmpfs", "overlay"]
-    more += ["overlay_size", "readonly", "env", "clear_env", "net"]
+    more += ["overlay_size", "readonly", "files", "env", "clear_env", "net"]
     keywords = [*first, *more, "cgroup", "time", "scope", "fork", "alone", "group"]
     arguments = ", ".join(f"{name}=None" for name in keywords)
     text = f"({arguments}): run the test in Linux "

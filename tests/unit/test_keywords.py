@@ -129,6 +129,7 @@ def test_what_has_no_option() -> None:
     assert {one.name for one in KEYWORDS if one.option is not None} == {
         "timeout",
         "leaks",
+        "files",
         "overlay",
         "readonly",
         "scope",

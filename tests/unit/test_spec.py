@@ -32,6 +32,7 @@ def test_default() -> None:
         "overlay": None,
         "overlay_size": None,
         "readonly": None,
+        "files": None,
         "env": None,
         "clear_env": None,
         "timeout": None,

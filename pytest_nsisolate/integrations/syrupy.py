@@ -30,12 +30,26 @@ class Integration:
     def __init__(self) -> None:
         #: How many assertions the supervisor has or has been sent.
         self._known = 0
+        #: In a guest: the snapshots to be written that were not sent yet.
+        self._writes: list[list[object]] = []
 
     @pytest.hookimpl
     def pytest_nsisolate_enter(self, item: pytest.Item) -> None:
         session = _session(item)
-        if session is not None:
-            self._known = len(session._assertions)
+        if session is None:
+            return
+        self._known = len(session._assertions)
+        queue = session.queue_snapshot_write
+
+        def queue_too(
+            *, extension: Any, test_location: Any, data: Any, index: Any
+        ) -> None:
+            # It is in this guest's queue for what the test compares next.
+            queue(extension, test_location, data, index)
+            self._writes.append([*_name_of(extension), data, index])
+
+        # With these arguments since 4.0.
+        session.queue_snapshot_write = queue_too
 
     @pytest.hookimpl
     def pytest_nsisolate_collect(
@@ -44,15 +58,15 @@ class Integration:
         session = _session(item)
         if session is None or report is not None:
             return
-        # Writes the files, as at the end of a session. One guest writes at a time.
-        session.flush_snapshot_write_queue()
         made = session._assertions[self._known :]
         self._known = len(session._assertions)
-        if made:
+        if made or self._writes:
             payload[_NAME] = {
                 "expected": builtin_plugins.may_fail(item),
                 "assertions": [_to_message(one) for one in made],
+                "writes": self._writes,
             }
+            self._writes = []
 
     @pytest.hookimpl
     def pytest_nsisolate_hand_over(self, item: pytest.Item, payload: Payload) -> None:
@@ -62,6 +76,10 @@ class Integration:
         location = _Location(item.config, expected=message["expected"])
         for module, qualname, results in message["assertions"]:
             _add(item, location, _find(module, qualname), results)
+        for module, qualname, data, index in message["writes"]:
+            extension = _find(module, qualname)()
+            queue = _session(item).queue_snapshot_write
+            queue(extension, _place_of(item), data, index)
 
 
 def _session(item: pytest.Item) -> Any:
@@ -72,12 +90,23 @@ def _session(item: pytest.Item) -> Any:
 
 
 def _to_message(made: Any) -> list[object]:
-    extension = type(made.extension)
     results = [
         {name: getattr(one, name) for name in _FIELDS}
         for one in made.executions.values()
     ]
-    return [extension.__module__, extension.__qualname__, results]
+    return [*_name_of(made.extension), results]
+
+
+def _name_of(extension: Any) -> list[str]:
+    """
+    Return the module and the name of the class of *extension*, which `_find` finds.
+    """
+    kind = type(extension)
+    return [kind.__module__, kind.__qualname__]
+
+
+def _place_of(item: pytest.Item) -> Any:
+    return sys.modules["syrupy.location"].PyTestLocation(item)
 
 
 def _add(item: pytest.Item, location: Any, extension: Any, results: list[Any]) -> None:
@@ -85,7 +114,7 @@ def _add(item: pytest.Item, location: Any, extension: Any, results: list[Any]) -
     made = module.SnapshotAssertion(
         session=_session(item),
         extension_class=extension,
-        test_location=sys.modules["syrupy.location"].PyTestLocation(item),
+        test_location=_place_of(item),
         update_snapshots=False,
     )
     for number, fields in enumerate(results):

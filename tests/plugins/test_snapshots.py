@@ -18,10 +18,16 @@ Sessions = Callable[..., "tuple[list[Run], dict[str, str]]"]
 Step = Sequence[str] | Callable[[str], str]
 
 
-@pytest.fixture
-def sessions(pytester: pytest.Pytester) -> Sessions:
+@pytest.fixture(
+    params=[["--nsisolate-jobs=1"], ["--nsisolate-jobs=4"], ["--nsisolate-overlay=."]],
+    ids=["one", "jobs", "overlay"],
+)
+def sessions(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Sessions:
     """
     Run sessions one after the other, plain and isolated, and compare what they leave.
+
+    Also several tests at a time, and with an overlay of the rootdir, where snapshots
+    are.
     """
 
     def sessions(
@@ -31,8 +37,8 @@ def sessions(pytester: pytest.Pytester) -> Sessions:
         Do so, and return the isolated runs and their files.
         """
         plain, isolated = (
-            _run(pytester, [switch, "-p", "nsisolate", "-p", plugin], source, steps)
-            for switch in ("--no-nsisolate", "--nsisolate")
+            _run(pytester, [*switches, "-p", "nsisolate", "-p", plugin], source, steps)
+            for switches in (["--no-nsisolate"], ["--nsisolate", *request.param])
         )
         for one, other in zip(isolated[0], plain[0], strict=True):
             compare(one, other)

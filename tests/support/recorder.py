@@ -37,8 +37,10 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.places = path.with_suffix(".places")
-        self.places.write_text("")
+        # Open, since an overlay may hide it from those who would open it inside.
+        places = path.with_suffix(".places")
+        places.write_text("")
+        self.places = os.open(places, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self.here = os.readlink("/proc/self/ns/pid")
         self.events: list[tuple[object, ...]] = []
         self.warnings: list[tuple[object, ...]] = []
@@ -87,8 +89,8 @@ class Recorder:
         """
         Note the PID namespace in which a test runs.
         """
-        with self.places.open("a") as stream:
-            print(os.readlink("/proc/self/ns/pid") == self.here, file=stream)
+        is_here = os.readlink("/proc/self/ns/pid") == self.here
+        os.write(self.places, f"{is_here}\n".encode())
         return (yield)
 
     def pytest_unconfigure(self) -> None:
@@ -97,6 +99,7 @@ class Recorder:
         """
         record = {"events": self.events, "warnings": self.warnings}
         self.path.write_text(json.dumps(record))
+        os.close(self.places)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,8 +6,9 @@ Usage: python benchmarks [options]
 Measures sessions round by round, each next to the one that it is compared with: what an
 isolated test adds in processor time and wall time, on a quiet machine and with a loop
 on each core, in a bare pytest and in one that holds 90 MB of small objects; what the
-plugin adds to a session; what a shared sandbox adds; how memory grows; what cannot be
-avoided; and what is gained side by side. Prints tables and whether each bar is met.
+plugin adds to a session; what a shared sandbox and an overlay add; how memory grows;
+what cannot be avoided; and what is gained side by side. Prints tables and whether each
+bar is met.
 
 Root measures the rootless ways as an ordinary user, who must be able to run the
 interpreters. Anyone else measures only what is rootless.
@@ -41,6 +42,7 @@ ROWS = {
     "start": rows.start,
     "first": rows.first,
     "shared": rows.shared,
+    "overlay": rows.overlay,
     "isolated": rows.isolated,
     "floor": rows.floor,
 }

@@ -36,7 +36,7 @@ from side_by_side import (
     gained,
 )
 from side_by_side import WAYS as WAYS_BESIDE
-from suites import PARENTS, WAYS
+from suites import MACHINES, PARENTS, WAYS
 
 #: Where the page and its plot are.
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "explanation" / "cost.md"
@@ -56,6 +56,8 @@ SESSIONS = {
     "the first isolated test, rootless": ("first", ROOTLESS),
     "a further test in a shared sandbox, as root": ("shared", ROOT),
     "a further test in a shared sandbox, rootless": ("shared", ROOTLESS),
+    "an overlay for an isolated test, as root": ("overlay", ROOT),
+    "an overlay for an isolated test, rootless": ("overlay", ROOTLESS),
 }
 
 #: From here on, one digit after the point means something, or none.
@@ -142,14 +144,19 @@ def of_isolation(results: Results) -> str:
     Return the tables about what isolation costs.
     """
     parts = [f"{results.setting}\n"]
-    for python in results.pythons:
-        for parent in PARENTS:
-            holds = "" if parent == "bare" else f" that holds {parent} of small objects"
-            title = f"Each test, on Python {python} in a {'bare ' * (not holds)}pytest"
-            parts += [f"**{title}{holds}**\n", of_tests(results, python, parent)]
-    parts += ["**Once, or where isolation is shared, on a quiet machine**\n"]
-    parts += [of_sessions(results), "**What cannot be avoided**\n"]
-    parts += [of_floor(results), "**Bars**\n", of_bars(results)]
+    for what, tables in (
+        ("Each test", of_tests),
+        ("Once, or where isolation is shared", of_sessions),
+    ):
+        for python in results.pythons:
+            for parent in PARENTS:
+                bare = parent == "bare"
+                where = "a bare pytest" if bare else f"a pytest that holds {parent}"
+                parts += [f"**{what}, on Python {python} in {where}**\n"]
+                parts += [tables(results, python, parent)]
+    parts += ["**Memory that is kept for each isolated test**\n", of_growth(results)]
+    parts += ["**What cannot be avoided**\n", of_floor(results)]
+    parts += ["**Bars**\n", of_bars(results)]
     return "\n".join(parts)
 
 
@@ -157,15 +164,13 @@ def of_tests(results: Results, python: str, parent: str) -> str:
     """
     Return the table of what an isolated test adds.
     """
-    heads = ["isolated test", "tests"]
-    for machine in ("quiet", "busy"):
-        heads += [f"{machine}: processor", f"{machine}: wall"]
+    heads = ["isolated test", "tests", *_by_machine()]
     rows = []
     for way in WAYS:
         note = f" ({_NOTES[way.name]})" if way.name in _NOTES else ""
         cells: list[str] = []
         tests = ""
-        for machine in ("quiet", "busy"):
+        for machine in MACHINES:
             point = results.point("isolated", way.name, python, parent, machine)
             if point is not None and point.rounds:
                 tests = str(point.tests)
@@ -176,21 +181,26 @@ def of_tests(results: Results, python: str, parent: str) -> str:
     return table(heads, rows)
 
 
-def of_sessions(results: Results) -> str:
+def of_sessions(results: Results, python: str, parent: str) -> str:
     """
     Return the table of what comes once in a session, or is shared.
     """
     rows = []
     for words, (row, name) in SESSIONS.items():
         cells = [words]
-        for python in results.pythons:
-            cells += _times(results.point(row, name, python))
+        for machine in MACHINES:
+            cells += _times(results.point(row, name, python, parent, machine))
         rows.append(cells)
-    kept = ["memory that is kept for each isolated test"]
-    for python in results.pythons:
-        found = [one for one in results.growths if one.python == python]
-        kept += [f"{found[0].each:.0f} bytes" if found else "not measured", ""]
-    return table(_by_python("added", results), [*rows, kept])
+    return table(["added", *_by_machine()], rows)
+
+
+def of_growth(results: Results) -> str:
+    """
+    Return the table of how memory grows.
+    """
+    found = {one.python: f"{one.each:.0f} bytes" for one in results.growths}
+    kept = [found.get(python, "not measured") for python in results.pythons]
+    return table([f"Python {python}" for python in results.pythons], [kept])
 
 
 def of_floor(results: Results) -> str:
@@ -363,6 +373,15 @@ def _taken(one: Beside) -> str:
         times = "once" if one.set_ups == 1 else f"{one.set_ups} times"
         parts.append(f"set up {times}")
     return ", ".join(parts)
+
+
+def _by_machine() -> list[str]:
+    """
+    Return the heads of two columns for each machine.
+    """
+    return [
+        f"{machine}: {time}" for machine in MACHINES for time in ("processor", "wall")
+    ]
 
 
 def _by_python(first: str, results: Results) -> list[str]:

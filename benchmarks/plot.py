@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator
 from page import PLOT, PLOT_BESIDE, Results, curves
 from side_by_side import LANES, PLAIN
 from side_by_side import WAYS as WAYS_BESIDE
-from suites import WAYS
+from suites import MACHINES, WAYS
 
 #: These can be read on white and on black: no background is drawn.
 _GREY, _BLUE, _ORANGE, _GREEN = "#767676", "#3a86c8", "#d2691e", "#2e9e5b"
@@ -92,7 +92,7 @@ def _draw_isolation(results: Results) -> None:
     names = [way.name for way in reversed(WAYS)]
     figure = Figure(figsize=(8, 4), layout="constrained")
     plots = figure.subplots(1, 2, sharex=True, sharey=True)
-    for plot, machine in zip(plots, ("quiet", "busy"), strict=True):
+    for plot, machine in zip(plots, MACHINES, strict=True):
         for place, name in enumerate(names):
             point = results.point("isolated", name, python, "bare", machine)
             if point is None or not point.rounds:

@@ -17,8 +17,11 @@ from environments import Environments
 from figures import ROOT, ROOTLESS, START, START_BARE, Cost, Growth, Point, added, each
 from suites import (
     FORKS,
+    ISOLATED,
     LOOK,
+    MACHINES,
     MESSAGES,
+    OVERLAID,
     PARENTS,
     SHARED,
     STARTS,
@@ -30,6 +33,10 @@ from suites import (
 
 #: How many pages a fork writes to: about as many as a guest does.
 PAGES = 1000
+
+#: How many times as many rounds there are of what comes once in a session, and of what
+#: is small for each test.
+ONCE, SMALL = 6, 3
 
 FORK = "fork of pytest"
 FORK_HEAVY = "fork of pytest with 90 MB"
@@ -105,13 +112,28 @@ class Bench:
         """
         return {"TMPDIR": str(self.base / "tmp")}
 
-    def counted(self) -> Iterator[bool]:
+    def counted(self, times: int = 1) -> Iterator[bool]:
         """
         Yield for each round whether it counts: the first fills caches.
+
+        Args:
+            times: How many times as many rounds are needed, as for differences that are
+                small beside the noise.
         """
         yield False
-        for _ in range(self.rounds):
+        for _ in range(self.rounds * times):
             yield True
+
+    def conditions(self) -> Iterator[tuple[str, str, str]]:
+        """
+        Yield each parent, its conftest and the machine, which is busy where it says so.
+        """
+        for parent, conftest in PARENTS.items():
+            for machine in MACHINES:
+                say(f"Python {self.python}, {parent} parent, {machine} machine")
+                load = self.accounting.load() if machine == "busy" else None
+                with load or contextlib.nullcontext():
+                    yield parent, conftest, machine
 
     def why(self, failed: Failed) -> str:
         """
@@ -129,27 +151,30 @@ def start(bench: Bench) -> list[Point]:
 
     This comes first: an environment keeps the bytecode that was written there.
     """
-    suite = bench.suites.trivial(1)
     points = []
     for name, variables in (
         (START_BARE, {"PYTHONDONTWRITEBYTECODE": "1"}),
         (START, {}),
     ):
-        without, with_it = [], []
-        for counts in bench.counted():
-            one = bench.run("plain", suite, **variables)
-            other = bench.run("ours", suite, **variables)
-            if counts:
-                without.append(one)
-                with_it.append(other)
-        points.append(
-            Point(
-                row="start",
-                name=name,
-                python=bench.python,
-                rounds=added(with_it, without, 1),
+        for parent, conftest, machine in bench.conditions():
+            suite = bench.suites.trivial(1, conftest)
+            without, with_it = [], []
+            for counts in bench.counted(ONCE):
+                one = bench.run("plain", suite, **variables)
+                other = bench.run("ours", suite, **variables)
+                if counts:
+                    without.append(one)
+                    with_it.append(other)
+            points.append(
+                Point(
+                    row="start",
+                    name=name,
+                    python=bench.python,
+                    parent=parent,
+                    machine=machine,
+                    rounds=added(with_it, without, 1),
+                )
             )
-        )
     return points
 
 
@@ -157,24 +182,27 @@ def first(bench: Bench) -> list[Point]:
     """
     Measure what the first isolated test of a session adds to the session.
     """
-    suite = bench.suites.trivial(1)
     points = []
-    for name, user in bench.kinds.items():
-        plain, isolated = [], []
-        for counts in bench.counted():
-            one = bench.run("ours", suite, user=user)
-            other = bench.run("ours", suite, "--nsisolate", user=user)
-            if counts:
-                plain.append(one)
-                isolated.append(other)
-        points.append(
-            Point(
-                row="first",
-                name=name,
-                python=bench.python,
-                rounds=added(isolated, plain, 1),
+    for parent, conftest, machine in bench.conditions():
+        suite = bench.suites.trivial(1, conftest)
+        for name, user in bench.kinds.items():
+            plain, isolated = [], []
+            for counts in bench.counted(ONCE):
+                one = bench.run("ours", suite, user=user)
+                other = bench.run("ours", suite, "--nsisolate", user=user)
+                if counts:
+                    plain.append(one)
+                    isolated.append(other)
+            points.append(
+                Point(
+                    row="first",
+                    name=name,
+                    python=bench.python,
+                    parent=parent,
+                    machine=machine,
+                    rounds=added(isolated, plain, 1),
+                )
             )
-        )
     return points
 
 
@@ -186,34 +214,70 @@ def shared(bench: Bench) -> list[Point]:
     session and the first isolated test do not count.
     """
     points = []
-    many, one = (bench.suites.trivial(tests) for tests in (bench.tests, 1))
-    many_shared, one_shared = (
-        bench.suites.trivial(tests, head=SHARED) for tests in (bench.tests, 1)
-    )
-    for name, user in bench.kinds.items():
-        plain: list[Cost] = []
-        isolated: list[Cost] = []
-        for counts in bench.counted():
-            ours = (
-                bench.run("ours", many_shared, user=user),
-                bench.run("ours", one_shared, user=user),
-            )
-            theirs = (
-                bench.run("plain", many, user=user),
-                bench.run("plain", one, user=user),
-            )
-            if counts:
-                isolated += added(ours[:1], ours[1:], 1)
-                plain += added(theirs[:1], theirs[1:], 1)
-        points.append(
-            Point(
-                row="shared",
-                name=name,
-                python=bench.python,
-                tests=bench.tests,
-                rounds=added(isolated, plain, bench.tests - 1),
-            )
+    for parent, conftest, machine in bench.conditions():
+        many, one = (
+            bench.suites.trivial(tests, conftest) for tests in (bench.tests, 1)
         )
+        many_shared, one_shared = (
+            bench.suites.trivial(tests, conftest, SHARED) for tests in (bench.tests, 1)
+        )
+        for name, user in bench.kinds.items():
+            plain: list[Cost] = []
+            isolated: list[Cost] = []
+            for counts in bench.counted(SMALL):
+                ours = (
+                    bench.run("ours", many_shared, user=user),
+                    bench.run("ours", one_shared, user=user),
+                )
+                theirs = (
+                    bench.run("plain", many, user=user),
+                    bench.run("plain", one, user=user),
+                )
+                if counts:
+                    isolated += added(ours[:1], ours[1:], 1)
+                    plain += added(theirs[:1], theirs[1:], 1)
+            points.append(
+                Point(
+                    row="shared",
+                    name=name,
+                    python=bench.python,
+                    parent=parent,
+                    machine=machine,
+                    tests=bench.tests,
+                    rounds=added(isolated, plain, bench.tests - 1),
+                )
+            )
+    return points
+
+
+def overlay(bench: Bench) -> list[Point]:
+    """
+    Measure what an overlay of the rootdir adds to an isolated test.
+    """
+    points = []
+    for parent, conftest, machine in bench.conditions():
+        without = bench.suites.trivial(bench.tests, conftest, ISOLATED)
+        suite = bench.suites.trivial(bench.tests, conftest, OVERLAID)
+        for name, user in bench.kinds.items():
+            plain: list[Cost] = []
+            overlaid: list[Cost] = []
+            for counts in bench.counted(SMALL):
+                one = bench.run("ours", without, user=user)
+                other = bench.run("ours", suite, user=user)
+                if counts:
+                    plain.append(one)
+                    overlaid.append(other)
+            points.append(
+                Point(
+                    row="overlay",
+                    name=name,
+                    python=bench.python,
+                    parent=parent,
+                    machine=machine,
+                    tests=bench.tests,
+                    rounds=added(overlaid, plain, bench.tests),
+                )
+            )
     return points
 
 
@@ -223,26 +287,22 @@ def isolated(bench: Bench) -> list[Point]:
     """
     ways, reasons = _working(bench)
     points = []
-    for parent, conftest in PARENTS.items():
-        for machine in ("quiet", "busy"):
-            say(f"Python {bench.python}, {parent} parent, {machine} machine")
-            load = bench.accounting.load() if machine == "busy" else None
-            with load or contextlib.nullcontext():
-                costs = _rounds(bench, ways, conftest)
-            for way in WAYS:
-                rounds, tests = costs.get(way.name, ((), 0))
-                points.append(
-                    Point(
-                        row="isolated",
-                        name=way.name,
-                        python=bench.python,
-                        parent=parent,
-                        machine=machine,
-                        tests=tests,
-                        rounds=rounds,
-                        reason=reasons.get(way.name, ""),
-                    )
+    for parent, conftest, machine in bench.conditions():
+        costs = _rounds(bench, ways, conftest)
+        for way in WAYS:
+            rounds, tests = costs.get(way.name, ((), 0))
+            points.append(
+                Point(
+                    row="isolated",
+                    name=way.name,
+                    python=bench.python,
+                    parent=parent,
+                    machine=machine,
+                    tests=tests,
+                    rounds=rounds,
+                    reason=reasons.get(way.name, ""),
                 )
+            )
     return points
 
 

@@ -15,8 +15,13 @@ PARENTS = {
     "90 MB": "ballast = [(i, str(i)) for i in range(680_000)]\n",
 }
 
-#: Begin modules of tests that share a process or a sandbox.
+#: Whether something else runs: a loop on each processor.
+MACHINES = ("quiet", "busy")
+
+#: Begin modules of tests: in a process or a sandbox for all, or isolated ones.
 GROUPED = "import pytest\npytestmark = pytest.mark.isolated(group='all')\n"
+ISOLATED = "import pytest\npytestmark = pytest.mark.isolated\n"
+OVERLAID = "import pytest\npytestmark = pytest.mark.isolated(overlay=['.'])\n"
 SHARED = "import pytest\npytestmark = pytest.mark.isolated(scope='module')\n"
 
 #: Forks pytest $TIMES times; each fork writes to $PAGES pages.

@@ -17,6 +17,7 @@ from pytest_nsisolate.guest.messages import TestMessage, Texts
 from pytest_nsisolate.model.ending import Exited, Killed, NeverStarted, TimedOut
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.launcher_client import Paths
 from pytest_nsisolate.sandbox.pool import Pool, persist
 from pytest_nsisolate.sandbox.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandbox
 
@@ -30,8 +31,8 @@ class ProbedPool(Pool):
     on its path and may change, so such a refusal comes with the sandbox itself.
     """
 
-    def __init__(self, kept: Callable[[], tuple[str, ...]] = tuple) -> None:
-        super().__init__(kept)
+    def __init__(self, paths: Callable[[], Paths] = Paths) -> None:
+        super().__init__(paths)
         #: The result of each probe, by `Spec.calls`.
         self._probed: dict[tuple[object, ...], Refused | None] = {}
         #: The same by spec, for tests mostly ask for what others have asked for.

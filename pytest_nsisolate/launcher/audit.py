@@ -75,7 +75,7 @@ class Audit:
         self._guest = guest
         self._layers = layers
         try:
-            self._mounts = _read(_MOUNTS)
+            self._mounts = read(_MOUNTS)
         except OSError:
             # With proc=False there may be no /proc. `look` will say so.
             self._mounts = ""
@@ -109,7 +109,7 @@ class Audit:
         return facts
 
     def _new_mounts(self) -> Found:
-        now = _read(_MOUNTS)
+        now = read(_MOUNTS)
         if now == self._mounts:
             return 0, []
         before = set(_parsed(self._mounts))
@@ -240,7 +240,7 @@ def _processes(guest: int) -> Found:
         try:
             # What is about to end loses its command first, and has the flag by then.
             command = _command(number)
-            head, _, tail = _read(f"/proc/{number}/stat").rpartition(")")
+            head, _, tail = read(f"/proc/{number}/stat").rpartition(")")
             command = command or f"[{head.partition('(')[2]}]"
         except (FileNotFoundError, ProcessLookupError):
             continue
@@ -278,7 +278,7 @@ def _process_ids() -> dict[int, int]:
                 continue
             # The last one is that in the innermost namespace. Source:
             # proc_pid_status(5), NSpid.
-            _, _, rest = _read(f"/proc/{number}/status").partition("\nNSpid:")
+            _, _, rest = read(f"/proc/{number}/status").partition("\nNSpid:")
             ids[number] = int(rest.split("\n")[0].split()[-1])
         except OSError:
             # It has ended, or is someone else's.
@@ -352,7 +352,7 @@ def _msg() -> Found:
 
 
 def _sysvipc(kind: str) -> list[dict[str, str]]:
-    head, *lines = _read(f"/proc/sysvipc/{kind}").splitlines()
+    head, *lines = read(f"/proc/sysvipc/{kind}").splitlines()
     names = head.split()
     return [dict(zip(names, line.split(), strict=True)) for line in lines]
 
@@ -400,7 +400,7 @@ def mounts() -> list[tuple[str, str, str, str, str]]:
 
     Source: proc_pid_mountinfo(5).
     """
-    return _parsed(_read(_MOUNTS))
+    return _parsed(read(_MOUNTS))
 
 
 def _parsed(text: str) -> list[tuple[str, str, str, str, str]]:
@@ -420,10 +420,16 @@ _FIND: dict[str, Callable[[], Found]] = {
 
 
 def _command(pid: int) -> str:
-    return _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
+    return read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
+    """
+    Return the text of the file at *path*; bytes that are no text are escaped.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     # Not open(), which may have to load codecs.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

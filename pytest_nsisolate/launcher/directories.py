@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 
+from pytest_nsisolate.launcher.audit import read
 from pytest_nsisolate.linux import syscalls
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         overlay_size: str | int | None
         readonly: tuple[str, ...] | None
         kept: tuple[str, ...]
+        written: tuple[str, ...]
 
 
 #: What a directory becomes. If two are said of one, the later one here counts.
@@ -50,6 +52,10 @@ _OF_THE_KERNEL = frozenset(
         *("proc", "pstore", "securityfs", "selinuxfs", "sysfs", "tracefs"),
     )
 )
+
+#: The ids that owners show who do not exist in a user namespace. Source:
+#: proc_sys_kernel(5), overflowuid.
+_NOBODY = 65534
 
 #: What a sandbox has of its own, or shares because there are devices in it.
 _DEVICES = "/dev"
@@ -184,7 +190,7 @@ def _places(wanted: Wanted) -> list[_Place]:
         (_KEPT, wanted["kept"]),
     ]
     if isinstance(overlay, bool):
-        asked += [*_everything().items()] if overlay else []
+        asked += [*_everything(wanted["written"]).items()] if overlay else []
     else:
         asked.append((_COPIED, overlay))
     named = sorted((path, kind) for kind, paths in asked for path in paths or ())
@@ -213,9 +219,13 @@ def _places(wanted: Wanted) -> list[_Place]:
     return sorted(places, key=lambda place: place.parts)
 
 
-def _everything() -> dict[int, list[str]]:
+def _everything(written: Iterable[str]) -> dict[int, list[str]]:
     """
     Return what the directories of a sandbox become in which nothing is to be written.
+
+    Args:
+        written: Directories in which it must be possible to write, if there are no
+            mounts below.
 
     That is one overlay of the root directory. In a user namespace, an overlay must not
     hide mounts from outside. There each directory without mounts below has one, as
@@ -230,15 +240,15 @@ def _everything() -> dict[int, list[str]]:
     else:
         return {_COPIED: ["/"]}
     points = dict(_mounts_below("/"))
-    copied: list[str] = []
+    real = map(os.path.realpath, written)
+    copied = [path for path in real if not any(_below(path, points))]
     kept: list[str] = []
     todo = ["/"]
     while todo:
         path = todo.pop()
-        start = f"{path.rstrip('/')}/"
         if path == _DEVICES or points.get(path) in _OF_THE_KERNEL:
             kept.append(path)
-        elif not any(point.startswith(start) for point in points):
+        elif not any(_below(path, points)):
             copied.append(path)
         else:
             try:
@@ -248,6 +258,14 @@ def _everything() -> dict[int, list[str]]:
                 continue
             todo += [one.path for one in entries if one.is_dir(follow_symlinks=False)]
     return {_READ_ONLY: ["/"], _COPIED: copied, _KEPT: kept}
+
+
+def _below(path: str, points: Iterable[str]) -> Iterator[bool]:
+    """
+    Yield for each of *points* whether it is below *path*.
+    """
+    start = f"{path.rstrip('/')}/"
+    return (point.startswith(start) and point != path for point in points)
 
 
 def _around(place: _Place, places: Iterable[_Place]) -> _Place | None:
@@ -265,7 +283,38 @@ def _matters(place: _Place, places: Iterable[_Place]) -> bool:
     around = _around(place, places)
     if place.kind == _KEPT:
         return around is not None and around.kind in {_READ_ONLY, _COPIED}
-    return around is None or place.kind == _FRESH or around.kind != place.kind
+    if around is None or place.kind == _FRESH or around.kind != place.kind:
+        return True
+    # To write to a file of an overlay, the kernel copies the directories above it, and
+    # cannot make one of an owner who does not exist here.
+    return place.kind == _COPIED and _is_in_foreign(place, around)
+
+
+def _is_in_foreign(place: _Place, outer: _Place) -> bool:
+    """
+    Say whether *place* is in a directory below *outer* of somebody else.
+
+    In a user namespace, that owner may not exist.
+
+    Source: user_namespaces(7); ovl_copy_up_start() in Linux, fs/overlayfs/copy_up.c,
+    and EOVERFLOW of may_o_create() in fs/namei.c.
+    """
+    own = (os.geteuid(), os.getegid())
+    path = os.path.dirname(place.source)
+    while len(path) > len(outer.source) and not _has_every_user():
+        facts = os.stat(path)
+        owner = (facts.st_uid, facts.st_gid)
+        if owner != own or _NOBODY in owner:
+            return True
+        path = os.path.dirname(path)
+    return False
+
+
+def _has_every_user() -> bool:
+    """
+    Say whether this is the initial user namespace. Source: user_namespaces(7).
+    """
+    return read("/proc/self/uid_map").split() == ["0", "0", "4294967295"]
 
 
 def _mounts_in(outer: _Place) -> Iterator[_Place]:
@@ -300,7 +349,7 @@ def _mounts_below(path: str) -> Iterator[tuple[str, str]]:
     # The latest one at a mount point is the one that is seen.
     found = {unescaped(row[4]): row[row.index("-") + 1] for row in rows}
     for point in sorted(found):
-        if point.startswith(f"{path.rstrip('/')}/") and point != path:
+        if any(_below(path, [point])):
             yield point, found[point]
 
 

@@ -17,7 +17,6 @@ import pytest
 from pytest_nsisolate.box import explanations
 from pytest_nsisolate.box.box import Box, pid_namespace
 from pytest_nsisolate.box.link import Link
-from pytest_nsisolate.compat.builtin_plugins import kept_paths
 from pytest_nsisolate.diagnosis import explain
 from pytest_nsisolate.diagnosis.probe import ProbedPool
 from pytest_nsisolate.guest import inherited
@@ -64,7 +63,7 @@ class SandboxFactory:
         self._owner = owner.name or "the session"
         self._options = config.stash[options.key]
         self._guest = config.stash.get(roles.guest_key, None)
-        self._pool = ProbedPool(lambda: kept_paths(config))
+        self._pool = ProbedPool(lambda: hidden_paths.of_session(config))
         self._boxes: list[Box] = []
         self._links: list[Link] = []
         #: Held to make a box: threads may do so at the same time.

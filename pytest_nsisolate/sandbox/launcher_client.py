@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from marshal import dumps, loads
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytest_nsisolate
 from pytest_nsisolate.launcher import main as launcher
@@ -39,6 +39,20 @@ _BOOT = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from pytest_nsisolate.launcher.main import main; main(*sys.argv[2:])"
 )
+
+
+class Paths(NamedTuple):
+    """
+    The paths of a session that matter where directories are not the host's.
+    """
+
+    kept: tuple[str, ...] = ()
+    """What stays the host's, whatever a spec says of what is above it."""
+    written: tuple[str, ...] = ()
+    """What tests mostly write to, as the rootdir."""
+
+
+_NO_PATHS = Paths()
 
 
 def user_namespace_for(spec: Spec) -> UserNamespace:
@@ -116,7 +130,7 @@ class Launcher:
 
     Args:
         user_namespace: The one for its sandboxes: see `user_namespace_for`.
-        kept: Returns the paths that stay the host's, as for `Pool`.
+        paths: Returns the paths of the session, as for `Pool`.
 
     Raises:
         Refused: The process could not be started.
@@ -125,10 +139,10 @@ class Launcher:
     def __init__(
         self,
         user_namespace: UserNamespace,
-        kept: Callable[[], tuple[str, ...]] = tuple,
+        paths: Callable[[], Paths] = Paths,
     ) -> None:
         self.user_namespace = user_namespace
-        self._kept = kept
+        self._paths = paths
         self._asked: dict[str, object] | None = None
         #: The socket on which its init will answer.
         self._answers: _socket.socket | None = None
@@ -197,8 +211,8 @@ class Launcher:
         """
         Return the `Request` for init: the part of *spec* that it needs.
         """
-        kept = spec.overlay or spec.readonly
-        return _request(spec, self._kept() if kept else ())
+        is_asked = spec.overlay or spec.readonly
+        return _request(spec, self._paths() if is_asked else _NO_PATHS)
 
     def _drop_asked(self) -> None:
         """
@@ -312,10 +326,10 @@ def _namespaces_of(spec: Spec) -> tuple[Namespace, ...]:
 
 
 @functools.lru_cache(maxsize=64)
-def _request(spec: Spec, kept: tuple[str, ...] = ()) -> dict[str, object]:
+def _request(spec: Spec, paths: Paths = _NO_PATHS) -> dict[str, object]:
     request = {one.name: getattr(spec, one.name) for one in KEYWORDS if one.requested}
     own = [one.name for one in _namespaces_of(spec)]
-    return {"namespaces": own, "kept": kept, **request}
+    return {"namespaces": own, **paths._asdict(), **request}
 
 
 def _start(

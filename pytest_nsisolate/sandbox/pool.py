@@ -12,7 +12,11 @@ from typing import TypeVar
 from pytest_nsisolate.model.errors import Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.model.user_namespace import UserNamespace
-from pytest_nsisolate.sandbox.launcher_client import Launcher, user_namespace_for
+from pytest_nsisolate.sandbox.launcher_client import (
+    Launcher,
+    Paths,
+    user_namespace_for,
+)
 from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
 
 _T = TypeVar("_T")
@@ -39,12 +43,11 @@ class Pool:
     The sandboxes of a session, from one launcher per kind of user namespace.
 
     Args:
-        kept: Returns the paths that stay the host's, whatever a spec says of those
-            above them.
+        paths: Returns the paths of the session.
     """
 
-    def __init__(self, kept: Callable[[], tuple[str, ...]] = tuple) -> None:
-        self._kept = kept
+    def __init__(self, paths: Callable[[], Paths] = Paths) -> None:
+        self._paths = paths
         self._launchers: dict[UserNamespace, Launcher] = {}
         #: Launchers that are dead or dying and were not waited for yet.
         self._lost: list[Launcher] = []
@@ -108,5 +111,5 @@ class Pool:
 
     def _launcher(self, kind: UserNamespace) -> Launcher:
         if kind not in self._launchers:
-            self._launchers[kind] = Launcher(kind, self._kept)
+            self._launchers[kind] = Launcher(kind, self._paths)
         return self._launchers[kind]

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nsisolate.compat import builtin_plugins
 from pytest_nsisolate.model.checks import Directories, is_within
 from pytest_nsisolate.model.errors import Hidden
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
+from pytest_nsisolate.sandbox.launcher_client import Paths
 
 #: The fixtures that give a test a directory below that of the session.
 _TEMPORARY = frozenset({"tmp_path", "tmp_path_factory", "tmpdir", "tmpdir_factory"})
@@ -36,6 +38,17 @@ _CALLED = {
     "overlay": "overlay",
     "readonly": "read-only directory",
 }
+
+
+def of_session(config: pytest.Config) -> Paths:
+    """
+    Return the paths of the session that matter where directories are not the host's.
+    """
+    written = (str(config.rootpath), _working_directory(), tempfile.gettempdir())
+    return Paths(
+        kept=builtin_plugins.kept_paths(config),
+        written=tuple(dict.fromkeys(path for path in written if os.path.isdir(path))),
+    )
 
 
 def check(spec: Spec, item: pytest.Item | pytest.Collector) -> None:

@@ -5,6 +5,7 @@ Directories copied on write, which ``overlay=`` gives a test, and read-only ones
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -618,3 +619,35 @@ def test_other_owner(pytester: pytest.Pytester, run_both_ways: RunPytest) -> Non
     )
     run_both_ways("test_it.py").assert_outcomes(passed=1)
     assert not Path("/usr/share/newer").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+@pytest.mark.parametrize("everything", [True, False])
+def test_in_directories_of_others(
+    pytester: pytest.Pytester, place: Path, everything: bool
+) -> None:
+    """
+    A directory of the user can be written to, whoever owns those above it.
+    """
+    own = place / "other" / "own"
+    own.mkdir()
+    os.chown(place / "other", 1000, 1000)
+    test = own / "test_it.py"
+    named = True if everything else [str(place), str(own)]
+    test.write_text(
+        f"""
+import pytest
+from pathlib import Path
+
+@pytest.mark.isolated(overlay={named!r})
+def test_it():
+    Path(__file__).with_name("new").touch()
+"""
+    )
+    (own / "pytest.ini").touch()
+    # A user namespace in which no other user exists.
+    caps = "-sys_admin,-setuid,-setgid"
+    lose = ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}"]
+    command = [*lose, sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    pytester.run(*command, str(test), timeout=60).assert_outcomes(passed=1)
+    assert not (own / "new").exists()

@@ -14,7 +14,7 @@ from pytest_nsisolate.diagnosis import doctor
 from pytest_nsisolate.model.keywords import Keyword
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
 from pytest_nsisolate.runner.sandbox_factory import SandboxFactory
-from pytest_nsisolate.sandbox.launcher_client import _request
+from pytest_nsisolate.sandbox.launcher_client import Paths, _request
 from pytest_nsisolate.settings import options
 
 NAMES = [one.name for one in KEYWORDS]
@@ -100,7 +100,7 @@ def test_request() -> None:
     The request holds the namespaces and the keywords declared for the launcher.
     """
     requested = [one.name for one in KEYWORDS if one.requested]
-    assert list(_request(Spec())) == ["namespaces", "kept", *requested]
+    assert list(_request(Spec())) == ["namespaces", *Paths._fields, *requested]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from pytest_nsisolate.runner.order import order_of
 from pytest_nsisolate.runner.window import Candidate, Groups, Window, groups_of
 from pytest_nsisolate.sandbox.pool import persist
 from pytest_nsisolate.sandbox.sandbox import LauncherGone
-from pytest_nsisolate.settings import hidden_paths, options
+from pytest_nsisolate.settings import directories, options
 from pytest_nsisolate.settings.scopes import number_of
 
 #: How many bytes the guests that run beside may have said together before their turns.
@@ -546,7 +546,7 @@ class SideLanes:
             InFork: In a fork.
         """
         if test.spec.has_directories():
-            hidden_paths.check(test.spec, test.item)
+            directories.check(test.spec, test.item)
         guest = persist(lambda: self._fork(test.item, test.spec, lane))
         word = number_of(self._window.start(test.item))
         return Next(test, guest, lane, word)

@@ -34,7 +34,7 @@ from pytest_nsisolate.reporting import crash, leak_policy, refusals
 from pytest_nsisolate.reporting.leak_policy import Wording
 from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.runner import roles
-from pytest_nsisolate.settings import hidden_paths, options
+from pytest_nsisolate.settings import directories, options
 
 #: The keywords that a box takes; what takes them, its call, and their names; and what
 #: to write instead of a keyword of the marker.
@@ -63,7 +63,7 @@ class SandboxFactory:
         self._owner = owner.name or "the session"
         self._options = config.stash[options.key]
         self._guest = config.stash.get(roles.guest_key, None)
-        self._pool = ProbedPool(lambda: hidden_paths.of_session(config))
+        self._pool = ProbedPool(lambda: directories.of_session(config))
         self._boxes: list[Box] = []
         self._links: list[Link] = []
         #: Held to make a box: threads may do so at the same time.
@@ -102,7 +102,7 @@ class SandboxFactory:
                 raise wrong
             spec = Spec(**{**keywords, "leaks": leaks})
             spec = spec.below(str(self._node.config.rootpath))
-            hidden_paths.check(spec, self._node)
+            directories.check(spec, self._node)
             box = Box(
                 self._pool,
                 spec,

@@ -36,7 +36,7 @@ from pytest_nsisolate.runner.lanes import Lane, SideLanes
 from pytest_nsisolate.runner.relay import Relay, is_watched, locate
 from pytest_nsisolate.runner.window import is_skippable
 from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
-from pytest_nsisolate.settings import hidden_paths, scopes
+from pytest_nsisolate.settings import directories, scopes
 from pytest_nsisolate.settings.scopes import Share, number_of, share_of, turn
 
 
@@ -112,7 +112,7 @@ class Scheduler:
     def __init__(
         self, config: pytest.Config, relay: Relay, interrupts: Interrupts
     ) -> None:
-        self.pool = ProbedPool(lambda: hidden_paths.of_session(config))
+        self.pool = ProbedPool(lambda: directories.of_session(config))
         #: The latest fork; None before the first.
         self.forking: Fork | None = None
         self._config = config

@@ -64,7 +64,7 @@ from pytest_nsisolate.runner.scheduler import Errand, Fork, Group, Scheduler
 from pytest_nsisolate.runner.surroundings import Surroundings
 from pytest_nsisolate.runner.window import is_skippable
 from pytest_nsisolate.sandbox.pool import persist
-from pytest_nsisolate.settings import hidden_paths
+from pytest_nsisolate.settings import directories
 from pytest_nsisolate.settings.marker import BadMarker
 from pytest_nsisolate.settings.options import Options
 from pytest_nsisolate.settings.resolve import keep_spec, resolve_spec
@@ -279,7 +279,7 @@ class Supervisor:
         # pytest waits; and stopping it in a fork hangs, since its thread is not there.
         faulthandler.cancel_dump_traceback_later()
         if spec.has_directories():
-            hidden_paths.check(spec, run.item)
+            directories.check(spec, run.item)
         guest = self.scheduler.take(run.item, nextitem, spec)
         run.attach(guest, spec.timeout)
         return guest

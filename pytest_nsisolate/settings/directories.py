@@ -1,5 +1,5 @@
 """
-The check that the directories of a sandbox can be had, and hide nothing that is needed.
+The directories of a sandbox: whether they can be had, and which paths they must spare.
 
 A fresh directory covers all that is below its mount point. This module reads from the
 supervisor which paths are needed, to refuse a test that would break halfway.

@@ -277,14 +277,6 @@ CASES = (
     ),
     Case(
         cause="old-kernel",
-        users=("tester",),
-        marker="overlay=['/srv']",
-        fix="{0} --nsisolate-unavailable=skip",
-        shows="1 skipped",
-        before=(5, 11),
-    ),
-    Case(
-        cause="old-kernel",
         marker="readonly=['/srv']",
         fix="{0} --nsisolate-unavailable=skip",
         shows="1 skipped",
@@ -295,7 +287,6 @@ CASES = (
         users=("tester",),
         marker="overlay=['/srv']",
         mended="tmpfs=['/srv']",
-        since=(5, 11),
         before=(6, 6),
     ),
     Case(

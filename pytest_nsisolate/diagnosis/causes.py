@@ -244,15 +244,12 @@ CAUSES = (
     Cause(
         name="old-kernel",
         title="An old kernel",
-        evidence="`setns()` with a pidfd fails with EINVAL; or a call for overlay= or "
-        "readonly= fails with ENOSYS, or in a user namespace with EPERM, and `uname "
-        "-r` is older than what they need",
+        evidence="`setns()` with a pidfd fails with EINVAL; or `mount_setattr()` fails "
+        "with ENOSYS, and `uname -r` is older than 5.12",
         why="this kernel is {release}; {what} needs Linux {since} or later",
         fix="boot Linux {since} or later, or pass --nsisolate-unavailable=skip",
-        environments="distributions from before 2020, and before 2021 for readonly= "
-        "and, as a user, overlay=",
-        source="setns(2), mount_setattr(2); Documentation/filesystems/overlayfs.rst in "
-        "Linux",
+        environments="distributions from before 2020, and before 2021 for readonly=",
+        source="setns(2), mount_setattr(2)",
         example={
             "release": "5.4.0",
             "what": "setns() with a pidfd",

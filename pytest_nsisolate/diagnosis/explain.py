@@ -309,8 +309,6 @@ def _old_kernel(refused: Refused) -> _Finding:
         what, since = f"setns() with a pidfd{kind}", (5, 9 if is_of_time else 8)
     elif refused.number == errno.ENOSYS and call.startswith("mount_setattr("):
         what, since = "readonly=", (5, 12)
-    elif refused.number == errno.EPERM and call.startswith(_OVERLAY):
-        what, since = "overlay= in a user namespace", (5, 11)
     # Nothing else than its age makes the first one fail like that.
     if not (call.startswith("setns(") and what) and not machine.is_older(*since):
         return None

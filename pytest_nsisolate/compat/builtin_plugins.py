@@ -196,10 +196,52 @@ def show_live_log(config: pytest.Config, when: str | None, text: str | None) -> 
         change = type(handler).set_when
         handler.set_when = lambda one: one == handler._when or change(handler, one)
         handler.set_when(when)
-        formatter, handler.formatter = handler.formatter, logging.Formatter()
-        record = {"msg": "%s", "args": (text,)} if text is not None else _NO_TEXT
-        handler.emit(logging.makeLogRecord(record))
-        handler.formatter = formatter
+        _emit_formatted(handler, text)
+
+
+def _emit_formatted(handler: Any, text: str | None) -> None:
+    """
+    Have *handler* write *text*, a record that a guest has formatted.
+    """
+    formatter, handler.formatter = handler.formatter, logging.Formatter()
+    record = {"msg": "%s", "args": (text,)} if text is not None else _NO_TEXT
+    handler.emit(logging.makeLogRecord(record))
+    handler.formatter = formatter
+
+
+def redirect_log_file(config: pytest.Config, write: Callable[[str], None]) -> None:
+    """
+    In a guest: pass each record for the file of ``log_file`` to *write*, as text.
+
+    A file that a hook or a test has given to the plugin since, it writes itself.
+    """
+    # Since 6.0. Public would be: a hook that writes a record.
+    plugin: Any = config.pluginmanager.get_plugin("logging-plugin")
+    handler = getattr(plugin, "log_file_handler", None)
+    if handler is None or handler.baseFilename == os.path.abspath(os.devnull):
+        return
+    stream, emit_itself = handler.stream, handler.emit
+
+    def emit(record: logging.LogRecord) -> None:
+        if handler.stream is not stream:
+            emit_itself(record)
+            return
+        try:
+            text = handler.format(record)
+        except Exception:  # noqa: BLE001 - pytest reports it on capture
+            return
+        write(text)
+
+    handler.emit = emit
+
+
+def write_log_file(config: pytest.Config, text: str) -> None:
+    """
+    Write *text*, the record of a guest, to the file of ``log_file``.
+    """
+    plugin: Any = config.pluginmanager.get_plugin("logging-plugin")
+    if plugin is not None:
+        _emit_formatted(plugin.log_file_handler, text)
 
 
 def _live_log_handler(config: pytest.Config) -> Any:

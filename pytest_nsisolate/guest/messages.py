@@ -133,6 +133,12 @@ class LiveLog(NamedTuple):
     text: str | None
 
 
+class FileLog(NamedTuple):
+    """A record for the log file, of a test that others run beside."""
+
+    text: str
+
+
 class HandOver(NamedTuple):
     """What plugins carry over, for `pytest_nsisolate_hand_over`."""
 
@@ -205,7 +211,11 @@ class TerminalTaken(_Bare):
 
 
 class TurnAwaited(_Bare):
-    """The test is about to write past pytest, and waits until it is its turn."""
+    """
+    The test is about to write past pytest, and waits until it is its turn.
+
+    The answer is how many tests and subtests have failed before.
+    """
 
     __slots__ = ()
 
@@ -310,6 +320,7 @@ TestMessage: TypeAlias = (
     | Broken
     | Interrupted
     | LiveLog
+    | FileLog
     | HandOver
     | Report
     | Passed
@@ -338,6 +349,7 @@ KINDS: dict[type, str] = {
     Broken: "broken",
     Interrupted: "interrupted",
     LiveLog: "live log",
+    FileLog: "log file",
     HandOver: "payload",
     Report: "report",
     Passed: "passed",

@@ -19,6 +19,7 @@ from pytest_nsisolate.guest.messages import (
     DebuggerLeft,
     Failure,
     FailureShown,
+    FileLog,
     Garbled,
     HandOver,
     Interrupted,
@@ -225,6 +226,7 @@ class TestRun:
                 self._give_terminal()
             case TurnAwaited():
                 flush(item.config)
+                return str(item.session.testsfailed)
             case Broken():
                 self.broken = message.traceback
             case BasetempRequest():
@@ -249,6 +251,8 @@ class TestRun:
                 events.show_warning(message)
             case LiveLog():
                 builtin_plugins.show_live_log(item.config, message.when, message.text)
+            case FileLog():
+                builtin_plugins.write_log_file(item.config, message.text)
             case HandOver():
                 item.ihook.pytest_nsisolate_hand_over(
                     item=item, payload=message.payload

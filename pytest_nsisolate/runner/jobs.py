@@ -109,14 +109,6 @@ def why_one(config: pytest.Config) -> str:
     for name, option in _ONE_AT_A_TIME.items():
         if config.getoption(name, default=None):
             return option
-    most = config.getoption("maxfail", None) or 0
-    if most > 1:
-        # A test with subtests stops at one of them, by how many have failed before.
-        return f"--maxfail={most}"
-    if config.pluginmanager.has_plugin("logging-plugin") and (
-        config.getoption("log_file") or config.getini("log_file")
-    ):
-        return "log_file"
     for impl in memory.keepers(config):
         # The next test may look at what it has kept of this one.
         module = impl.function.__module__

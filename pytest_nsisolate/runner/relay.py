@@ -27,6 +27,7 @@ from pytest_nsisolate.guest.messages import (
     BasetempRequest,
     DebuggerLeft,
     FailureShown,
+    FileLog,
     HandOver,
     Kept,
     LiveLog,
@@ -226,6 +227,13 @@ class Relay:
         if self._channel is not None:
             self._channel.send(LiveLog(when=when, text=text), synchronous=True)
 
+    def send_file_log(self, text: str) -> None:
+        """
+        Send *text*, a record for the log file.
+        """
+        if self._channel is not None:
+            self._channel.send(FileLog(text=text))
+
     def _ask_for_basetemp(self) -> str:
         assert self._channel is not None
         return self._channel.send(BasetempRequest(), synchronous=True)
@@ -335,9 +343,13 @@ class Relay:
     def await_turn(self) -> None:
         """
         Wait, if other tests run beside this one, until it is its turn.
+
+        Then it is known how many tests have failed before. A failed subtest may be the
+        last one that ``--maxfail`` allows.
         """
-        if self._channel is not None:
-            self._channel.send(TurnAwaited(), synchronous=True)
+        if self._channel is not None and self.item is not None:
+            failed = self._channel.send(TurnAwaited(), synchronous=True)
+            self.item.session.testsfailed = int(failed)
 
     def pytest_runtest_logstart(self) -> None:
         """

@@ -580,6 +580,7 @@ class Supervisor:
             builtin_plugins.redirect_capture(
                 self._config, output.files, self._relay.await_turn
             )
+            builtin_plugins.redirect_log_file(self._config, self._relay.send_file_log)
         self.scheduler.close_other_lanes(lane)
 
     def close(self) -> None:

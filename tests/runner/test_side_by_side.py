@@ -369,6 +369,137 @@ def test_late():
     result.stdout.fnmatch_lines(["*test_killed*killed by SIGKILL*"])
 
 
+#: Failures of each kind, between tests that pass, and what the session sets up.
+FAILURES = """
+import pytest
+
+pytestmark = pytest.mark.isolated
+
+@pytest.fixture(scope="session", autouse=True)
+def wide():
+    yield
+    print("torn down")
+
+@pytest.fixture
+def breaks():
+    yield
+    assert False, "in teardown"
+
+@pytest.mark.parametrize("number", range(3))
+def test_passes(number):
+    pass
+
+def test_fails():
+    assert False, "first"
+
+def test_subtests(subtests):
+    for number in range(5):
+        with subtests.test(number=number):
+            assert number % 2, "even"
+    print("after all subtests")
+
+def test_passes_too():
+    pass
+
+def test_fails_twice(breaks):
+    assert False, "second"
+
+@pytest.mark.parametrize("number", range(3))
+def test_fails_as_well(number):
+    assert False, "third"
+"""
+
+
+@pytest.mark.skipif(
+    pytest.version_tuple < (9, 0), reason="subtests came to pytest in 9.0"
+)
+@pytest.mark.parametrize("most", range(2, 9))
+def test_most_failures(
+    pytester: pytest.Pytester, run_both_ways: RunPytest, most: int
+) -> None:
+    """
+    With --maxfail the session ends where it does with one job, even in a subtest.
+    """
+    pytester.makepyfile(FAILURES)
+    options = ["-v", "-rA", f"--maxfail={most}"]
+
+    one = run_both_ways(*options)
+    more = run_both_ways(*options, "--nsisolate-jobs=4")
+
+    more.stdout.fnmatch_lines(["nsisolate: *, 4 jobs"])
+    assert lines_of(more) == lines_of(one)
+
+
+#: Tests that log while others do, on the way in and out, too.
+LOGS = (
+    MEET
+    + """
+import contextlib
+import logging
+
+log = logging.getLogger("test")
+
+@pytest.fixture
+def logs():
+    log.info("set up")
+    yield
+    log.info("torn down")
+
+@pytest.mark.parametrize("number", range(4))
+def test_logs(logs, number):
+    log.info("%s before", number)
+    meet(f"at{number}", "at0", "at1", "at2", "at3")
+    log.info("%s after", number)
+    with contextlib.suppress(TypeError):
+        log.info("not %d", "text")
+    log.info("of another \\ud800 kind")
+
+def test_own_file(logs, request):
+    plugin = request.config.pluginmanager.get_plugin("logging-plugin")
+    plugin.set_log_path(str(HERE / "own.log"))
+    log.info("in a file of its own")
+
+def test_crashes(logs):
+    log.info("last words")
+    os._exit(3)
+
+def test_logs_again():
+    log.info("the end")
+"""
+)
+
+
+@pytest.mark.parametrize("source", ["option", "ini"])
+def test_log_file(
+    pytester: pytest.Pytester, run_both_ways: RunPytest, source: str
+) -> None:
+    """
+    The log file has the records in the order of the tests, as with one job.
+    """
+    pytester.makepyfile(
+        LOGS.replace('meet(f"at{number}", "at0", "at1", "at2", "at3")', "pass"),
+    )
+    if source == "ini":
+        pytester.makeini("[pytest]\nlog_file = all.log\nlog_level = INFO")
+        options = []
+    else:
+        options = ["--log-file=all.log", "--log-file-level=INFO"]
+    options.append("--log-file-format=%(name)s %(levelname)s %(message)s")
+    files = [pytester.path / "all.log", pytester.path / "own.log"]
+
+    one = run_both_ways(*options)
+    before = [file.read_text() for file in files]
+    pytester.makepyfile(LOGS)
+    more = run_both_ways(*options, "--nsisolate-jobs=4")
+
+    more.stdout.fnmatch_lines(["nsisolate: *, 4 jobs"])
+    assert [file.read_text() for file in files] == before
+    assert "3 after" in before[0]
+    assert before[1] == "test INFO in a file of its own\ntest INFO torn down\n"
+    one.assert_outcomes(passed=6, failed=1)
+    more.assert_outcomes(passed=6, failed=1)
+
+
 @pytest.mark.parametrize(
     "option", ["--capture=no", "--capture=sys", "--setup-show", "--pdb"]
 )

@@ -77,6 +77,7 @@ OTHERS: list[messages.GuestMessage] = [
     messages.Passed(
         when="call", keywords=["test_it", ""], duration=0.5, start=1.5, stop=2.0
     ),
+    messages.FileLog(text="INFO x"),
 ]
 
 

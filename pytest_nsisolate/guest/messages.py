@@ -196,6 +196,8 @@ class Kept(NamedTuple):
     """Reports that were made before and not logged, by number, as in a `Report`."""
     lost: list[str]
     """What was kept and cannot come back, and its type."""
+    version: Code
+    """How often something had come back when the guest was forked."""
 
 
 class FailureShown(_Bare):

@@ -262,6 +262,8 @@ class Memory:
         item: pytest.Item,
         message: Kept,
         reports: dict[int, pytest.TestReport],
+        *,
+        is_stale: bool = False,
     ) -> None:
         """
         In the supervisor: change what the hook has changed in the guest of *item*.
@@ -270,6 +272,8 @@ class Memory:
             item: The test.
             message: The changes.
             reports: The reports of the test that have arrived, by number.
+            is_stale: Whether other tests have kept something that the guest cannot have
+                seen.
 
         Raises:
             Garbled: They are no changes.
@@ -281,6 +285,10 @@ class Memory:
                 self.version += 1
                 try:
                     place = self._found_place(path, unpacker)
+                    if is_stale and unpacker.unpack(path[0]) is not item:
+                        clash = _clash(place, path, difference, unpacker, label)
+                        if clash is not None:
+                            self._warn_of_clash(item, clash)
                     self._change(place, difference, unpacker, lost, label)
                 except Elsewhere as error:
                     lost.append(f"{label} ({error})")
@@ -290,6 +298,19 @@ class Memory:
         for one in lost:
             self._say(item, one)
 
+    def _warn_of_clash(self, item: pytest.Item, label: str) -> None:
+        """
+        Say, once in a session, that tests that ran at the same time kept something.
+        """
+        explanation = Explanation(
+            what=f"{label} may be wrong, which pytest_runtest_makereport() of "
+            f"{' or '.join(self._names)} has kept",
+            why=f"{item.name} ran beside other tests and has changed what it found "
+            "there, but another test has kept something since it started",
+            fix="run with --nsisolate-jobs=1, or keep in its item what is of one test",
+        )
+        self._say_once(item, label, explanation)
+
     def _surroundings(self, item: pytest.Item) -> Surroundings:
         return Surroundings(item, self._plugins, self._modules, self._packages)
 
@@ -297,10 +318,6 @@ class Memory:
         """
         Say, once in a session, that something that a hook kept is lost.
         """
-        said = self._config.stash.setdefault(_said, set())
-        if lost in said:
-            return
-        said.add(lost)
         name, _, kind = lost.partition(" (")
         explanation = Explanation(
             what=f"{name} is lost, which pytest_runtest_makereport() of "
@@ -310,7 +327,13 @@ class Memory:
             fix="keep values of builtin types there, or bring it back with "
             "pytest_nsisolate_collect() and pytest_nsisolate_hand_over()",
         )
-        warn(item, explanation)
+        self._say_once(item, lost, explanation)
+
+    def _say_once(self, item: pytest.Item, what: str, explanation: Explanation) -> None:
+        said = self._config.stash.setdefault(_said, set())
+        if what not in said:
+            said.add(what)
+            warn(item, explanation)
 
     def _look_into(self, found: list[_Found]) -> bool:
         """
@@ -574,6 +597,33 @@ class Memory:
         else:
             base: Any = container_of(type(place))
             base.__delitem__(place, name)
+
+
+def _clash(
+    place: Value, path: list[Term], difference: Term, unpacker: Unpacker, label: str
+) -> str | None:
+    """
+    Return the label of what a stale change of *place* may spoil; None if nothing.
+
+    What only adds something cannot. What is below a place in a list may be below
+    another by now.
+    """
+    is_clash = any(type(one) is int for one in path)
+    match difference:
+        case ("more", _):
+            pass
+        case ("set", gone, _):
+            is_clash |= bool(gone)
+        case ("map", gone, come, order):
+            now = _content(place)
+            names = [unpacker.unpack(term) for term, _ in come]
+            known = [name for name in names if name in now]
+            is_clash |= bool(gone or order or known)
+            if known and isinstance(place, Fields | Cells):
+                label = f"{label}.{known[0]}"
+        case _:
+            is_clash = True
+    return label if is_clash else None
 
 
 def _is_guarded(container: Value, name: Value, value: Value) -> bool:

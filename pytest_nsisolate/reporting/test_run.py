@@ -102,6 +102,9 @@ class TestRun:
         self._failure: pytest.CallInfo[None] | None = None
         #: What hooks have kept when they made the next report.
         self._kept: Kept | None = None
+        #: Whether something else has been kept since the guest was forked, which it has
+        #: not seen; None as long as it has kept nothing.
+        self._is_stale: bool | None = None
         #: The reports that have arrived, by their number in a `Kept`.
         self._numbered: dict[int, pytest.TestReport] = {}
         self._is_torn_down = False
@@ -119,6 +122,8 @@ class TestRun:
         self._earlier = items.number_of_sections(item)
         #: Whether the guest was forked before the supervisor's part of setup.
         self._forked_before = False
+        #: Whether the guest ran before its turn.
+        self._was_early = False
         self._logged: pytest.TestReport | None = None
         self._order = Order()
 
@@ -190,6 +195,7 @@ class TestRun:
             timeout: Its time limit, in seconds; None or 0 for none.
         """
         self._forked_before = guest.is_reused
+        self._was_early = guest.early is not None
         if guest.early is not None:
             self.deadline = guest.early.deadline
         else:
@@ -461,7 +467,9 @@ class TestRun:
                 unlogged = Report(report=data, marked=None)
                 self._numbered[number] = report_from_message(self.item.config, unlogged)
             self._numbered[kept.number] = report
-            found.apply(self.item, kept, self._numbered)
+            if self._is_stale is None:
+                self._is_stale = self._was_early and kept.version != found.version
+            found.apply(self.item, kept, self._numbered, is_stale=self._is_stale)
 
     def _hear_failure(self, message: Failure) -> None:
         """

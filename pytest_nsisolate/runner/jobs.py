@@ -109,10 +109,11 @@ def why_one(config: pytest.Config) -> str:
     for name, option in _ONE_AT_A_TIME.items():
         if config.getoption(name, default=None):
             return option
+    independent = _KEEP_NOTHING | config.stash[options.key].independent_hooks
     for impl in memory.keepers(config):
         # The next test may look at what it has kept of this one.
         module = impl.function.__module__
-        if package_of(module) not in _KEEP_NOTHING:
+        if independent.isdisjoint({module, package_of(module)}):
             return f"pytest_runtest_makereport() of {module}"
     return ""
 
@@ -159,8 +160,23 @@ _NEVER_TAKE_BACK = {"each", "load", "loadfile", "loadgroup", "loadscope"}
 #: The hook for other ways to share out tests.
 _SCHEDULER = "pytest_xdist_make_scheduler"
 
-#: Plugins with that hook that keep nothing of a test for others.
-_KEEP_NOTHING = {"_hypothesis_pytestplugin"}
+#: Plugins with that hook that keep nothing of a test, or only on the test itself.
+#: Looked at: pytest-check 3.0, pytest-error-for-skips 2.0, pytest-fail-slow 0.6,
+#: pytest-html 4.2, Hypothesis 6, pytest-memray 1.11, pytest-mh 1.0, pytest-monitor 1.6,
+#: pytest-playwright 0.10, pytest-qt 4.5, pytest-spec 6.1.
+_KEEP_NOTHING = {
+    "_hypothesis_pytestplugin",
+    "pytest_check",
+    "pytest_error_for_skips",
+    "pytest_fail_slow",
+    "pytest_html",
+    "pytest_memray",
+    "pytest_mh",
+    "pytest_monitor",
+    "pytest_playwright",
+    "pytest_spec",
+    "pytestqt",
+}
 
 #: Options with which tests write to the terminal themselves, or read from it.
 _ONE_AT_A_TIME = {

@@ -185,7 +185,15 @@ class Relay:
         changes = [change for _, some, _ in now for change in some]
         lost = [text for *_, some in now for text in some]
         if now:
-            channel.send(Kept(number=last, changes=changes, reports=others, lost=lost))
+            channel.send(
+                Kept(
+                    number=last,
+                    changes=changes,
+                    reports=others,
+                    lost=lost,
+                    version=self._memory.version,
+                )
+            )
 
     def take_over(self) -> None:
         """

@@ -492,7 +492,9 @@ class Scheduler:
         Raises:
             As for `_fork_ahead`.
         """
-        guest = self._fork_ahead(item, spec, _state(item), lane)
+        # What hooks keep is of no account, or tests would run one after the other.
+        state = item.session.testsfailed, 0
+        guest = self._fork_ahead(item, spec, state, lane)
         # The next one will most likely ask for the same.
         self.pool.prepare(spec)
         return guest

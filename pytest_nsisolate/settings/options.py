@@ -51,6 +51,9 @@ class Options(NamedTuple):
     """How many of the heaviest tests to show; 0: all; None: no table."""
     jobs: int | None
     """How many isolated tests may run at the same time; None: one per processor."""
+    independent_hooks: frozenset[str]
+    """Modules or packages whose `pytest_runtest_makereport` keeps nothing of a test
+    that another looks at."""
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -88,6 +91,7 @@ class Options(NamedTuple):
             flavours=_flavours(config, off=given is False),
             usage=_number(config, "usage", "10"),
             jobs=_jobs(config),
+            independent_hooks=_names(config, "independent_hooks"),
         )
 
 
@@ -150,6 +154,11 @@ def _number(config: pytest.Config, name: str, example: str) -> int | None:
     if not (value.isascii() and value.isdecimal()):
         _refuse(source, value, "takes a number of tests from 0 up", example)
     return int(value)
+
+
+def _names(config: pytest.Config, name: str) -> frozenset[str]:
+    value, _ = _value(config, name)
+    return frozenset((value or "").replace(",", " ").split())
 
 
 def _jobs(config: pytest.Config) -> int | None:
@@ -259,6 +268,10 @@ _WITH_VALUE = {
     "jobs": (
         "N",
         "Run N isolated tests at the same time; auto: one per processor (default: 1)",
+    ),
+    "independent_hooks": (
+        "MODULES",
+        "Modules whose pytest_runtest_makereport() keeps nothing for other tests",
     ),
     "usage": (
         "N",

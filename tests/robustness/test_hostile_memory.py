@@ -111,7 +111,9 @@ TESTS = """
         channel = next(
             one for one in gc.get_objects() if isinstance(one, GuestChannel)
         )
-        channel.send(Kept(number=0, changes=CHANGES, reports=REPORTS, lost=[]))
+        channel.send(
+            Kept(number=0, changes=CHANGES, reports=REPORTS, lost=[], version=0)
+        )
         # The report of a phase comes next.
         report = request.config.hook.pytest_report_to_serializable(
             config=request.config,

@@ -67,7 +67,9 @@ OTHERS: list[messages.GuestMessage] = [
         sourced=True,
         content=(("careful",), {}),
     ),
-    messages.Kept(number=0, changes=None, reports={}, lost=["Function.x (a.B)"]),
+    messages.Kept(
+        number=0, changes=None, reports={}, lost=["Function.x (a.B)"], version=0
+    ),
     messages.Failure(
         when="call",
         errors=describe(OSError(2, "gone", "file")),

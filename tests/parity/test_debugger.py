@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import pexpect
 import pytest
-from terminals import ALL, TWO, Seen, Terminal, compare, terminals
+from terminals import ALL, PLAIN, TWO, Seen, Terminal, compare, terminals
 
 pytestmark = pytest.mark.python
 
@@ -205,6 +205,65 @@ def test_debugger(pytester: pytest.Pytester, option: str) -> None:
     assert seen.lines.count("141") == 4
     for banner, count in [("PDB set_trace", 2), ("PDB post_mortem", 2)]:
         assert sum(banner in line for line in seen.lines) == count, banner
+
+
+#: A test that comes to a prompt while those of the other module run.
+AT_PROMPT = """
+import time
+import pytest
+from pathlib import Path
+
+@pytest.mark.isolated
+def test_first(request):
+    is_isolated = request.config.getoption("nsisolate") is not False
+    while is_isolated and not Path("began1").exists():
+        time.sleep(0.01)
+
+@pytest.mark.isolated(KEYWORDS)
+class TestIt:
+    def test_prompt(self):
+        secret = 41
+        breakpoint()
+
+    def test_last(self):
+        pass
+"""
+
+BESIDE = """
+import time
+import pytest
+from pathlib import Path
+
+@pytest.mark.parametrize("number", range(60))
+def test_beside(number):
+    own = Path(f"runs{number}")
+    own.touch()
+    Path(f"began{number}").touch()
+    time.sleep(0.02)
+    own.unlink()
+"""
+
+
+@pytest.mark.parametrize("keywords", ["", 'scope="class"', 'scope="class", fork=True'])
+def test_nothing_beside(pytester: pytest.Pytester, keywords: str) -> None:
+    """
+    While someone types, no test runs or starts; then the others go on.
+    """
+    source = AT_PROMPT.replace("KEYWORDS", keywords)
+    files = {**FILES, "test_it.py": source, "test_z.py": BESIDE}
+    with terminals(pytester.path, files, ["--nsisolate-jobs=3"], ways=TWO) as found:
+        for way, one in found.items():
+            assert not _come_to(one, r"\(Pdb\) ", pressed=False), way
+            began = {*one.path.glob("began*")}
+            one.spawn.sendline("p secret + 100")
+            assert not _come_to(one, r"\(Pdb\) ", pressed=False), way
+            assert not [*one.path.glob("runs*")]
+            assert {*one.path.glob("began*")} == began
+            assert bool(began) is (way != PLAIN)
+            one.spawn.sendline("c")
+        seen = compare(found)
+    assert "141" in seen.lines
+    assert seen.status == 0
 
 
 @pytest.mark.parametrize("capture", ["fd", "no"])

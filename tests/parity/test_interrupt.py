@@ -187,6 +187,40 @@ def test_interrupt(
     assert seen.log == [*swallowed, *around, *around, "wide down"]
 
 
+#: A test that runs beside those of the other module, until an interrupt ends it.
+BESIDE = """
+import os
+import time
+
+def test_beside():
+    os.mkdir("beside")
+    [time.sleep(0.1) for _ in range(900)]
+"""
+
+
+@pytest.mark.parametrize("how", [at_the_terminal, to_pytest_alone])
+@pytest.mark.parametrize("keywords", ['scope="module"', 'scope="module", fork=True'])
+def test_interrupt_beside(
+    pytester: pytest.Pytester, how: Callable[[Terminal], None], keywords: str
+) -> None:
+    """
+    Beside a shared sandbox, only the test whose turn it is gets the interrupt.
+    """
+    mark = f"import pytest\npytestmark = pytest.mark.isolated({keywords})\n"
+    files = {"test_it.py": mark + TESTS, "test_z.py": BESIDE}
+    names = "swallows or passes or sleeps or beside"
+    with terminals(pytester.path, files, ["--nsisolate-jobs=4", "-k", names]) as found:
+        for way, one in found.items():
+            if way != PLAIN:
+                one.await_path("beside")
+        _interrupt(found, how)
+        _interrupt(found, how, "here 2")
+        seen = compare(found)
+    _expect_interrupted(seen)
+    assert seen.log.count("swallowed") == 1
+    assert seen.log[-1] == "wide down"
+
+
 @pytest.mark.parametrize(
     ("where", "how", "options"),
     [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections import deque
+from contextlib import nullcontext
 from typing import Generic, TypeVar
 
 from pytest_nsisolate.guest.messages import (
@@ -21,8 +22,9 @@ from pytest_nsisolate.guest.messages import (
     Message,
     encode,
 )
+from pytest_nsisolate.guest.standstill import standstill
 from pytest_nsisolate.linux.signals import Blocked
-from pytest_nsisolate.linux.stdlib import os
+from pytest_nsisolate.linux.stdlib import os, select
 
 _M = TypeVar("_M")
 
@@ -84,6 +86,8 @@ class GuestChannel:
         #: The process id of the guest outside the sandbox.
         self.pid_on_host = pid_on_host
         self._signals = signals
+        #: Whether the test runs before its turn, for which it may have to wait.
+        self.is_early = False
         #: What is to be written with the next message.
         self._waiting = b""
 
@@ -108,9 +112,20 @@ class GuestChannel:
             os._exit(1)
         data = self._waiting + frame(message, synchronous=synchronous)
         self._waiting = data if later else b""
-        if not later:
+        if later:
+            return ""
+        may_wait = self.is_early and (synchronous or not self._is_room(data))
+        with standstill() if may_wait else nullcontext():
             write_all(self._fd, data)
-        return self.wait() if synchronous else ""
+            return self.wait() if synchronous else ""
+
+    def _is_room(self, data: bytes) -> bool:
+        """
+        Say whether *data* can be written at once. Source: pipe(7), PIPE_BUF.
+        """
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return len(data) <= select.PIPE_BUF and bool(poll.poll(0))
 
     def conclude(self, outcome: CallMessage) -> None:
         """

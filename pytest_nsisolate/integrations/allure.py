@@ -44,6 +44,8 @@ class Integration:
         #: In the supervisor: the guest's result, kept until teardown is reported.
         self._come: Any = None
         self._is_guest = False
+        #: Whether each test has an id.
+        self._are_known = False
         self._config: Any = None
         self._attaches = False
 
@@ -56,6 +58,14 @@ class Integration:
     def _listener(self) -> Any:
         # It has had this name since 2.5 and these attributes since 2.8.
         return self._config.pluginmanager.get_plugin("allure_listener")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        if self._listener is not None and not self._are_known:
+            # A test that starts before its turn has its id, too, from before the fork.
+            self._are_known = True
+            for one in item.session.items:
+                self._listener._cache.push(one.nodeid)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:

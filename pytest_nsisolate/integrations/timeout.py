@@ -10,6 +10,9 @@ stack of the test.
 If the guest cannot run that handler, for example because it hangs in a call into C, the
 supervisor ends it a little later.
 
+A test that runs before its turn has the whole limit, from its start. While it waits for
+its turn, its timer stands still.
+
 In each case the threads of pytest are named that do not exist in the guest, since the
 test may have waited for one of them.
 """
@@ -26,11 +29,12 @@ from typing import Any
 
 import pytest
 
-from pytest_nsisolate.guest import absent
+from pytest_nsisolate.guest import absent, standstill
 from pytest_nsisolate.linux.stdlib import time
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.settings.marker import BadMarker
 from pytest_nsisolate.settings.resolve import resolve_spec
+from pytest_nsisolate.settings.scopes import NONE, number_of
 
 #: How long the guest's own timer may be overdue, in seconds.
 GRACE = 2.0
@@ -38,7 +42,8 @@ GRACE = 2.0
 #: Title of the section that names the threads.
 TITLE = "nsisolate threads"
 
-#: The state of the guest's timer, in a byte that it shares with the supervisor.
+#: The state of the timer of a test's guest, in a byte that it shares with the
+#: supervisor.
 _UNSET, _ARMED, _CANCELLED, _OVER = range(4)
 
 
@@ -65,9 +70,19 @@ class Integration:
         self._inside = False
         #: Whether this object itself is calling a hook of the plugin.
         self._own = False
-        self._state: mmap.mmap | None = None
+        #: One for each test, in the order of the session, and one for all others.
+        self._states: mmap.mmap | None = None
         #: In the guest, whether the limit was hit in a phase that has no report yet.
         self._has_fired = False
+        #: In a guest whose timer is the plugin's own, the test, its settings and when
+        #: it is over.
+        self._own_timer: tuple[pytest.Item, Any, float] | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        if self._states is None:
+            # Before the first fork.
+            self._states = mmap.mmap(-1, len(item.session.items) + 1)
 
     @pytest.hookimpl(tryfirst=True, optionalhook=True)
     def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> object:
@@ -78,9 +93,9 @@ class Integration:
         spec = resolve_spec(item)
         if spec is None or isinstance(spec, BadMarker):
             return None
-        if self._state is None:
-            self._state = mmap.mmap(-1, 1)
-        self._state[0] = _UNSET
+        if self._state_of(item) != _ARMED:
+            # It has not started before its turn.
+            self._tell(item, _UNSET)
         self._item, self._settings = item, settings
         self._deadline = time.monotonic() + settings.timeout
         self._stand_by()
@@ -89,16 +104,18 @@ class Integration:
     @pytest.hookimpl(tryfirst=True, optionalhook=True)
     def pytest_timeout_cancel_timer(self, item: pytest.Item) -> None:
         if self._inside:
-            self._tell(_CANCELLED, unless=_OVER)
+            if not self._own:
+                self._own_timer = None
+                self._tell(item, _CANCELLED, unless=_OVER)
         elif item is self._item and not self._own:
             # The test is over or has failed, and the plugin lifts the limit.
             self._item = None
             _stop_alarm()
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_exception_interact(self) -> None:
-        if self._inside:
-            self._tell(_OVER)
+    def pytest_exception_interact(self, node: pytest.Item | pytest.Collector) -> None:
+        if self._inside and isinstance(node, pytest.Item):
+            self._tell(node, _OVER)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -128,6 +145,7 @@ class Integration:
     @pytest.hookimpl
     def pytest_nsisolate_enter(self, spec: Spec) -> None:
         self._inside = True
+        standstill.stops.append(self._stop)
         # The clock inside may be ahead of that by which the deadline was set.
         shifts: Any = spec.time or ()
         self._deadline += dict(shifts).get("monotonic", 0)
@@ -137,10 +155,29 @@ class Integration:
                 setattr(plugin, name, self._telling(getattr(plugin, name)))
 
     def _set_inside(self, item: pytest.Item, settings: Any) -> object:
-        self._tell(_ARMED)
+        self._tell(item, _ARMED)
         if item is not self._item or settings.func_only:
+            self._own_timer = item, settings, time.monotonic() + settings.timeout
             return None
         return self._set(item, self._settings, self._left())
+
+    def _stop(self) -> Callable[[], object]:
+        """
+        Stop the timer in a thread, if there is one; return what starts it again.
+        """
+        if self._own_timer is None or self._own_timer[1].method != "thread":
+            return lambda: None
+        item, settings, end = self._own_timer
+        left = end - time.monotonic()
+        self._own = True
+        item.config.hook.pytest_timeout_cancel_timer(item=item)
+        self._own = False
+
+        def start() -> None:
+            self._own_timer = item, settings, time.monotonic() + left
+            self._set(item, settings, left)
+
+        return start
 
     def _set(self, item: pytest.Item, settings: Any, left: float) -> object:
         # Zero would mean no limit.
@@ -177,18 +214,25 @@ class Integration:
         """
         Return whether the limit no longer applies: it was hit, or the test failed.
         """
-        assert self._state is not None
-        state = self._state[0]
+        state = self._state_of(self._item)
         return state == _OVER or (state == _ARMED and self._left() <= 0)
 
-    def _tell(self, state: int, unless: int | None = None) -> None:
-        if self._state is not None and self._state[0] != unless:
-            self._state[0] = state
+    def _tell(self, item: pytest.Item, state: int, unless: int | None = None) -> None:
+        if self._states is not None and self._state_of(item) != unless:
+            self._states[self._place_of(item)] = state
+
+    def _state_of(self, item: pytest.Item | None) -> int:
+        return _UNSET if self._states is None else self._states[self._place_of(item)]
+
+    def _place_of(self, item: pytest.Item | None) -> int:
+        assert self._states is not None
+        number, last = number_of(item), len(self._states) - 1
+        return last if number == NONE else min(int(number), last)
 
     def _telling(self, function: Callable[..., None]) -> Callable[..., None]:
         def fire(item: pytest.Item, settings: Any) -> None:
             __tracebackhide__ = True
-            self._tell(_OVER)
+            self._tell(item, _OVER)
             self._has_fired = True
             if threading.current_thread() is not threading.main_thread():
                 # The method `thread` prints what was captured, and ends the guest.
@@ -209,7 +253,7 @@ class Integration:
         End the test if its guest has not done so in time.
         """
         __tracebackhide__ = True
-        if self._state is not None and self._state[0] == _ARMED and self._left() <= 0:
+        if self._state_of(self._item) == _ARMED and self._left() <= 0:
             _stop_alarm()
             message = sys.modules["pytest_timeout"].PYTEST_FAILURE_MESSAGE
             # The guest was forked from this process, which has them.

@@ -258,8 +258,12 @@ class Supervisor:
                 ended = self._listen(run, nextitem, spec, guest)
         except pytest.fail.Exception as error:
             # A signal handler such as pytest-timeout's failed the test in here.
+            if guest is None:
+                self.scheduler.settle()
+            # Before its lane is settled, which then knows nothing of it.
+            output = self._output_so_far(guest)
             self.scheduler.settle()
-            self._fail(run, str(error), self._output_so_far(guest))
+            self._fail(run, str(error), output)
             if guest is not None:
                 self._endings.add_usage(run, guest)
                 self._endings.call_hook(run, guest.reap(), guest)
@@ -528,6 +532,7 @@ class Supervisor:
         if lane.number is not None:
             self._use(lane)
             setup_state.leave_for(item)
+            inside.channel.is_early = True
         self._relay.begin(item, inside.channel, synchronous=synchronous)
         spec = resolve_spec(item)
         if isinstance(spec, Spec) and spec.memory is not None:

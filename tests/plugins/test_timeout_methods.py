@@ -94,16 +94,20 @@ def test_thread_method(pytester: pytest.Pytester) -> None:
     isolated.assert_outcomes(passed=2, failed=1)
 
 
-def test_deaf(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("before", ["", "def test_before(): pass"])
+def test_deaf(pytester: pytest.Pytester, jobs: int, before: str) -> None:
     """
     A test whose process never handles the signal is ended from outside.
 
     Without isolation it would hang for ever.
     """
     pytester.makepyfile(
-        """
+        f"""
         import signal
         import time
+
+        {before}
 
         def test_deaf():
             print("printed before")
@@ -113,11 +117,57 @@ def test_deaf(pytester: pytest.Pytester) -> None:
         def test_next(): pass
         """
     )
-    run = run_once(pytester, [*NAMED, "--nsisolate", "--timeout=2"], apart=True)
-    run.result.assert_outcomes(passed=1, failed=1)
+    options = ["--nsisolate", "--timeout=2", f"--nsisolate-jobs={jobs}"]
+    run = run_once(pytester, [*NAMED, *options], apart=True)
+    run.result.assert_outcomes(passed=1 + bool(before), failed=1)
     run.result.stdout.fnmatch_lines(
         ["Timeout (>2.0s) from pytest-timeout.", "*Captured stdout call*", "printed *"]
     )
+
+
+WAITS = """
+import signal
+import time
+from pathlib import Path
+import pytest
+
+@pytest.mark.timeout(0)
+def test_first():
+    while not Path("waits").exists():
+        time.sleep(0.01)
+    # Longer than the limit of the one that waits for this one.
+    time.sleep(4)
+
+@pytest.mark.timeout(3)
+def test_waits(capsys, subtests):
+    Path("waits").touch()
+    LINES
+"""
+
+#: What makes a test wait for its turn.
+WAYS_TO_WAIT = {
+    "subtest": """
+    with subtests.test(): pass
+    """,
+    "direct": """
+    with capsys.disabled(): pass
+    """,
+    "much": """
+    print(3_000_000 * "x")
+    """,
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_WAIT)
+@pytest.mark.parametrize("method", ["signal", "thread"])
+def test_waits_for_its_turn(pytester: pytest.Pytester, method: str, way: str) -> None:
+    """
+    While a test that started early waits for its turn, its timer stands still.
+    """
+    pytester.makepyfile(WAITS.replace("LINES", WAYS_TO_WAIT[way]))
+    options = ["--nsisolate", "--nsisolate-jobs=2", f"--timeout-method={method}"]
+    result = pytester.runpytest_subprocess(*NAMED, *options, timeout=60)
+    result.assert_outcomes(passed=2)
 
 
 def test_debugger(pytester: pytest.Pytester) -> None:

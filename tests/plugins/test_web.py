@@ -126,7 +126,11 @@ DJANGO = """
 
 
 @pytest.mark.about("pytest-django")
-@pytest.mark.parametrize("database", list(DATABASES))
+@pytest.mark.parametrize(
+    "database",
+    # All tests use the same file.
+    ["memory", pytest.param("file", marks=pytest.mark.one_job)],
+)
 def test_django(
     pytester: pytest.Pytester, with_plugins: WithPlugins, database: str
 ) -> None:

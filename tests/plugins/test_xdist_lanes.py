@@ -18,6 +18,8 @@ from pytest_nsisolate.linux import processors
 
 pytestmark = [
     pytest.mark.about("pytest-xdist"),
+    # Here each test says itself how many.
+    pytest.mark.one_job,
     pytest.mark.usefixtures("nothing_left"),
 ]
 

@@ -7,6 +7,7 @@ Otherwise a timer would count how long the tests before it take.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 from collections.abc import Callable, Iterator
 from signal import ITIMER_REAL, setitimer
 from typing import TypeAlias
@@ -34,6 +35,14 @@ def _stop_alarm() -> Callable[[], object]:
     """
     left, interval = setitimer(ITIMER_REAL, 0)
     return lambda: left and setitimer(ITIMER_REAL, left, interval)
+
+
+def stop_watchdog() -> Callable[[], object]:
+    """
+    Stop that of `faulthandler`, for good: nobody knows how much of its time is left.
+    """
+    faulthandler.cancel_dump_traceback_later()
+    return lambda: None
 
 
 #: What stops the timers that there can be. Plugins may add theirs.

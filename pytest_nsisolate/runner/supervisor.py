@@ -26,7 +26,13 @@ from typing import cast
 import pytest
 
 from pytest_nsisolate.compat import builtin_plugins, fixtures, items, setup_state
-from pytest_nsisolate.guest import absent, deadlock, inherited, terminal
+from pytest_nsisolate.guest import (
+    absent,
+    deadlock,
+    inherited,
+    standstill,
+    terminal,
+)
 from pytest_nsisolate.guest.deadline import Deadline
 from pytest_nsisolate.guest.entry import InFork, InGuest
 from pytest_nsisolate.guest.handle import Guest
@@ -533,6 +539,8 @@ class Supervisor:
             self._use(lane)
             setup_state.leave_for(item)
             inside.channel.is_early = True
+            if builtin_plugins.watchdogs(item.config):
+                standstill.stops.append(standstill.stop_watchdog)
         self._relay.begin(item, inside.channel, synchronous=synchronous)
         spec = resolve_spec(item)
         if isinstance(spec, Spec) and spec.memory is not None:

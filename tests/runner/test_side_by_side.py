@@ -314,6 +314,34 @@ def test_watches():
     )
 
 
+def test_timers(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    While a test waits for its turn, its own timer and pytest's watchdog stand still.
+    """
+    pytester.makepyfile(
+        MEET
+        + """
+import signal
+
+def test_first():
+    wait_for("waits")
+    time.sleep(3)
+
+def test_waits(capsys):
+    signal.setitimer(signal.ITIMER_REAL, 2, 5)
+    (HERE / "waits").touch()
+    with capsys.disabled():
+        left, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    assert 0 < left <= 2
+    assert interval == 5
+"""
+    )
+    result = run_both_ways("--nsisolate-jobs=2", "-o", "faulthandler_timeout=2.5")
+    result.assert_outcomes(passed=2)
+    # That of the first one.
+    assert result.stderr.str().count("Timeout (0:00:02") == 1
+
+
 def test_much_output(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
     """
     A guest with much to say waits for its turn, and holds up no other.

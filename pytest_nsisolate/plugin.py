@@ -104,7 +104,13 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     chosen = config.stash[options.key]
-    if chosen.off or chosen.jobs == 1:
+    if chosen.off:
+        return
+    with as_at_the_start():
+        from pytest_nsisolate.runner import remote
+
+    remote.load_there(config)
+    if chosen.jobs == 1:
         return
     with as_at_the_start():
         from pytest_nsisolate.runner import jobs
@@ -118,7 +124,13 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of pytest-xdist
     chosen = node.config.stash[options.key]
-    if chosen.off or chosen.jobs == 1:
+    if chosen.off:
+        return
+    with as_at_the_start():
+        from pytest_nsisolate.runner import remote
+
+    remote.require(node)
+    if chosen.jobs == 1:
         return
     with as_at_the_start():
         from pytest_nsisolate.runner import jobs

@@ -14,12 +14,22 @@ author = "The pytest-nsisolate maintainers"
 copyright = author  # noqa: A001 - the name that Sphinx reads
 release = version = _FOUND[1]
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_copybutton"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "requirements.txt"]
 nitpicky = True
 
+# Of a console block only the commands are copied; a text block is all output.
+copybutton_prompt_text = "$ "
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
+
 html_theme = "furo"
 html_title = f"pytest-nsisolate {release}"
+html_favicon = "icon.svg"
+html_theme_options = {
+    "source_repository": "https://github.com/pytest-nsisolate/pytest-nsisolate/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}

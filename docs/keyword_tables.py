@@ -1,26 +1,31 @@
 """
 Tables of keywords, printed from their declarations in `Spec`.
 
-``python docs/keyword_tables.py`` prints the table of ``reference/marker.md``, then that
-of ``reference/sandbox-factory.md``.
+``python docs/keyword_tables.py`` prints the signature and the table of
+``reference/marker.md``, then the table of ``reference/sandbox-factory.md``.
 """
 
 import sys
+import textwrap
 
 from pytest_nsisolate.model.spec import KEYWORDS
+
+
+def signature() -> str:
+    """
+    Return the signature of the marker, in lines that fit on the screen of a telephone.
+    """
+    keywords = ", ".join(["*", *(f"{one.name}=None" for one in KEYWORDS)])
+    lines = textwrap.fill(f"{keywords},", 36)
+    return f"@pytest.mark.isolated(\n{textwrap.indent(lines, '    ')}\n)\n"
 
 
 def of_marker() -> str:
     """
     Return the table for the page on the marker.
     """
-    rows = [
-        f"| `{one.name}` | {one.check.takes} | `None` | {one.doc} |\n"
-        for one in KEYWORDS
-    ]
-    return "".join(
-        ["| Keyword | Type | Default | Meaning |\n", "|---|---|---|---|\n", *rows]
-    )
+    rows = [f"| `{one.name}` | {one.check.takes} | {one.doc} |\n" for one in KEYWORDS]
+    return "".join(["| Keyword | Type | Meaning |\n", "|---|---|---|\n", *rows])
 
 
 def of_factory() -> str:
@@ -32,4 +37,4 @@ def of_factory() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{of_marker()}\n{of_factory()}")
+    sys.stdout.write(f"{signature()}\n{of_marker()}\n{of_factory()}")

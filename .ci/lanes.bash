@@ -11,7 +11,7 @@ LANES=(build sid lint type docs
     newcomer-root tests-root newcomer-rootless tests-rootless
     oldest-root oldest-rootless py314-root py314-rootless
     py315-root py315-rootless
-    plugins-root plugins-rootless side-by-side servers kernels)
+    plugins-root plugins-rootless side-by-side servers site kernels)
 
 stop() {
     printf 'ci: %s\n0 passed, 1 failed\n' "$1"
@@ -23,7 +23,7 @@ install_packages() {
     local package missing=()
     for package in busybox-static debootstrap fakeroot gcc git hostname libc6-dev passwd \
         patchelf python3 python3-dev python3-venv qemu-system-x86 strace util-linux \
-        postgresql redis-server openssh-client openssh-server; do
+        postgresql redis-server openssh-client openssh-server chromium chromium-driver; do
         dpkg --status "$package" >/dev/null 2>&1 || missing+=("$package")
     done
     ((${#missing[@]})) || return 0

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import json
 import re
 import runpy
 import subprocess
@@ -23,8 +24,10 @@ from pytest_nsisolate.box.box import Box
 from pytest_nsisolate.diagnosis import causes, engines
 from pytest_nsisolate.model import ending
 from pytest_nsisolate.model.spec import KEYWORDS
+from pytest_nsisolate.reporting import usage
 from pytest_nsisolate.runner import factory_fixtures
 from pytest_nsisolate.runner.sandbox_factory import SandboxFactory
+from pytest_nsisolate.sandbox import leaks
 from pytest_nsisolate.sandbox.ipc import Ipc
 from pytest_nsisolate.settings.isolation import Isolation
 from pytest_nsisolate.settings.marker import NAMES
@@ -54,6 +57,9 @@ SPEAKING = (
     "settings/resolve",
 )
 
+
+#: An environment variable of the plugin.
+VARIABLE = re.compile(r"\bNSISOLATE_[A-Z_]+\b")
 
 #: The fixtures that make boxes.
 FIXTURES = [name for name in vars(factory_fixtures) if name.endswith("sandbox_factory")]
@@ -344,6 +350,60 @@ def test_kernels_that_were_not_tried_are_told_in_words() -> None:
         "* Unknown cause, on 5.10.0-32, 6.1.0-50: "
         "this kernel has no /proc/sys/kernel/it\n"
     )
+
+
+def test_plugins_are_tested_in_the_versions_on_the_page() -> None:
+    """
+    The page on plugins names the versions that ``tox -e plugins`` installs.
+    """
+    project = (DOCS.parent / "pyproject.toml").read_text()
+    group = project.partition("\nplugins = [")[2].partition("]")[0]
+    installed = dict(re.findall(r'"([\w-]+)==([\w.]+)"', group))
+    table = (REFERENCE / "plugins.md").read_text().partition("| plugin | tested |")[2]
+    rows = table.partition("\n\n")[0]
+    shown = dict(re.findall(r"^\| `([\w-]+)` \| (\S+) \|", rows, re.MULTILINE))
+
+    assert len(shown) == len(rows.splitlines()) - 2
+    assert shown == {name: installed.get(name) for name in shown}
+    assert len(installed) == group.count('"') / 2
+
+
+def test_public_page_has_every_name() -> None:
+    """
+    The page on what is public has each name that is exported, on a page that has it.
+    """
+    page = REFERENCE / "public-api.md"
+    lines = page.read_text().partition("\n## Names\n")[2].splitlines()
+    rows = [line.split("|")[1:3] for line in lines if line.startswith("| `")]
+    names = [name for names, _ in rows for name in re.findall(r"`(\w+)`", names)]
+
+    assert sorted(names) == pytest_nsisolate.__all__
+    for exported, where in rows:
+        for link in re.findall(r"\(([\w./-]+\.md)\)", where):
+            text = (REFERENCE / link).read_text()
+            assert [
+                name
+                for name in re.findall(r"`(\w+)`", exported)
+                if not re.search(rf"\b{name}\b", text)
+            ] == []
+
+
+def test_public_page_has_what_users_type() -> None:
+    """
+    The page on what is public has the markers, fixtures, variables and properties.
+    """
+    page = (REFERENCE / "public-api.md").read_text()
+    properties = [leaks.FILE, usage.CPU, usage.PEAK_MEMORY]
+    command = [sys.executable, "-m", "pytest_nsisolate", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    for name in [*NAMES, "isolation", *FIXTURES, *properties, *json.loads(done.stdout)]:
+        assert f"`{name}`" in page
+    assert set(VARIABLE.findall(page)) == {
+        name
+        for path in PACKAGE.rglob("*.py")
+        for name in VARIABLE.findall(path.read_text())
+    }
 
 
 def test_header_is_in_the_reference() -> None:

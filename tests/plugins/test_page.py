@@ -6,8 +6,9 @@ This runs after those tests, in the same session.
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -22,14 +23,25 @@ VERDICTS = {
 }
 
 
-def rows() -> dict[str, str]:
+class Row(NamedTuple):
     """
-    Return the verdict of the table on each plugin.
+    What the table says of a plugin.
     """
-    table = PAGE.read_text().partition("| plugin | works | note |")[2]
+
+    version: str
+    verdict: str
+    note: str
+
+
+def rows() -> dict[str, Row]:
+    """
+    Return what the table says of each plugin.
+    """
+    table = PAGE.read_text().partition("| plugin | tested | works | note |")[2]
     lines = table.partition("\n\n")[0].splitlines()[2:]
-    cells = [[cell.strip() for cell in line.split("|")[1:3]] for line in lines]
-    return {name.strip("`"): verdict for name, verdict in cells}
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert len({name for name, *_ in cells}) == len(cells)
+    return {name.strip("`"): Row(*others) for name, *others in cells}
 
 
 def seen(config: pytest.Config) -> dict[str, set[str]]:
@@ -78,7 +90,19 @@ def test_row(request: pytest.FixtureRequest, plugin: str) -> None:
     # A skip shows only what this environment cannot run.
     if shown := outcomes - {"skipped"}:
         verdict = VERDICTS.get(frozenset(shown), f"its tests have {sorted(shown)}")
-        assert rows()[plugin] == verdict
+        assert rows()[plugin].verdict == verdict
+
+
+@pytest.mark.parametrize("plugin", rows())
+def test_version(plugin: str) -> None:
+    """
+    The page names the version of a plugin that is installed here, if it is.
+    """
+    try:
+        installed = metadata.version(plugin)
+    except metadata.PackageNotFoundError:
+        pytest.skip("it is not installed")
+    assert rows()[plugin].version == installed
 
 
 def test_every_plugin_has_a_row(request: pytest.FixtureRequest) -> None:
@@ -90,14 +114,10 @@ def test_every_plugin_has_a_row(request: pytest.FixtureRequest) -> None:
 
 def test_rows_say_one_of_three() -> None:
     """
-    Each row has a verdict, each verdict but the best has a note, and no row is twice.
+    Each row has a verdict, and each verdict but the best has a note.
     """
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
     assert len(rows()) > 25
-    assert set(rows().values()) <= set(VERDICTS.values())
-    assert len({line.split("|")[1] for line in lines}) == len(lines)
+    assert {row.verdict for row in rows().values()} <= set(VERDICTS.values())
     assert [
-        line
-        for line in lines
-        if not line.split("|")[3].strip() and (line.split("|")[2].strip() != "works")
+        name for name, row in rows().items() if not row.note and row.verdict != "works"
     ] == []

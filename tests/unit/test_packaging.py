@@ -110,6 +110,46 @@ def test_metadata_says_what_it_is(facts: Message) -> None:
     assert "Framework :: Pytest" in facts.get_all("Classifier", [])
 
 
+def test_description_leads_to_the_repository(facts: Message) -> None:
+    """
+    Each link and picture in the description is absolute, and its file exists.
+    """
+    description = str(facts.get_payload())
+    link = re.compile(r'\]\(([^)\s]+)|\b(?:src|srcset|href)="([^"]+)"')
+    links = ["".join(groups) for groups in link.findall(description)]
+    files = f"/pytest-nsisolate/pytest-nsisolate/(?:blob/)?v{re.escape(VERSION)}/"
+    found = [
+        match
+        for one in links
+        if (match := re.match(rf"https://[\w.]+{files}([^#]+)", one))
+    ]
+
+    assert facts["Description-Content-Type"] == "text/markdown"
+    assert [one for one in links if not re.match("https://|#", one)] == []
+    assert len(found) > 10
+    assert [match[1] for match in found if not (ROOT / match[1]).exists()] == []
+
+
+def test_addresses_are_the_same_everywhere(facts: Message) -> None:
+    """
+    All texts name the repository that the metadata names as the source.
+    """
+    urls = dict(one.split(", ") for one in facts.get_all("Project-URL", []))
+    ours = re.compile(r"https://github\.com/[\w-]+/pytest-nsisolate\b")
+    texts = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("*.toml"),
+        *ROOT.glob("docs/conf.py"),
+        *ROOT.glob("tests/site/*.py"),
+        *ROOT.glob(".github/**/*.yml"),
+    ]
+
+    assert {one for path in texts for one in ours.findall(path.read_text())} == {
+        urls["Source"]
+    }
+    assert set(urls) == {"Changelog", "Documentation", "Issues", "Security", "Source"}
+
+
 def test_pythons_are_the_same_everywhere(facts: Message) -> None:
     """
     Classifiers, tox, the workflow and the pages name the same versions of Python.

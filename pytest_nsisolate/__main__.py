@@ -28,12 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_const",
         const="json",
         default="table",
-        help="Print the findings as JSON, for programs",
+        help="Print the findings as JSON, for programs.",
     )
     what.add_argument(
         "--seccomp-profile",
         action="store_true",
-        help="Print a profile for docker run --security-opt seccomp=FILE, or podman",
+        help="Print a profile for docker run --security-opt seccomp=FILE, or podman.",
     )
     options = parser.parse_args(arguments)
     if options.seccomp_profile:

@@ -105,7 +105,8 @@ class Spec:
         example=5,
         box="how many seconds each call of `run` may take",
         option=Option(
-            help="How long an isolated test may take (default: no limit)",
+            help="End an isolated test that, with its own fixtures, takes more "
+            "seconds; 0: no limit (default: 0).",
             default=0.0,
             example="60",
         ),
@@ -117,7 +118,8 @@ class Spec:
         example="fail",
         box='`"ignore"`, `"warn"` or `"fail"`; default: [the options](options.md)',
         option=Option(
-            help="What to do if a test leaves something behind (default: warn)",
+            help="Ignore it, warn or fail if a test leaves something in its sandbox "
+            "(default: warn).",
             default="warn",
         ),
     )
@@ -174,8 +176,8 @@ class Spec:
         "box",
         requested=True,
         option=Option(
-            help="Directories that are copied on write in each sandbox, separated by "
-            "commas; true: all (default: none)",
+            help="Copy these directories on write in each sandbox; separated by "
+            "commas, true: all (default: none).",
             default=None,
             example="/etc",
         ),
@@ -198,8 +200,8 @@ class Spec:
         box="directories to which nothing in the box can write",
         requested=True,
         option=Option(
-            help="Directories that are read-only in each sandbox, separated by commas "
-            "(default: none)",
+            help="Make these directories read-only in each sandbox; separated by "
+            "commas (default: none).",
             default=None,
             example="/etc",
         ),
@@ -212,8 +214,8 @@ class Spec:
         example="fail",
         requested=True,
         option=Option(
-            help="What to do if a test changes files; all but ignore copy them on "
-            "write (default: ignore)",
+            help="Ignore it, report it, warn or fail if a test changes files; all but "
+            "ignore copy them on write (default: ignore).",
             default="ignore",
         ),
     )
@@ -265,7 +267,8 @@ class Spec:
         check=Choice(get_args(Scope)),
         example="module",
         option=Option(
-            help="Which tests share a sandbox (default: function, each has its own)",
+            help="Let the isolated tests of a class, module, package or session share "
+            "a sandbox (default: function, each has its own).",
             default="function",
         ),
     )

@@ -210,22 +210,22 @@ def add_options(parser: pytest.Parser) -> None:
     """
     Declare the options to pytest.
     """
-    # Help texts: capital letter first; a single phrase has no full stop.
+    # A help text is a sentence.
     group = parser.getgroup("nsisolate", "isolation in Linux namespaces")
     group.addoption(
         "--nsisolate",
         action="store_true",
         default=None,
-        help="Isolate every test, marked or not",
+        help="Isolate every test, marked or not.",
     )
     parser.addini(
-        "nsisolate", "Isolate every test, marked or not", type="bool", default=False
+        "nsisolate", "Isolate every test, marked or not.", type="bool", default=False
     )
     group.addoption(
         "--no-nsisolate",
         action="store_false",
         dest="nsisolate",
-        help="Isolate no test: run all on the host",
+        help="Isolate no test: run all on the host.",
     )
     of_keywords = {
         one.name: (one.check.metavar, one.option.help)
@@ -242,7 +242,7 @@ def add_options(parser: pytest.Parser) -> None:
             action="store_const",
             const=form,
             dest="nsisolate_doctor",
-            help=f"Show {what} whether tests can be isolated here, and exit",
+            help=f"Show {what} whether tests can be isolated here, and exit.",
         )
 
 
@@ -255,26 +255,41 @@ _DOCTORS = {
 _WITH_VALUE = {
     "unavailable": (
         _UNAVAILABLE.metavar,
-        "Fail or skip a test if its sandbox cannot be made (default: fail)",
+        "Fail or skip a test if its sandbox cannot be made (default: fail).",
     ),
     "leak_grace": (
         "SECONDS",
-        f"Time for processes to end after their test (default: {DEFAULT_GRACE})",
+        (
+            "Let processes take so long to end after their test, before they count "
+            f"as left behind (default: {DEFAULT_GRACE})."
+        ),
     ),
     "flavours": (
         "FLAVOURS",
-        "Run each isolated test in several ways: host,isolated or alone,beside",
+        (
+            "Run each isolated test in each of these ways: host, isolated, alone, "
+            "beside; separated by commas (default: isolated)."
+        ),
     ),
     "jobs": (
         "N",
-        "Run N isolated tests at the same time; auto: one per processor (default: 1)",
+        (
+            "Run N isolated tests at the same time; auto: one for each processor "
+            f"(default: 1; environment variable: {_JOBS})."
+        ),
     ),
     "independent_hooks": (
         "MODULES",
-        "Modules whose pytest_runtest_makereport() keeps nothing for other tests",
+        (
+            "Let tests run at the same time although these modules, separated by "
+            "commas, implement pytest_runtest_makereport() (default: none)."
+        ),
     ),
     "usage": (
         "N",
-        "Show the N isolated tests that used the most CPU time and memory (0: all)",
+        (
+            "Show the N isolated tests that used the most CPU time and memory; 0: all "
+            "(default: no table)."
+        ),
     ),
 }

@@ -27,7 +27,10 @@ copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
 
 html_theme = "furo"
 html_title = f"pytest-nsisolate {release}"
-html_favicon = "icon.svg"
+html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
+html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_theme_options = {
     "source_repository": "https://github.com/pytest-nsisolate/pytest-nsisolate/",
     "source_branch": "main",

@@ -150,3 +150,19 @@ def test_output_has_no_button(browser: Browser) -> None:
     browser.show("tutorial.html", WIDTHS[-1])
     buttons = ".highlight-python button.copybtn"
     assert browser.driver.find_elements(By.CSS_SELECTOR, buttons)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tables_fit(browser: Browser, width: int) -> None:
+    """
+    A table needs no box to scroll in: on a telephone, its rows are lists.
+    """
+    browser.show("reference/options.html", width)
+    boxes = browser.driver.find_elements(By.CSS_SELECTOR, ".table-wrapper")
+
+    assert boxes
+    assert [
+        box.text[:80]
+        for box in boxes
+        if box.get_property("scrollWidth") > box.get_property("clientWidth")
+    ] == []

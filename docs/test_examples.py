@@ -1,11 +1,13 @@
 """
-The examples, run plain and isolated, as the pages describe them.
+The examples, run plain and isolated, as their pages describe them.
 """
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -14,30 +16,90 @@ pytestmark = pytest.mark.python
 EXAMPLES = Path(__file__).parent / "examples"
 
 
+class Outcome(NamedTuple):
+    """
+    What an example comes to.
+    """
+
+    isolated: str
+    """The last line, as it is shown."""
+    plain: str
+    """The same without isolation, on a machine where nothing else is."""
+
+
+OUTCOMES = {
+    "both_ways": Outcome("3 passed", "1 failed, 2 passed"),
+    "cluster": Outcome("3 passed", "3 passed"),
+    "crash": Outcome("2 passed, 1 xfailed", ""),
+    "databases": Outcome("3 passed", "3 passed"),
+    "hostname": Outcome("6 passed", "5 failed, 1 passed"),
+    "leak": Outcome("1 passed, 1 warning", "1 passed"),
+    "pid_file": Outcome("4 passed", "4 passed"),
+    "shared_memory": Outcome("4 passed", "4 passed"),
+    "side_by_side": Outcome("6 passed", "6 passed"),
+    "sysv_ipc": Outcome("9 passed", "2 failed, 7 passed"),
+}
+
+
 def run_example(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """
-    Run pytest on the example *name*.
+    Run pytest in the folder of the example *name*, or skip this test if that skips.
     """
     command = [sys.executable, "-m", "pytest", "-p", "nsisolate"]
-    return subprocess.run(
-        [*command, "-p", "no:cacheprovider", *arguments, EXAMPLES / name],
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", "-q", "--color=no", *arguments],
+        cwd=EXAMPLES / name,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+    lacks = re.search(r"^SKIPPED .*?: (.*)", done.stdout, re.MULTILINE)
+    if lacks:
+        pytest.skip(lacks[1])
+    return done
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """
+    Return the last line that pytest printed, without the time.
+    """
+    return done.stdout.rstrip().rpartition("\n")[2].partition(" in ")[0]
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_isolated(name: str) -> None:
+    """
+    Each example passes, whatever the machine has, and leaves nothing on it.
+    """
+    result = run_example(name)
+
+    assert result.returncode == pytest.ExitCode.OK, result.stdout
+    assert last_line(result) == OUTCOMES[name].isolated
 
 
 # A sandbox takes along what the example leaves.
+@pytest.mark.isolated(hostname="host", net=True, tmpfs=["/run"], leaks="ignore")
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_plain(name: str) -> None:
+    """
+    Without isolation some examples fail, as their pages say.
+    """
+    result = run_example(name, "--no-nsisolate")
+
+    if name == "crash":
+        assert result.returncode == -signal.SIGSEGV
+    else:
+        assert last_line(result) == OUTCOMES[name].plain, result.stdout
+
+
 @pytest.mark.isolated(leaks="ignore")
 def test_clash_fails_on_one_machine() -> None:
     """
     Without isolation the second test on each key fails with EEXIST.
     """
-    result = run_example("test_sysv_clash.py", "--no-nsisolate")
+    result = run_example("sysv_ipc", "--no-nsisolate")
 
-    assert result.returncode == pytest.ExitCode.TESTS_FAILED
-    assert "2 failed, 2 passed" in result.stdout
     assert result.stdout.count("FileExistsError: [Errno 17] File exists") >= 2
     for kind in ("queue", "segment"):
         failed = rf"^FAILED \S*test_sysv_clash.py::test_logout_makes_the_{kind} "
@@ -47,24 +109,34 @@ def test_clash_fails_on_one_machine() -> None:
 @pytest.mark.isolated
 def test_clash_is_gone_with_isolation() -> None:
     """
-    Isolated, all four tests pass and leave nothing on the machine.
+    Isolated, all tests pass, again and again, and leave nothing on the machine.
     """
     for _ in range(2):
-        result = run_example("test_sysv_clash.py")
+        result = run_example("sysv_ipc")
 
         assert result.returncode == pytest.ExitCode.OK, result.stdout
-        assert "4 passed" in result.stdout
-    for kind in ("msg", "shm"):
+    for kind in ("msg", "sem", "shm"):
         # Only the headings. Source: sysvipc(7).
         lines = Path(f"/proc/sysvipc/{kind}").read_text().splitlines()
         assert len(lines) == 1
 
 
-def test_hostname_fails_on_one_machine() -> None:
+def test_each_example_is_listed_and_told() -> None:
     """
-    Without isolation the machine is called neither t1 nor t2.
+    The page with the list has each folder once, and each has a short page of its own.
     """
-    result = run_example("test_hostname.py", "--no-nsisolate")
+    listed = re.findall(
+        r"^\| \[`(\w+)`\]\(\1/README\.md\) \|",
+        (EXAMPLES / "README.md").read_text(),
+        re.MULTILINE,
+    )
 
-    assert result.returncode == pytest.ExitCode.TESTS_FAILED
-    assert "2 failed" in result.stdout
+    assert sorted(listed) == sorted(OUTCOMES)
+    assert {path.parent.name for path in EXAMPLES.glob("*/test_*.py")} == {*listed}
+    for name in listed:
+        text, _, shown = (EXAMPLES / name / "README.md").read_text().partition("```")
+        assert shown.startswith("console\n$ pytest ") or name == "shared_memory"
+        assert len(text.splitlines()) <= 5
+        # Each file is named.
+        for path in (EXAMPLES / name).glob("*.py"):
+            assert f"]({path.name})" in text

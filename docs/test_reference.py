@@ -78,7 +78,7 @@ def test_readme_shows_the_example() -> None:
     """
     The program in README.md is the one in the directory of examples.
     """
-    example = (DOCS / "examples" / "test_hostname.py").read_text()
+    example = (DOCS / "examples/hostname/test_hostname.py").read_text()
 
     assert f"```python\n{example}```" in (DOCS.parent / "README.md").read_text()
 

@@ -25,6 +25,8 @@ from ways import cannot
 #: How long it may take until all servers run at the same time, in seconds.
 PATIENCE = 50.0
 
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/databases"
+
 TESTS = """
 import contextlib
 import os
@@ -203,5 +205,15 @@ def test_at_once(  # noqa: PLR0917 - fixtures
 
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     result = pytester.run(*command, f"-n{processes}", timeout=2 * PATIENCE)
+
+    result.assert_outcomes(passed=3)
+
+
+def test_example(pytester: pytest.Pytester, servers: str) -> None:
+    """
+    The example of the documentation passes where both servers are installed.
+    """
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    result = pytester.run(*command, EXAMPLE, "--nsisolate-jobs=3", timeout=PATIENCE)
 
     result.assert_outcomes(passed=3)

@@ -89,8 +89,8 @@ class Result:
 
 STEPS = {
     "doctor": Step((sys.executable, "-m", "pytest_nsisolate"), 120),
-    "examples": Step((*_PYTEST, "docs/examples"), 120),
-    "brief": Step((*_PYTEST, *_MAIN_JOB), 300),
+    "examples": Step((*_PYTEST, "docs/examples"), 600),
+    "brief": Step((*_PYTEST, *_MAIN_JOB), 600),
     "isolation": Step((*_PYTEST, "tools/kernels/test_isolation.py"), 300),
     "network": Step((*_PYTEST, *_NETWORK), 900),
     "queues": Step((*_PYTEST, *_QUEUES), 300),

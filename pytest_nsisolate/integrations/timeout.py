@@ -165,7 +165,12 @@ class Integration:
         """
         Stop the timer in a thread, if there is one; return what starts it again.
         """
-        if self._own_timer is None or self._own_timer[1].method != "thread":
+        if (
+            self._own_timer is None
+            or self._own_timer[1].method != "thread"
+            # It is over, and its thread waits here before it shows the stacks.
+            or self._has_fired
+        ):
             return lambda: None
         item, settings, end = self._own_timer
         left = end - time.monotonic()

@@ -287,12 +287,12 @@ def _matters(place: _Place, places: Iterable[_Place]) -> bool:
         return True
     # To write to a file of an overlay, the kernel copies the directories above it, and
     # cannot make one of an owner who does not exist here.
-    return place.kind == _COPIED and _is_in_foreign(place, around)
+    return place.kind == _COPIED and _is_foreign(place, around)
 
 
-def _is_in_foreign(place: _Place, outer: _Place) -> bool:
+def _is_foreign(place: _Place, outer: _Place) -> bool:
     """
-    Say whether *place* is in a directory below *outer* of somebody else.
+    Say whether *place*, or a directory that it is in below *outer*, is somebody else's.
 
     In a user namespace, that owner may not exist.
 
@@ -300,7 +300,7 @@ def _is_in_foreign(place: _Place, outer: _Place) -> bool:
     and EOVERFLOW of may_o_create() in fs/namei.c.
     """
     own = (os.geteuid(), os.getegid())
-    path = os.path.dirname(place.source)
+    path = place.source
     while len(path) > len(outer.source) and not _has_every_user():
         facts = os.stat(path)
         owner = (facts.st_uid, facts.st_gid)

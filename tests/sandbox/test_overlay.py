@@ -623,15 +623,17 @@ def test_other_owner(pytester: pytest.Pytester, run_both_ways: RunPytest) -> Non
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
 @pytest.mark.parametrize("everything", [True, False])
+@pytest.mark.parametrize("foreign", ["other", "other/own"])
 def test_in_directories_of_others(
-    pytester: pytest.Pytester, place: Path, everything: bool
+    pytester: pytest.Pytester, place: Path, everything: bool, foreign: str
 ) -> None:
     """
-    A directory of the user can be written to, whoever owns those above it.
+    A directory open to the user can be written to, whoever owns it or those above it.
     """
     own = place / "other" / "own"
     own.mkdir()
-    os.chown(place / "other", 1000, 1000)
+    own.chmod(0o777)
+    os.chown(place / foreign, 1000, 1000)
     test = own / "test_it.py"
     named = True if everything else [str(place), str(own)]
     test.write_text(

@@ -413,6 +413,71 @@ def test_shared(
     run_both_ways("test_it.py").assert_outcomes(passed=5)
 
 
+WITH_BOXES = """
+import os
+from pathlib import Path
+
+import pytest
+
+BASE = Path({base!r})
+FRESH, FIXED = BASE / "sub", BASE / "other"
+SHELL = 'echo shell > "$0/of-shell"; rm "$0/link"; ! echo > "$0/other/new"'
+
+@pytest.mark.isolated(overlay=[BASE], tmpfs=[FRESH], readonly=[FIXED], leaks="fail")
+@pytest.mark.parametrize("user", [None, "root"])
+def test_same(sandbox_factory, user):
+    box = sandbox_factory(user=user)
+    (BASE / "file").write_text("of the test")
+    (FRESH / "new").write_text("of the test")
+    assert box.run((BASE / "file").read_text) == "of the test"
+    assert box.run(os.listdir, FRESH) == ["new"]
+    box.run((BASE / "file").write_text, "of the box")
+    box.run((FRESH / "newer").touch)
+    assert box.popen(["sh", "-c", SHELL, str(BASE)], stderr=-3).wait() == 0
+    assert (BASE / "file").read_text() == "of the box"
+    assert sorted(os.listdir(FRESH)) == ["new", "newer"]
+    assert (BASE / "of-shell").read_text() == "shell\\n"
+    assert not (BASE / "link").is_symlink()
+    with pytest.raises(OSError, match="Read-only"):
+        box.run((FIXED / "new").touch)
+    again = sandbox_factory(readonly=[FRESH], tmpfs=[FIXED])
+    assert again.run((BASE / "file").read_text) == "of the box"
+    again.run((FIXED / "new").touch)
+    with pytest.raises(OSError, match="Read-only"):
+        again.run((FRESH / "new").touch)
+
+@pytest.mark.isolated(overlay=True)
+def test_everything(sandbox_factory):
+    box = sandbox_factory()
+    box.run(Path("of-box").touch)
+    Path("of-box").rename("of-test")
+    assert box.run(os.path.exists, "of-test")
+
+@pytest.fixture(scope="module")
+def outside(module_sandbox_factory):
+    return module_sandbox_factory(overlay=[BASE])
+
+def test_on_the_host(sandbox_factory, outside):
+    assert sandbox_factory().run((BASE / "file").read_text) == "old"
+    outside.run((BASE / "file").write_text, "of the module")
+    assert outside.run((BASE / "file").read_text) == "of the module"
+    assert (BASE / "file").read_text() == "old"
+    assert not Path("of-test").exists()
+"""
+
+
+def test_with_boxes(
+    pytester: pytest.Pytester, place: Path, run_both_ways: RunPytest
+) -> None:
+    """
+    A box in an isolated test shares the directories of the test, but not its own ones.
+    """
+    pytester.makepyfile(test_it=WITH_BOXES.format(base=str(place)))
+    before = seen(place)
+    run_both_ways("-Werror", "test_it.py").assert_outcomes(passed=4)
+    assert seen(place) == before
+
+
 #: Mounts a tmpfs in the directory of the host, and a file on a file in it, which is
 #: seen below as it was before.
 MOUNTED = """

@@ -100,7 +100,7 @@ class SandboxFactory:
             wrong = misuse(*_CALL, args, keywords, instead=_INSTEAD)
             if wrong is not None:
                 raise wrong
-            spec = Spec(**{**keywords, "leaks": leaks})
+            spec = _spec_of({**keywords, "leaks": leaks})
             spec = spec.below(str(self._node.config.rootpath))
             directories.check(spec, self._node)
             box = Box(
@@ -186,6 +186,20 @@ class SandboxFactory:
             if box.leaks == "fail":
                 pytest.fail(text, pytrace=False)
             warnings.warn_explicit(LeakWarning(text), None, *place)
+
+
+def _spec_of(keywords: dict[str, Any]) -> Spec:
+    """
+    Return the spec of a box with *keywords*.
+
+    Raises:
+        SpecError: A value is wrong, or one keyword lacks another.
+    """
+    spec = Spec(**keywords)
+    if spec.overlay_size and not spec.overlay:
+        why = "overlay_size= is for the directories of overlay=, and this box has none"
+        raise SpecError(why, 'write overlay=["/etc"], or leave overlay_size= out')
+    return spec
 
 
 def _caller() -> tuple[str, int]:

@@ -160,11 +160,11 @@ def _explain_near(item: pytest.Item, mark: pytest.Mark, meant: str) -> Explanati
     )
 
 
-def marks_with_fork(item: pytest.Item) -> list[pytest.Mark]:
+def marks_with(keyword: str, item: pytest.Item) -> list[pytest.Mark]:
     """
-    Return the closest marker of *item* that gives ``fork=``, and those behind it.
+    Return the closest marker of *item* that gives *keyword*, and those behind it.
     """
-    return [*itertools.dropwhile(lambda mark: "fork" not in mark.kwargs, _marks(item))]
+    return [*itertools.dropwhile(lambda mark: keyword not in mark.kwargs, _marks(item))]
 
 
 def place_of(item: pytest.Item) -> str:

@@ -41,6 +41,8 @@ class Options(NamedTuple):
     """The values of the keywords that a test does not give."""
     shares: bool
     """Whether one gives a scope that tests share, even if another overrides it."""
+    copies: bool
+    """Whether one gives an overlay, even if another overrides it."""
     grace: float
     """Seconds that processes have to end after their test is over."""
     leaks_asked: bool
@@ -81,11 +83,9 @@ class Options(NamedTuple):
                     if one.option is not None
                 }
             ),
-            shares=not {
-                config.getoption("nsisolate_scope"),
-                config.getini("nsisolate_scope"),
-            }
-            <= {None, "", "function"},
+            shares=_says(config, "scope", "function"),
+            copies=_says(config, "overlay", "false")
+            or _says(config, "files", "ignore"),
             grace=_read(config, "leak_grace", Duration(), DEFAULT_GRACE, "0.5"),
             leaks_asked=config.getoption("nsisolate_leaks") is not None,
             flavours=_flavours(config, off=given is False),
@@ -189,6 +189,14 @@ def _value(config: pytest.Config, name: str) -> tuple[str | None, str]:
     if given is not None:
         return given, f"--nsisolate-{name.replace('_', '-')}="
     return config.getini(f"nsisolate_{name}") or None, f"nsisolate_{name} = "
+
+
+def _says(config: pytest.Config, name: str, other: str) -> bool:
+    """
+    Say whether the command line or the ini file gives the option *name*, but *other*.
+    """
+    given = {config.getoption(f"nsisolate_{name}"), config.getini(f"nsisolate_{name}")}
+    return not given <= {None, "", other}
 
 
 def _refuse(source: str, value: str, takes: str, example: str) -> NoReturn:

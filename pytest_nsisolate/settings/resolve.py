@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import pytest
 
@@ -17,7 +17,7 @@ from pytest_nsisolate.settings import options
 from pytest_nsisolate.settings.marker import (
     BadMarker,
     explain,
-    marks_with_fork,
+    marks_with,
     place_of,
     spec_of,
 )
@@ -75,32 +75,76 @@ def _work_out(item: pytest.Item) -> Resolved:
             altered = _complete(item, altered, chosen)
         if item.stash.get(flavour_key, None) == "alone":
             altered = _complete(item, dataclasses.replace(altered, alone=True), chosen)
-        return _check_fork(item, altered, chosen)
+        return _check_needs(item, altered, chosen)
     return altered
 
 
-def _check_fork(item: pytest.Item, spec: Spec, chosen: Options) -> Spec | BadMarker:
+class _Need(NamedTuple):
     """
-    Return *spec*, or an error if its ``fork=True`` was given without a scope.
+    A keyword that says something only together with another one.
+    """
 
-    If it was given with one, a closer marker, the command line or a plugin may still
-    keep the test from sharing.
+    keyword: str
+    is_met: Callable[[Spec], bool]
+    """Says whether a whole spec has what it needs."""
+    gives: Callable[[Spec], bool | None]
+    """Says whether a marker gives that; None: it leaves that open."""
+    option_gives: Callable[[Options], bool]
+    """Says whether an option gives that, even if another overrides it."""
+    why: str
+    fix: str
+
+
+def _shares(spec: Spec) -> bool | None:
+    return None if spec.scope is None else spec.scope != "function"
+
+
+def _copies(spec: Spec) -> bool | None:
+    if spec.overlay is None:
+        return spec.watches_files() or None
+    return bool(spec.overlay)
+
+
+_NEEDS = (
+    _Need(
+        keyword="fork",
+        is_met=lambda spec: spec.scope != "function",
+        gives=_shares,
+        option_gives=lambda chosen: chosen.shares,
+        why="fork=True is for tests that share a sandbox, and this test has its own: "
+        'scope is "function"',
+        fix='write scope="module", or leave fork= out',
+    ),
+    _Need(
+        keyword="overlay_size",
+        is_met=lambda spec: bool(spec.overlay),
+        gives=_copies,
+        option_gives=lambda chosen: chosen.copies,
+        why="overlay_size= is for the directories of overlay=, and this test has none",
+        fix='write overlay=["/etc"], or leave overlay_size= out',
+    ),
+)
+
+
+def _check_needs(item: pytest.Item, spec: Spec, chosen: Options) -> Spec | BadMarker:
     """
-    if not spec.fork or spec.scope != "function":
-        return spec
-    marks = marks_with_fork(item)
-    given = (mark.kwargs.get("scope") for mark in marks)
-    scope = next(filter(None, given), None)
-    if scope != "function" and (scope is not None or chosen.shares):
-        return spec
-    why = (
-        "fork=True is for tests that share a sandbox, and this test has its own: "
-        'scope is "function"'
-    )
-    fix = 'write scope="module", or leave fork= out'
-    if not marks:
-        return _bad(item, why, fix)
-    return BadMarker(explain(item, marks[0], why, fix))
+    Return *spec*, or an error if one of its keywords was given without what it needs.
+
+    If it was given with that, a closer marker, the command line or a plugin may still
+    take that away.
+    """
+    for need in _NEEDS:
+        if not getattr(spec, need.keyword) or need.is_met(spec):
+            continue
+        marks = marks_with(need.keyword, item)
+        given = (need.gives(Spec(**mark.kwargs)) for mark in marks)
+        gives = next((one for one in given if one is not None), None)
+        if gives or (gives is None and need.option_gives(chosen)):
+            continue
+        if not marks:
+            return _bad(item, need.why, need.fix)
+        return BadMarker(explain(item, marks[0], need.why, need.fix))
+    return spec
 
 
 def _alter(item: pytest.Item, spec: Spec | None) -> Resolved:

@@ -518,3 +518,136 @@ def test_fork_and_scope_of_a_hook(pytester: pytest.Pytester) -> None:
     run.result.assert_outcomes(passed=1, errors=1)
     assert "cannot isolate test_forked: bad pytest_nsisolate_spec()\n" in run.stdout
     assert f"fix: {SHARED}" in run.stdout
+
+
+SIZED = 'write overlay=["/etc"], or leave overlay_size= out'
+NO_OVERLAY = "overlay_size= is for the directories of overlay=, and this {} has none"
+
+WITHOUT_OVERLAY = """
+import pytest
+
+sized = pytest.mark.isolated(overlay_size="1M")
+copied = pytest.mark.isolated(overlay=["."])
+
+@sized
+def test_alone(): pass
+
+@copied
+@pytest.mark.isolated(overlay_size="1M", overlay=[])
+def test_beside(): pass
+
+@pytest.mark.nsisolated(overlay_size="1M")
+class TestIn:
+    @pytest.mark.isolated(hostname="t1")
+    def test_method(self): pass
+
+    @pytest.mark.isolated(overlay_size=None)
+    def test_unset(self): pass
+
+    @copied
+    def test_closer(self): pass
+
+    @pytest.mark.isolated(files="report")
+    def test_watched(self): pass
+
+@copied
+class TestCopied:
+    @sized
+    def test_farther(self): pass
+
+    @pytest.mark.isolated(overlay_size="1M", overlay=False)
+    def test_none_of_these(self): pass
+
+@pytest.mark.isolated(overlay=["."], overlay_size="1M")
+class TestTakenOut:
+    @pytest.mark.isolated(overlay=[])
+    def test_own(self): pass
+"""
+
+
+def test_size_without_overlay(pytester: pytest.Pytester) -> None:
+    """
+    ``overlay_size=`` with nothing to be copied is an error, not ignored.
+    """
+    pytester.makepyfile(test_it=WITHOUT_OVERLAY)
+    run = run_once(pytester, [])
+    run.result.assert_outcomes(errors=4, passed=5)
+    assert [one["longrepr"] for one in run.reports if one["outcome"] == "failed"] == [
+        f"test_it.py:{line}: cannot isolate {name}: bad marker @pytest.mark.{marker}\n"
+        f"why: {NO_OVERLAY.format('test')}\n"
+        f"fix: {SIZED}"
+        for line, name, marker in [
+            (6, "test_alone", "isolated"),
+            (9, "test_beside", "isolated"),
+            (15, "test_method", "nsisolated"),
+            (32, "test_none_of_these", "isolated"),
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--nsisolate-overlay=."],
+        ["-o", "nsisolate_overlay=."],
+        ["--nsisolate-files=report"],
+        # Here the command line takes it away for this once.
+        ["-o", "nsisolate_overlay=.", "--nsisolate-overlay=false"],
+        ["-o", "nsisolate_files=report", "--nsisolate-files=ignore"],
+    ],
+    ids=" ".join,
+)
+def test_size_with_overlay_of_an_option(
+    pytester: pytest.Pytester, options: list[str]
+) -> None:
+    """
+    The overlay that ``overlay_size=`` needs may come from an option.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.isolated(overlay_size="1M")
+        def test_it(): pass
+        """
+    )
+    run_once(pytester, options).result.assert_outcomes(passed=1)
+
+
+def test_size_of_a_hook_or_a_box(pytester: pytest.Pytester) -> None:
+    """
+    A hook and a call of the factory that give ``overlay_size=`` alone are named.
+    """
+    pytester.makeconftest(
+        """
+        import dataclasses
+
+        def pytest_nsisolate_spec(item, spec):
+            if item.name == "test_sized":
+                return dataclasses.replace(spec, overlay_size="1M")
+            if item.name == "test_copied":
+                return dataclasses.replace(spec, overlay=["."])
+            return None
+        """
+    )
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.isolated(overlay_size="1M")
+        def test_copied(): pass
+
+        @pytest.mark.isolated
+        def test_sized(): pass
+
+        def test_box(sandbox_factory):
+            sandbox_factory(overlay_size="1M", overlay=[])
+        """
+    )
+    run = run_once(pytester, [])
+    run.result.assert_outcomes(passed=1, errors=1, failed=1)
+    for what, who in [
+        ("cannot isolate test_sized: bad pytest_nsisolate_spec()", "test"),
+        ("cannot make box 1 for test_box: bad argument of sandbox_factory()", "box"),
+    ]:
+        assert f"{what}\nwhy: {NO_OVERLAY.format(who)}\nfix: {SIZED}" in run.stdout

@@ -25,8 +25,11 @@ Found = tuple[int, list[Fact]]
 Facts = dict[str, Found]
 
 #: The layers of an overlay: its path, and descriptors of what is written to it and of
-#: what is below.
+#: what is below. If it is a mount point that is a file: the copy of it, and `WHOLE`.
 Layer = tuple[str, int, int]
+
+#: Nothing is below, as all of it was copied.
+WHOLE = -1
 
 #: How many of each kind are described, so that an answer fits into one message.
 SHOWN = 20
@@ -68,12 +71,18 @@ class Audit:
 
     Args:
         guest: The process id that the guest has inside, the first one after init.
-        layers: Those of overlays whose changes count.
+        layers: Those of overlays, and copies of files, whose changes count.
     """
 
     def __init__(self, guest: int, layers: list[Layer]) -> None:
         self._guest = guest
-        self._layers = layers
+        self._layers = [layer for layer in layers if layer[2] != WHOLE]
+        #: What was copied whole: its path, its descriptor, and its state by then.
+        self._copies = [
+            (path, fd, _content(os.stat(fd)))
+            for path, fd, below in layers
+            if below == WHOLE
+        ]
         try:
             self._mounts = read(_MOUNTS)
         except OSError:
@@ -121,13 +130,20 @@ class Audit:
         Find files that were changed in overlays: what was done to each, and its path.
         """
         number, first = 0, list[Fact]()
+        for what, path in self._each_change():
+            number += 1
+            if number <= _SHOWN_CHANGES:
+                first.append((what, ascii(path)[1:-1][:_CUT_PATH]))
+        return number, first
+
+    def _each_change(self) -> Iterator[tuple[str, str]]:
         for path, upper, lower in self._layers:
             for what, inner in _changed(upper, lower):
-                number += 1
-                if number <= _SHOWN_CHANGES:
-                    name = ascii(f"{path.rstrip('/')}/{inner}")[1:-1]
-                    first.append((what, name[:_CUT_PATH]))
-        return number, first
+                yield what, f"{path.rstrip('/')}/{inner}"
+        # A mount point cannot be removed. Source: unlink(2), EBUSY.
+        for path, fd, before in self._copies:
+            if _content(os.stat(fd)) != before:
+                yield "changed", path
 
     def _queues(self) -> Found:
         """
@@ -192,11 +208,7 @@ def _changed(upper: int, lower: int) -> Iterator[tuple[str, str]]:
             os.close(inner)
             os.close(below)
         # One that was opened for writing is copied, whether or not it was written to.
-        elif (*_owned(now), now.st_size, now.st_mtime_ns) != (
-            *_owned(before),
-            before.st_size,
-            before.st_mtime_ns,
-        ):
+        elif _content(now) != _content(before):
             yield "changed", name
 
 
@@ -210,6 +222,13 @@ def _status(name: str, directory: int) -> os.stat_result | None:
 
 def _owned(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_mode, status.st_uid, status.st_gid
+
+
+def _content(status: os.stat_result) -> tuple[int, ...]:
+    """
+    Return what tells whether a file was changed.
+    """
+    return *_owned(status), status.st_size, status.st_mtime_ns
 
 
 def _is_opaque(directory: int) -> bool:

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from pytest_nsisolate.launcher.audit import read
+from pytest_nsisolate.launcher.audit import WHOLE, read
 from pytest_nsisolate.linux import syscalls
 
 TYPE_CHECKING = False
@@ -120,7 +120,7 @@ def arrange(wanted: Wanted) -> list[Layer]:
     Make the directories of a new mount namespace what *wanted* says.
 
     Returns:
-        The layers of each overlay.
+        The layers of each overlay, and each file that was copied.
 
     Each shows what its path shows outside, whatever becomes of those above it. So
     everything is copied first, and then attached from the outside in. A directory that
@@ -396,7 +396,7 @@ class _Workshop:
     def __init__(self, size: str | int | None) -> None:
         self._size = size
         self._made = 0
-        #: The layers of each overlay that was made.
+        #: The layers of each overlay that was made, and each file that was copied.
         self.layers: list[Layer] = []
 
     def __enter__(self) -> _Workshop:
@@ -433,6 +433,8 @@ class _Workshop:
         copy = f"{base}/copy"
         syscalls.named(f"open({place.name})", _copy_file, place.source, copy)
         _own(copy, found)
+        os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
+        self.layers.append((place.target, os.open(copy, os.O_PATH), WHOLE))
         return syscalls.clone_tree(copy, below=False)
 
     def _overlay(self, place: _Place, found: os.stat_result, base: str) -> int:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mounts import changed
 from twins import run_once
+from ways import PLAIN
 
 RunPytest = Callable[..., pytest.RunResult]
 
@@ -129,6 +131,53 @@ def test_report_of_jobs(pytester: pytest.Pytester, place: Path) -> None:
     result = pytester.runpytest_subprocess(*options, "test_it.py")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(shown(place), consecutive=True)
+
+
+#: Mounts files on files, which are copied on write in their own way.
+MOUNTED = """
+for name in file new sub/old; do
+    touch -d 2001-01-01 source-$name
+    mount --bind source-$name place/$name
+done
+"""
+
+BY_FILE = """
+import os
+from pathlib import Path
+
+import pytest
+
+BASE = Path(__file__).parent / "place"
+
+@pytest.mark.isolated(overlay=[BASE])
+def test_mounts():
+    for name in ("file", "sub/old"):
+        assert (BASE / name).stat().st_mtime == Path(f"source-{name}").stat().st_mtime
+    (BASE / "file").write_text("changed")
+    (BASE / "new").chmod(0o600)
+    with open(BASE / "sub" / "old", "r+"):
+        pass
+
+@pytest.mark.isolated(overlay=[BASE])
+def test_nothing():
+    assert (BASE / "file").read_text() == ""
+"""
+
+
+def test_mounted_files(pytester: pytest.Pytester, place: Path) -> None:
+    """
+    A file that is a mount point is in the table if the test has changed it.
+    """
+    (place / "new").touch()
+    (pytester.path / "source-sub").mkdir()
+    pytester.makepyfile(test_it=BY_FILE)
+    options = ["-p", "no:cacheprovider", "--nsisolate-files=report", "test_it.py"]
+    result = pytester.run(*changed(PLAIN, MOUNTED, *options), timeout=60)
+    result.assert_outcomes(passed=2)
+    lines = [f"    changed {place}/{name}" for name in ("file", "new")]
+    result.stdout.fnmatch_lines(
+        ["test_it.py::test_mounts", *lines, "1 test changed files"], consecutive=True
+    )
 
 
 POLICIES = """

@@ -225,7 +225,7 @@ class Box:
         sandbox, self._sandbox = self._sandbox, None
         if sandbox is None:
             return
-        is_audited = self._spec.leaks != "ignore"
+        is_audited = self._spec.is_audited()
         facts = sandbox.audit(self._grace) if is_audited else None
         sandbox.kill()
         for process in self._started:

@@ -212,6 +212,9 @@ class Spec:
         "`overlay=True`; `None`: what the options say",
         check=Choice(get_args(FilePolicy)),
         example="fail",
+        box='`"ignore"`, `"report"`, `"warn"` or `"fail"`, if files in its `overlay` '
+        "are changed; default: [the options](options.md). If given, all but "
+        '`"ignore"` give a box without an overlay `overlay=True`',
         requested=True,
         option=Option(
             help="Ignore it, report it, warn or fail if a test changes files; all but "

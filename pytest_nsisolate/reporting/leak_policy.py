@@ -18,6 +18,7 @@ from pytest_nsisolate.sandbox.leaks import (
     ATTRIBUTE,
     FILE,
     Leak,
+    Leaks,
     changes_in,
     details,
     leaks_in,
@@ -44,29 +45,46 @@ def apply(
             share it.
     """
     wording = Wording.of_test(run.item.name, sharers)
-    if spec.leaks == "ignore":
-        said = _unknown(wording._replace(accept=_ACCEPT_FILES), facts)
-        policy: str | None = spec.files
-    else:
-        said, policy = explain(wording, facts), spec.leaks
-        if facts is not None:
+    if facts is not None:
+        if spec.leaks != "ignore":
             run.note_leaks(leaks_in(facts))
-    _tell(run, said, fails=policy == "fail")
-    changes = None if facts is None else changes_in(facts)
-    if changes is not None:
-        run.add_properties([(FILE, name) for name in changes.names()])
-        if spec.files != "report":
-            _tell(run, [_changed(wording, changes)], fails=spec.files == "fail")
-
-
-def _tell(run: TestRun, texts: list[str], *, fails: bool) -> None:
-    for text in texts:
+        run.add_properties([(FILE, name) for name in changed_files(facts)])
+    for text, fails in verdicts(wording, facts, spec):
         error = pytest.fail.Exception(text, pytrace=False)
         if fails or _is_error(run.item, text):
             run.fail_teardown(failed_report(run.item, "teardown", error), error)
 
 
-_ACCEPT_FILES = '@pytest.mark.isolated(files="ignore")'
+def verdicts(
+    wording: Wording, facts: Facts | None, spec: Spec
+) -> list[tuple[str, bool]]:
+    """
+    Return what *spec* wants said: three lines each, and whether that is a failure.
+
+    Args:
+        wording: The wording for the test or box.
+        facts: What was found in it; None if that is not known.
+        spec: Its spec.
+    """
+    policy, keyword = (
+        (spec.files, "files") if spec.leaks == "ignore" else (spec.leaks, "leaks")
+    )
+    said = [(text, policy == "fail") for text in _unknown(wording, facts, keyword)]
+    if facts is None:
+        return said
+    if spec.leaks != "ignore" and (leaks := leaks_in(facts)):
+        said.append((_left(wording, leaks), spec.leaks == "fail"))
+    if spec.files in {"warn", "fail"} and (changes := changes_in(facts)):
+        said.append((_changed(wording, changes), spec.files == "fail"))
+    return said
+
+
+def changed_files(facts: Facts) -> list[str]:
+    """
+    Return what was done to each file that was changed, and its path.
+    """
+    changes = changes_in(facts)
+    return [] if changes is None else changes.names()
 
 
 def forget(item: pytest.Item) -> None:
@@ -91,8 +109,12 @@ class Wording(NamedTuple):
     """The name of the init that was asked."""
     end: str
     """Where or when to end or remove the leak."""
+    changed: str
+    """The start of the first line on changed files: who changed them."""
+    overlays: str
+    """Where those were found."""
     accept: str
-    """What to write to accept the leak."""
+    """What to write to accept it, but for the keyword."""
 
     @classmethod
     def of_test(cls, name: str, sharers: str | None = None) -> Wording:
@@ -102,13 +124,16 @@ class Wording(NamedTuple):
         found = "found in its sandbox when the test was over"
         if sharers:
             found = "found in their shared sandbox when the last of them was over"
+        left = f"{name}, the last of {sharers}," if sharers else name
         return cls(
-            left=f"{name}, the last of {sharers}, left" if sharers else f"{name} left",
+            left=f"{left} left",
             sought=f"{name} left",
             found=found,
             init="the init of its sandbox",
             end="in the test or one of its fixtures",
-            accept='@pytest.mark.isolated(leaks="ignore")',
+            changed=f"{left} changed",
+            overlays="the overlays of its sandbox",
+            accept='@pytest.mark.isolated({}="ignore")',
         )
 
     @classmethod
@@ -122,32 +147,20 @@ class Wording(NamedTuple):
             found="found in it when it was closed",
             init="its init",
             end="before the box is closed",
-            accept='sandbox_factory(leaks="ignore")',
+            changed=f"{name} changed",
+            overlays="its overlays",
+            accept='sandbox_factory({}="ignore")',
         )
 
 
-def explain(wording: Wording, facts: Facts | None) -> list[str]:
+def _unknown(wording: Wording, facts: Facts | None, keyword: str) -> list[str]:
     """
-    Return three lines on what could not be checked, and three on what was left.
+    Return three lines on what could not be checked, if there is anything.
 
     Args:
         wording: The wording for the test or box.
         facts: What was found; None if that is not known.
-    """
-    explained = _unknown(wording, facts)
-    if facts is not None and (leaks := leaks_in(facts)):
-        left = Explanation(
-            what=f"{wording.left} {sentence(leaks)}",
-            why=f"{wording.found}: {'; '.join(details(leaks))}",
-            fix=f"end or remove it {wording.end}, or accept it with {wording.accept}",
-        )
-        explained.append(str(left))
-    return explained
-
-
-def _unknown(wording: Wording, facts: Facts | None) -> list[str]:
-    """
-    Return three lines on what could not be checked, if there is anything.
+        keyword: The keyword that turns the check off.
     """
     missed = [f"{wording.init} gave no answer"] if facts is None else unseen(facts)
     if not missed:
@@ -155,21 +168,35 @@ def _unknown(wording: Wording, facts: Facts | None) -> list[str]:
     unknown = Explanation(
         what=f"cannot check what {wording.sought}",
         why="; ".join(missed),
-        fix=f"pytest --nsisolate-doctor, or turn this check off with {wording.accept}",
+        fix="pytest --nsisolate-doctor, or turn this check off with "
+        f"{wording.accept.format(keyword)}",
     )
     return [str(unknown)]
 
 
+def _left(wording: Wording, leaks: Leaks) -> str:
+    """
+    Return three lines on what was left.
+    """
+    explanation = Explanation(
+        what=f"{wording.left} {sentence(leaks)}",
+        why=f"{wording.found}: {'; '.join(details(leaks))}",
+        fix=f"end or remove it {wording.end}, or accept it with "
+        f"{wording.accept.format('leaks')}",
+    )
+    return str(explanation)
+
+
 def _changed(wording: Wording, changes: Leak) -> str:
     """
-    Return three lines on the files that a test changed.
+    Return three lines on the files that were changed.
     """
     number = f"{changes.number} file{'' if changes.number == 1 else 's'}"
     explanation = Explanation(
-        what=f"{wording.left.removesuffix(' left')} changed {number} outside of "
-        f"tmp_path ({'; '.join(changes.names(3))})",
-        why="found in the overlays of its sandbox; without them it would have stayed",
-        fix=f"write below tmp_path, or accept it with {_ACCEPT_FILES}",
+        what=f"{wording.changed} {number} outside of tmp_path "
+        f"({'; '.join(changes.names(3))})",
+        why=f"found in {wording.overlays}; without them it would have stayed",
+        fix=f"write below tmp_path, or accept it with {wording.accept.format('files')}",
     )
     return str(explanation)
 

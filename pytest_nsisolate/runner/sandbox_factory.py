@@ -5,6 +5,7 @@ The factory of boxes, which a test gets from the fixture `sandbox_factory`.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import sys
@@ -34,6 +35,7 @@ from pytest_nsisolate.reporting import crash, leak_policy, refusals
 from pytest_nsisolate.reporting.leak_policy import Wording
 from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.runner import roles
+from pytest_nsisolate.sandbox.leaks import FILE
 from pytest_nsisolate.settings import directories, options
 
 #: The keywords that a box takes; what takes them, its call, and their names; and what
@@ -88,8 +90,8 @@ class SandboxFactory:
         hostname = keywords.get("hostname")
         is_name = isinstance(hostname, str) and hostname and hostname.isprintable()
         name = f"box {hostname if is_name else len(self._boxes) + 1}"
-        leaks = keywords.get("leaks") or self._options.defaults.leaks
         action = f"make {name} for {self._owner}"
+        rootdir = str(self._node.config.rootpath)
         self._check_open(action)
         here = _this_process()
         if here != self._home:
@@ -100,14 +102,13 @@ class SandboxFactory:
             wrong = misuse(*_CALL, args, keywords, instead=_INSTEAD)
             if wrong is not None:
                 raise wrong
-            spec = _spec_of({**keywords, "leaks": leaks})
-            spec = spec.below(str(self._node.config.rootpath))
+            spec = _spec_of(keywords, self._options.defaults).below(rootdir)
             directories.check(spec, self._node)
             box = Box(
                 self._pool,
                 spec,
                 name=name,
-                on_close=functools.partial(self._report_leaks, place),
+                on_close=functools.partial(self._report, spec, place),
                 grace=self._options.grace,
                 entered=functools.partial(self._entered, spec),
             )
@@ -169,37 +170,49 @@ class SandboxFactory:
         if self._guest is not None:
             self._guest.channel.hand_on()
 
-    def _report_leaks(
-        self, place: tuple[str, int], box: Box, facts: Facts | None
+    def _report(
+        self, spec: Spec, place: tuple[str, int], box: Box, facts: Facts | None
     ) -> None:
         """
-        Warn about what is left in *box*, or fail.
+        Warn about what is left in *box* and which files were changed there, or fail.
 
         Args:
-            place: The file and line that made the box.
+            spec: The spec of the box.
+            place: The file and line that made it.
             box: The box.
             facts: What is left in it; None if that is not known.
         """
         __tracebackhide__ = True
+        if facts is not None and isinstance(self._node, pytest.Item):
+            self._node.user_properties += [
+                (FILE, f"{box.name}: {one}") for one in leak_policy.changed_files(facts)
+            ]
         wording = Wording.of_box(f"{box.name} of {self._owner}")
-        for text in leak_policy.explain(wording, facts):
-            if box.leaks == "fail":
-                pytest.fail(text, pytrace=False)
-            warnings.warn_explicit(LeakWarning(text), None, *place)
+        said = leak_policy.verdicts(wording, facts, spec)
+        failures = [text for text, fails in said if fails]
+        for text, fails in said:
+            if not fails:
+                warnings.warn_explicit(LeakWarning(text), None, *place)
+        if failures:
+            pytest.fail("\n".join(failures), pytrace=False)
 
 
-def _spec_of(keywords: dict[str, Any]) -> Spec:
+def _spec_of(keywords: dict[str, Any], defaults: Spec) -> Spec:
     """
-    Return the spec of a box with *keywords*.
+    Return the spec of a box with *keywords*, and *defaults* for what they leave open.
 
     Raises:
         SpecError: A value is wrong, or one keyword lacks another.
     """
     spec = Spec(**keywords)
+    if spec.watches_files() and spec.overlay is None:
+        spec = dataclasses.replace(spec, overlay=True)
     if spec.overlay_size and not spec.overlay:
         why = "overlay_size= is for the directories of overlay=, and this box has none"
         raise SpecError(why, 'write overlay=["/etc"], or leave overlay_size= out')
-    return spec
+    # A box without an overlay has the files of its test: the option gives it none.
+    files = spec.files or (defaults.files if spec.overlay else "ignore")
+    return dataclasses.replace(spec, leaks=spec.leaks or defaults.leaks, files=files)
 
 
 def _caller() -> tuple[str, int]:

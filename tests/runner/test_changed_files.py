@@ -255,3 +255,116 @@ def test_nothing_to_show(pytester: pytest.Pytester) -> None:
     run = run_once(pytester, ["--nsisolate", "--nsisolate-files=report"])
     run.result.assert_outcomes(passed=1)
     assert "nsisolate: no isolated test changed a file" in run.stdout
+
+
+IN_BOXES = """
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+isolated = pytest.mark.isolated(overlay=["."])
+
+@isolated
+def test_of_the_test(sandbox_factory):
+    sandbox_factory(hostname="db").run((HERE / "new").touch)
+
+@isolated
+def test_of_the_box(sandbox_factory, tmp_path):
+    (HERE / "mine").touch()
+    with sandbox_factory(hostname="db", overlay=["."]) as box:
+        box.run((HERE / "file").write_text, "changed")
+        box.run((tmp_path / "kept").touch)
+    sandbox_factory(overlay=["."], leaks="ignore").run((HERE / "mine").unlink)
+
+def test_on_the_host(sandbox_factory):
+    sandbox_factory(hostname="db", overlay=["."]).run((HERE / "new").touch)
+    sandbox_factory(overlay=["."], files="ignore").run((HERE / "new").touch)
+    sandbox_factory(overlay=["."]).run(int)
+
+def test_real(sandbox_factory):
+    sandbox_factory().run((HERE / "real").touch)
+"""
+
+
+def test_report_of_boxes(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    The table has what boxes change, by their names if they have overlays of their own.
+    """
+    place = pytester.path
+    (place / "file").write_text("old")
+    pytester.makepyfile(test_it=IN_BOXES)
+    result = run_both_ways("--nsisolate-files=report", "-Werror", "test_it.py")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "test_it.py::test_of_the_test",
+            f"    created {place}/new",
+            "test_it.py::test_of_the_box",
+            f"    box db: changed {place}/file",
+            f"    box 2: removed {place}/mine",
+            f"    created {place}/mine",
+            "test_it.py::test_on_the_host",
+            f"    box db: created {place}/new",
+            "3 tests changed files",
+        ],
+        consecutive=True,
+    )
+    assert (place / "file").read_text() == "old"
+    assert (place / "real").exists()
+    assert not (place / "new").exists()
+
+
+POLICIES_OF_BOXES = """
+import pytest
+from pathlib import Path
+
+NEW = Path(__file__).with_name("new")
+
+def test_fail(sandbox_factory):
+    box = sandbox_factory(files="fail", leaks="fail")
+    box.run(NEW.touch)
+    box.run(Path("/dev/shm/left").touch)
+
+def test_warn(sandbox_factory):
+    sandbox_factory(hostname="db", files="warn", overlay=["."]).run(NEW.touch)
+
+@pytest.mark.isolated
+def test_inside(sandbox_factory):
+    box = sandbox_factory(hostname="db", files="fail", leaks="ignore", overlay=["."])
+    box.run(NEW.touch)
+
+def test_good(module_sandbox_factory):
+    module_sandbox_factory(hostname="all", files="warn").run(NEW.touch)
+
+def test_report(sandbox_factory):
+    sandbox_factory(files="report").run(NEW.touch)
+"""
+
+
+def test_policies_of_boxes(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A change in a box is an error of its test, or a warning, beside what is left there.
+    """
+    pytester.makepyfile(test_it=POLICIES_OF_BOXES)
+    new = pytester.path / "new"
+    result = run_both_ways("test_it.py")
+    result.assert_outcomes(passed=5, errors=2, warnings=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_fail*",
+            "box 1 of test_fail was left with 1 file in /dev/shm (left, 0 bytes)",
+            f"box 1 of test_fail changed 1 file outside of tmp_path (created {new})",
+            "why: found in its overlays; without them it would have stayed",
+            (
+                "fix: write below tmp_path, or accept it with "
+                'sandbox_factory(files="ignore")'
+            ),
+            "*ERROR at teardown of test_inside*",
+            f"box db of test_inside changed 1 file outside of tmp_path (created {new})",
+        ]
+    )
+    for who in ("db of test_warn", "all of test_it.py"):
+        text = f"LeakWarning: box {who} changed 1 file outside of tmp_path (created "
+        assert f"{text}{new})" in str(result.stdout)
+    assert not new.exists()

@@ -8,6 +8,7 @@ which public API could replace it ("Public would be").
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -102,12 +103,33 @@ def kept_paths(config: pytest.Config) -> tuple[str, ...]:
     """
     Return the directories that tests write to for pytest, and outlast their sandboxes.
 
-    That are those of `tmp_path`, made if necessary, and of the cache, if there is one.
+    That are those of `tmp_path` and of the cache, made if necessary.
+    """
+    found = (basetemp(config), _cache_directory(config))
+    return tuple(path for path in found if path is not None and os.path.isdir(path))
+
+
+def _cache_directory(config: pytest.Config) -> str | None:
+    """
+    Return the directory of the cache, and make it if necessary; None: there is none.
+
+    pytest makes it with the first value, which a test may set in its sandbox.
     """
     # Since 3.4. Public would be: an attribute of the documented config.cache.
-    cache = getattr(getattr(config, "cache", None), "_cachedir", None)
-    found = (basetemp(config), None if cache is None else str(cache))
-    return tuple(path for path in found if path is not None and os.path.isdir(path))
+    cache: Any = getattr(config, "cache", None)
+    path: Path | None = getattr(cache, "_cachedir", None)
+    if path is None:
+        return None
+    if not path.is_dir():
+        # pytest itself says why it cannot be made, at the end.
+        with contextlib.suppress(OSError):
+            make = getattr(cache, "_ensure_cache_dir_and_supporting_files", None)
+            if make is None:
+                # Before 8.2.
+                path.mkdir(parents=True)
+                make = cache._ensure_supporting_files
+            make()
+    return str(path)
 
 
 def redirect_basetemp(config: pytest.Config, ask: Callable[[], str]) -> None:

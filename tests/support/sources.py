@@ -280,3 +280,44 @@ FEW = """
         def test_parameter(self, number):
             assert number == 1
 """
+
+#: Tests of which some fail, in all phases.
+SOME_FAIL = """
+    import pytest
+
+    def test_one(): pass
+
+    def test_two(): assert 0
+
+    def test_three(): pass
+
+    @pytest.fixture
+    def broken(): raise KeyError
+
+    @pytest.fixture
+    def breaks_later():
+        yield
+        raise KeyError
+
+    def test_four(broken): pass
+
+    def test_five(breaks_later): pass
+
+    @pytest.mark.xfail(strict=True)
+    def test_six(): pass
+
+    @pytest.mark.parametrize("number", [1, 2, 3])
+    def test_seven(number): assert number != 2
+
+    class TestIt:
+        def test_eight(self): assert 0
+        def test_nine(self): pass
+"""
+
+#: The options of a session, and those of the next one, which depends on it.
+CACHE_OPTIONS = [
+    (["--maxfail=4"], ["--lf", "-v"]),
+    (["-q"], ["--ff", "-v"]),
+    (["--sw", "--sw-skip"], ["--sw", "--sw-skip"]),
+    (["-x"], ["--nf", "-v"]),
+]

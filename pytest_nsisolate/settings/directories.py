@@ -13,6 +13,7 @@ import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,9 +47,32 @@ def of_session(config: pytest.Config) -> Paths:
     """
     written = (str(config.rootpath), _working_directory(), tempfile.gettempdir())
     return Paths(
-        kept=builtin_plugins.kept_paths(config),
+        kept=(*builtin_plugins.kept_paths(config), *_examples()),
         written=tuple(dict.fromkeys(path for path in written if os.path.isdir(path))),
     )
+
+
+def _examples() -> Iterator[str]:
+    """
+    Yield the directory to which Hypothesis saves the examples of all tests.
+
+    It is made if necessary. There is none if Hypothesis is not loaded, or saves them
+    elsewhere, as its settings say.
+    """
+    hypothesis = sys.modules.get("hypothesis")
+    if hypothesis is None:
+        return
+    try:
+        database: Any = hypothesis.settings.default.database
+        path = os.path.abspath(database.path)
+        if not os.path.isdir(path):
+            # It makes the directory with the first example, and others beside it.
+            database.save(b"", b"")
+            database.delete(b"", b"")
+    except Exception:  # noqa: BLE001 - a database may be of any class
+        return
+    if os.path.isdir(path):
+        yield path
 
 
 def check(spec: Spec, item: pytest.Item | pytest.Collector) -> None:

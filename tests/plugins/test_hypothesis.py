@@ -5,7 +5,6 @@ Database, statistics, seeds and failure messages of Hypothesis.
 from __future__ import annotations
 
 import re
-import shutil
 
 import pytest
 from twins import Run, WithPlugins, differing, run_once
@@ -119,7 +118,6 @@ def test_deadline(pytester: pytest.Pytester) -> None:
 
 
 DATABASE = """
-    from pathlib import Path
     from hypothesis import given, settings, strategies as st
 
     # Where the variable CI is set it would have none.
@@ -128,34 +126,105 @@ DATABASE = """
     @settings(deadline=None)
     @given(st.integers())
     def test_it(n):
+        print("tried", n)
+        assert n < 100
+"""
+
+
+def _tried(run: Run) -> list[str]:
+    """
+    Return the examples that a run has tried.
+    """
+    return re.findall(r"^tried (\S+)$", run.stdout, re.MULTILINE)
+
+
+COPIED = [
+    ["--nsisolate-overlay=."],
+    ["--nsisolate-overlay=true"],
+    ["--nsisolate-readonly=."],
+]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--no-nsisolate"], *(["--nsisolate", *one] for one in [[], *COPIED])],
+    ids=" ".join,
+)
+def test_database(pytester: pytest.Pytester, options: list[str]) -> None:
+    """
+    The next session first tries the examples that failed in this one.
+
+    Also where tests write to copies or not at all: the database is that of all.
+    """
+    pytester.makepyfile(DATABASE)
+    found = []
+    for _ in range(2):
+        run = _run(pytester, *options)
+        assert "n=100" in run.stdout
+        found.append(_tried(run))
+    assert [numbers[0] == "100" for numbers in found] == [False, True]
+    assert (pytester.path / ".hypothesis" / ".gitignore").exists()
+
+
+@pytest.mark.parametrize("database", ["None", "InMemoryExampleDatabase()", "Odd()"])
+def test_other_database(pytester: pytest.Pytester, database: str) -> None:
+    """
+    A database that is no directory is left alone.
+    """
+    pytester.makepyfile(
+        f"""
+        from hypothesis import given, settings, strategies as st
+        from hypothesis.database import ExampleDatabase, InMemoryExampleDatabase
+
+        class Odd(ExampleDatabase):
+            path = 5
+            save = delete = fetch = None
+
+        settings.register_profile("other", database={database})
+        settings.load_profile("other")
+
+        def test_it(): pass
+        """
+    )
+    _run(pytester, "--nsisolate", "--nsisolate-overlay=.").result.assert_outcomes(
+        passed=1
+    )
+    assert not (pytester.path / ".hypothesis" / "examples").exists()
+
+
+def test_database_elsewhere(pytester: pytest.Pytester) -> None:
+    """
+    A database that the default settings name is kept, too.
+    """
+    source = DATABASE.replace(
+        'settings.load_profile("default")',
+        "from hypothesis.database import DirectoryBasedExampleDatabase as Database\n"
+        '    settings.register_profile("other", database=Database("found/here"))\n'
+        '    settings.load_profile("other")',
+    )
+    pytester.makepyfile(source)
+    _run(pytester, "--nsisolate", "--nsisolate-overlay=true")
+    assert [*(pytester.path / "found" / "here").rglob("*")]
+
+
+DERANDOMIZED = """
+    from pathlib import Path
+    from hypothesis import given, settings, strategies as st
+
+    @settings(derandomize=True)
+    @given(st.integers())
+    def test_it(n):
         with Path("tried").open("a") as stream:
             print(n, file=stream)
         assert n < 100
 """
 
 
-def test_database(pytester: pytest.Pytester) -> None:
-    """
-    The next session first tries the examples that failed in this one.
-    """
-    pytester.makepyfile(DATABASE)
-    tried = pytester.path / "tried"
-    for way in ("--no-nsisolate", "--nsisolate"):
-        shutil.rmtree(pytester.path / ".hypothesis", ignore_errors=True)
-        found = []
-        for _ in range(2):
-            run = _run(pytester, way)
-            assert "n=100" in run.stdout
-            found.append(tried.read_text().split())
-            tried.unlink()
-        assert [numbers[0] == "100" for numbers in found] == [False, True]
-
-
 def test_derandomized(pytester: pytest.Pytester) -> None:
     """
     A derandomised test tries the same examples as without isolation.
     """
-    pytester.makepyfile(DATABASE.replace("deadline=None", "derandomize=True"))
+    pytester.makepyfile(DERANDOMIZED)
     tried = pytester.path / "tried"
     found = []
     for way in ("--no-nsisolate", "--nsisolate"):

@@ -298,6 +298,19 @@ CAUSES = (
         },
     ),
     Cause(
+        name="cgroup-limit",
+        title="Too many processes for the cgroup",
+        evidence="the call fails with EAGAIN, and `pids.events` of a cgroup that "
+        "pytest is in has counted a refusal; the limit is read from `pids.max`",
+        why="the cgroup {path} may have {limit} processes and threads (pids.max), and "
+        "more were asked for (pids.events)",
+        fix="echo max | sudo tee {path}/pids.max, or start pytest with a higher limit: "
+        "systemd-run -p TasksMax=, docker run --pids-limit",
+        environments="containers, units of systemd",
+        source='fork(2); Documentation/admin-guide/cgroup-v2.rst in Linux, "PID"',
+        example={"path": "/sys/fs/cgroup/tests.scope", "limit": "500"},
+    ),
+    Cause(
         name="process-limit",
         title="Too many processes",
         evidence="the call fails with EAGAIN; the limit is read from "

@@ -359,6 +359,13 @@ def limits(call: str) -> dict[str, str | None]:
     }
 
 
+def _cgroup_limit(refused: Refused) -> _Finding:
+    if refused.number != errno.EAGAIN:
+        return None
+    found = machine.cgroup_limit()
+    return None if found is None else {"path": found[0], "limit": found[1]}
+
+
 def _process_limit(refused: Refused) -> _Finding:
     if refused.number != errno.EAGAIN:
         return None
@@ -548,6 +555,7 @@ CHECKS: dict[str, Callable[[Refused], _Finding]] = {
     "limit-zero": _limit_zero,
     "nested": _nested,
     "limit-reached": _limit_reached,
+    "cgroup-limit": _cgroup_limit,
     "process-limit": _process_limit,
     "descriptor-limit": _descriptor_limit,
     "clock-range": _clock_range,

@@ -90,6 +90,36 @@ def limit(name: str) -> str | None:
     return None
 
 
+def cgroup_limit() -> tuple[str, str] | None:
+    """
+    Return the cgroup with the least room for processes, and how many it may have.
+
+    Returns:
+        None if no cgroup of this process has ever refused one.
+
+    Source: cgroups(7); Documentation/admin-guide/cgroup-v2.rst in Linux, "PID".
+    """
+    found = []
+    was_refused = False
+    for line in (read("/proc/self/cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "pids" not in controllers.split(","):
+            continue
+        place = "/sys/fs/cgroup/pids" if controllers else "/sys/fs/cgroup"
+        for part in ["", *filter(None, path.split("/"))]:
+            place = f"{place}/{part}" if part else place
+            # Which of them counts a refusal has changed with Linux 6.11.
+            was_refused |= read(f"{place}/pids.events") not in {None, "max 0"}
+            limit = read(f"{place}/pids.max") or "max"
+            if limit != "max":
+                room = int(limit) - int(read(f"{place}/pids.current") or 0)
+                found.append((room, place, limit))
+    if not was_refused or not found:
+        return None
+    _, place, limit = min(found)
+    return place, limit
+
+
 def has_capability(name: str, field: str = "CapEff") -> bool | None:
     """
     Say whether the capability *name* is in effect, or in another set of this process.

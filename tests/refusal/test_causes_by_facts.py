@@ -179,3 +179,38 @@ def test_nothing_can_be_read(files: Files) -> None:
         assert why
         assert fix
     assert os.path.exists("/proc/self/status")
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "place"),
+    [
+        ("0::/tests.scope", "/sys/fs/cgroup/tests.scope"),
+        ("5:cpu:/x\n4:pids:/tests.scope\n0::/", "/sys/fs/cgroup/pids/tests.scope"),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_cgroup_limit(files: Files, cgroup: str, place: str) -> None:
+    """
+    Of the cgroups with limits, the fullest one is named if one has refused a process.
+    """
+    files["/proc/self/cgroup"] = cgroup
+    files["/proc/self/limits"] = "Max processes  1000  1000  processes"
+    outer = os.path.dirname(place)
+    files.update({f"{outer}/pids.max": "9000", f"{outer}/pids.current": "600"})
+    files.update({f"{place}/pids.max": "500", f"{place}/pids.current": "498"})
+    files[f"{place}/pids.events"] = "max 0"
+    assert lines("fork()", errno.EAGAIN)[0].endswith("(RLIMIT_NPROC is 1000)")
+    files[f"{place}/pids.events"] = "max 3"
+    assert lines("fork()", errno.EAGAIN) == [
+        (
+            f"the cgroup {place} may have 500 processes and threads (pids.max), and "
+            "more were asked for (pids.events)"
+        ),
+        (
+            f"echo max | sudo tee {place}/pids.max, or start pytest with a higher "
+            "limit: systemd-run -p TasksMax=, docker run --pids-limit"
+        ),
+    ]
+    files[f"{place}/pids.max"] = "max"
+    del files[f"{outer}/pids.max"]
+    assert lines("fork()", errno.EAGAIN)[0].endswith("(RLIMIT_NPROC is 1000)")

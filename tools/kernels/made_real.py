@@ -37,6 +37,7 @@ NOT_REAL = {
     "wsl1": "another kernel",
     "no-such-namespaces": "a kernel built without them",
     "threads": "gRPC, or other C code that starts threads in a fork",
+    "cgroup-limit": "`tests/refusal` makes it real, as root",
     "not-dumpable": "`tests/refusal` makes it real",
     "faked-uid": "`tests/refusal` makes it real",
     "perhaps-selinux": "a policy of SELinux that forbids it",

@@ -49,6 +49,9 @@ def _places() -> Iterator[Path]:
 
 
 def _made(place: Path) -> Path | None:
+    """
+    Make the cgroup *place* and return it, None if that fails.
+    """
     with contextlib.suppress(OSError):
         place.mkdir()
         try:

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import pytest
 
-pytestmark = pytest.mark.python
-
 EXAMPLES = Path(__file__).parent / "examples"
 
 
@@ -67,6 +65,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.rstrip().rpartition("\n")[2].partition(" in ")[0]
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_isolated(name: str) -> None:
     """
@@ -79,6 +78,7 @@ def test_isolated(name: str) -> None:
 
 
 # A sandbox takes along what the example leaves.
+@pytest.mark.kernel
 @pytest.mark.isolated(hostname="host", net=True, tmpfs=["/run"], leaks="ignore")
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_plain(name: str) -> None:
@@ -93,6 +93,7 @@ def test_plain(name: str) -> None:
         assert last_line(result) == OUTCOMES[name].plain, result.stdout
 
 
+@pytest.mark.python
 @pytest.mark.isolated(leaks="ignore")
 def test_clash_fails_on_one_machine() -> None:
     """
@@ -106,6 +107,7 @@ def test_clash_fails_on_one_machine() -> None:
         assert re.search(failed, result.stdout, re.MULTILINE)
 
 
+@pytest.mark.python
 @pytest.mark.isolated
 def test_clash_is_gone_with_isolation() -> None:
     """

@@ -209,6 +209,7 @@ def test_page_shows_what_is_printed(page: Path, tmp_path: Path) -> None:
     check(page, directory)
 
 
+@pytest.mark.kernel
 @pytest.mark.isolated(leaks="ignore")
 @pytest.mark.parametrize("page", EXAMPLES, ids=name_of)
 def test_example_shows_what_is_printed(page: Path, tmp_path: Path) -> None:

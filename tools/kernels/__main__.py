@@ -95,7 +95,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="kernels", allow_abbrev=False)
     add = parser.add_argument
     add("releases", nargs="*", default=archive.RELEASES, help="Releases of Debian")
-    add("--brief", action="store_true", help="Only the examples and a few tests")
+    add("--brief", action="store_true", help="Only two examples and a few tests")
     add("--steps", type=lambda text: text.split(","), help="Only these, with commas")
     add("--wheel", type=Path, help="This project, already built")
     add("--mirror", help="The archive, if apt does not know it")

@@ -35,7 +35,10 @@ _PYTEST = (
     # Each way into a sandbox is tried by whom it is for.
     *("-p", "no:hypothesispytest", "-m", "not emulated"),
 )
-_MAIN_JOB = ("docs/examples", "tools/kernels/test_isolation.py")
+_MAIN_JOB = (
+    *("docs/examples/hostname", "docs/examples/sysv_ipc"),
+    "tools/kernels/test_isolation.py",
+)
 _NETWORK = (
     *("tests/sandbox/test_net.py", "tests/box/test_link.py"),
     "tools/kernels/test_netem.py",

@@ -26,6 +26,7 @@ from pytest_nsisolate.model.ending import Finished, NeverStarted
 from pytest_nsisolate.model.errors import Known, Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting.shortage import Shortage, too_few_descriptors
+from pytest_nsisolate.reporting.witness import Witness
 from pytest_nsisolate.runner.durations import Durations
 from pytest_nsisolate.runner.order import order_of
 from pytest_nsisolate.runner.window import Candidate, Groups, Window, groups_of
@@ -148,12 +149,16 @@ class SideLanes:
         config: The configuration of the session.
         jobs: How many guests may run at the same time.
         fork: Forks a guest, which then waits at its gate.
+        witness: Is told what guests do before their turns.
     """
 
-    def __init__(self, config: pytest.Config, jobs: int, fork: ForkIn) -> None:
+    def __init__(
+        self, config: pytest.Config, jobs: int, fork: ForkIn, witness: Witness
+    ) -> None:
         self._config = config
         self._fork = fork
         self._jobs = jobs
+        self._witness = witness
         self._grace = config.stash[options.key].grace
         durations = Durations(config)
         config.pluginmanager.register(durations, "nsisolate-durations")
@@ -240,6 +245,7 @@ class SideLanes:
         if guest is not None:
             guest.settle()
             guest.reap()
+            self._witness.over(guest)
 
     def make_room(self, item: pytest.Item, spec: Spec, interrupts: int) -> None:
         """
@@ -403,6 +409,7 @@ class SideLanes:
             self._ignore(one.guest)
             one.guest.settle()
             one.guest.reap()
+            self._witness.over(one.guest)
         self._drop_next()
         self._running.clear()
         self._early.clear()
@@ -481,14 +488,19 @@ class SideLanes:
             is_full = len(busy) >= self._jobs
             taken = frozenset[str]().union(*(self._groups[lane] for lane in busy))
             if self._next is not None:
-                if is_full or not taken.isdisjoint(self._next.test.groups):
-                    return
-                self._start_next(len(busy))
-                continue
+                shared = taken & self._next.test.groups
+                if not (is_full or shared):
+                    self._start_next(len(busy))
+                    continue
+                if not is_full:
+                    self._witness.none_starts(self._next.test.item, shared)
+                return
             if is_full and not self._looks_ahead:
                 return
             one = self._window.first(taken.isdisjoint)
             if one is None or (is_full and one.item is self._too_early):
+                if not is_full:
+                    self._witness.none_starts(*self._window.hindrance(taken))
                 return
             free = next(lane for lane in self._lanes if lane not in busy)
             try:
@@ -509,7 +521,7 @@ class SideLanes:
         """
         if not isinstance(refused, Known):
             self._refused[item] = Shortage.of(item, refused, others)
-        self._window.shut()
+        self._window.shut(item)
 
     def _make_lanes(self, item: pytest.Item) -> None:
         """
@@ -567,6 +579,7 @@ class SideLanes:
         )
         self._early[test.item] = guest
         self._running[test.item] = Runner(guest, lane, others)
+        self._witness.started(test.item, guest)
         assert self._epoll is not None
         for fd in guest.process.watched():
             self._epoll.register(fd, select.EPOLLIN)
@@ -604,6 +617,8 @@ class SideLanes:
             guest = one.guest
             assert guest.early is not None
             if not guest.overhear(self._basetemp):
+                if guest.early.is_held:
+                    self._witness.held(guest)
                 if guest.early.is_silent or guest.early.is_held:
                     assert self._epoll is not None
                     with contextlib.suppress(FileNotFoundError):
@@ -613,6 +628,7 @@ class SideLanes:
             del self._running[item]
             self._kept += guest.process.inlet.received
             guest.conclude_early()
+            self._witness.over(guest)
             match guest.early.ending:
                 case NeverStarted(LauncherGone()):
                     # Something has killed its sandbox. There is another at its turn.

@@ -31,6 +31,7 @@ from pytest_nsisolate.model.errors import Known, Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import memory
 from pytest_nsisolate.reporting.shortage import Shortage
+from pytest_nsisolate.reporting.witness import Witness
 from pytest_nsisolate.runner.jobs import number_of_jobs
 from pytest_nsisolate.runner.lanes import Lane, SideLanes
 from pytest_nsisolate.runner.relay import Relay, is_watched, locate
@@ -107,10 +108,15 @@ class Scheduler:
         config: The configuration of the session.
         relay: Is prepared before each fork.
         interrupts: Ends the wait for a free lane.
+        witness: Is told what guests do before their turns.
     """
 
     def __init__(
-        self, config: pytest.Config, relay: Relay, interrupts: Interrupts
+        self,
+        config: pytest.Config,
+        relay: Relay,
+        interrupts: Interrupts,
+        witness: Witness,
     ) -> None:
         self.pool = ProbedPool(lambda: directories.of_session(config))
         #: The latest fork; None before the first.
@@ -118,6 +124,7 @@ class Scheduler:
         self._config = config
         self._relay = relay
         self._interrupts = interrupts
+        self._witness = witness
         #: It is made for the first fork: it needs memfd_create(2).
         self._lane: Lane | None = None
         #: The lanes beside it, from the first test on; None if tests run one after the
@@ -161,8 +168,11 @@ class Scheduler:
         if not self._has_begun:
             self._has_begun = True
             jobs = number_of_jobs(self._config)
+            self._witness.begin(jobs)
             if jobs > 1:
-                self._side = SideLanes(self._config, jobs, self._fork_beside)
+                self._side = SideLanes(
+                    self._config, jobs, self._fork_beside, self._witness
+                )
         if self._side is not None:
             guest = self._side.take(item)
             if guest is None:

@@ -57,11 +57,13 @@ from pytest_nsisolate.reporting import (
     network,
     refusals,
     usage,
+    witness,
 )
 from pytest_nsisolate.reporting import report as reports
 from pytest_nsisolate.reporting.refusals import Reason
 from pytest_nsisolate.reporting.test_run import TestRun
 from pytest_nsisolate.reporting.usage import EndingReporter
+from pytest_nsisolate.reporting.witness import Witness
 from pytest_nsisolate.runner.borrowing import Borrowing
 from pytest_nsisolate.runner.guest_side import GuestSide
 from pytest_nsisolate.runner.lanes import Lane
@@ -93,7 +95,8 @@ class Supervisor:
         self._relay = Relay(config)
         self.borrowing = Borrowing()
         self._interrupts = Interrupts()
-        self.scheduler = Scheduler(config, self._relay, self._interrupts)
+        self._witness = config.stash.get(witness.key, Witness())
+        self.scheduler = Scheduler(config, self._relay, self._interrupts, self._witness)
         config.pluginmanager.register(self._relay, "nsisolate-relay")
         config.pluginmanager.register(self.borrowing, "nsisolate-borrowing")
         config.pluginmanager.register(setup_state.taker, "nsisolate-taker")
@@ -292,6 +295,7 @@ class Supervisor:
             directories.check(spec, run.item)
         guest = self.scheduler.take(run.item, nextitem, spec)
         run.attach(guest, spec.timeout)
+        self._witness.started(run.item, guest)
         return guest
 
     def _listen(
@@ -349,6 +353,7 @@ class Supervisor:
             Refused: The guest never started.
         """
         item = run.item
+        self._witness.over(guest)
         goes_on = self.scheduler.keep(item, nextitem, guest, ended, self._options.grace)
         if isinstance(ended, NeverStarted):
             raise ended.refused

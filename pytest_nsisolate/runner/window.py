@@ -85,6 +85,8 @@ class Window:
         #: The place of the last test that is in the window.
         self._reach = -1
         self._is_shut = True
+        #: The test before which no other starts; None if that is not known.
+        self._barrier: pytest.Item | None = None
 
     def move(self, item: pytest.Item, spec: Spec) -> None:
         """
@@ -93,7 +95,7 @@ class Window:
         place = self._order.place_of(item)
         if place is None:
             # It is not known what comes after it.
-            self.shut()
+            self.shut(item)
             return
         # What a hook outside has kept from running has no other turn.
         for some in (self._waiting, self._passed):
@@ -103,6 +105,7 @@ class Window:
             self._clear()
             self._reach = place
             self._is_shut = not _may_have_company(spec)
+            self._barrier = item if self._is_shut else None
 
     def first(self, fits: Callable[[Groups], bool]) -> Candidate | None:
         """
@@ -133,12 +136,28 @@ class Window:
         """
         return self._take(self._waiting, item).nextitem
 
-    def shut(self) -> None:
+    def shut(self, item: pytest.Item) -> None:
         """
         Let no other test start until the turn of the last that is in the window.
+
+        Args:
+            item: The test for which this is done.
         """
         self._clear()
         self._is_shut = True
+        self._barrier = item
+
+    def hindrance(self, taken: Groups) -> tuple[pytest.Item | None, Groups]:
+        """
+        Return the test that has to wait if none may start, and what it shares.
+
+        Args:
+            taken: The groups of the tests that run. If the test shares none of them, it
+                waits for its turn.
+        """
+        for one in self._waiting.values():
+            return one.item, one.groups & taken
+        return self._barrier, frozenset()
 
     def _may_start(self, one: Candidate, fits: Callable[[Groups], bool]) -> bool:
         # The tests of a group keep their order.
@@ -163,6 +182,7 @@ class Window:
                 and _may_have_company(spec)
                 and self._changes_nothing(item, nextitem)
             ):
+                self._barrier = item
                 break
             self._reach += 1
             groups = groups_of(item, spec)

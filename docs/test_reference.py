@@ -50,6 +50,7 @@ SPEAKING = (
     "reporting/network",
     "reporting/refusals",
     "reporting/shortage",
+    "reporting/timeline",
     "runner/sandbox_factory",
     "settings/isolation",
     "settings/marker",

@@ -94,6 +94,12 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_nsisolate.reporting import usage
 
         register(usage.Table(chosen.usage), "nsisolate-used")
+    if chosen.timeline is not None:
+        with as_at_the_start():
+            from pytest_nsisolate.reporting import timeline, witness
+
+        page = config.stash[witness.key] = timeline.Timeline(config, chosen.timeline)
+        register(page, "nsisolate-timeline")
     register(factory_fixtures, "nsisolate-factory")
 
 

@@ -4,7 +4,9 @@ The options of the plugin, on the command line and in the ini file.
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast, get_args
 
 import pytest
@@ -56,6 +58,8 @@ class Options(NamedTuple):
     independent_hooks: frozenset[str]
     """Modules or packages whose `pytest_runtest_makereport` keeps nothing of a test
     that another looks at."""
+    timeline: str | None
+    """The file for the page that shows where the time went; None: no page."""
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -92,6 +96,7 @@ class Options(NamedTuple):
             usage=_number(config, "usage", "10"),
             jobs=_jobs(config),
             independent_hooks=_names(config, "independent_hooks"),
+            timeline=_timeline(config),
         )
 
 
@@ -177,6 +182,77 @@ def _jobs(config: pytest.Config) -> int | None:
     return int(value)
 
 
+def _timeline(config: pytest.Config) -> str | None:
+    """
+    Return the path of the file for the time line, which can be written as it seems.
+    """
+    value: str | None = config.getoption("nsisolate_timeline")
+    if value is None or hasattr(config, "workerinput"):
+        # With pytest-xdist, the process that has the terminal writes it.
+        return value
+    given = os.path.expanduser(os.path.expandvars(value))
+    # Through symbolic links: what is replaced is what they lead to.
+    path = os.path.realpath(os.path.join(config.invocation_params.dir, given))
+    folder = os.path.dirname(path)
+    example = f"{TIMELINE}timeline.html"
+    if os.path.isdir(path):
+        why, example = f"{path} is a directory", f"{TIMELINE}{path}/timeline.html"
+    elif not os.path.exists(folder):
+        why, example = f"there is no directory {folder}", ""
+    elif not os.path.isdir(folder):
+        why = f"{folder} is not a directory"
+    elif (number := _try_file(path)) is not None:
+        why = f"no file can be made in {folder}: {errno.errorcode.get(number, number)}"
+        example = f"{TIMELINE}/tmp/timeline.html"  # noqa: S108 - for people
+    elif os.path.exists(path) and not _is_replaceable(path):
+        why = f"{path} is there, and is not a time line that pytest wrote"
+    else:
+        return path
+    raise pytest.UsageError(
+        Explanation(
+            what=f"cannot use {TIMELINE}{value}",
+            why=why,
+            fix=f"write {example} on the command line"
+            if example
+            else f"mkdir -p {shlex.quote(folder)}",
+        )
+    )
+
+
+def _try_file(path: str) -> int | None:
+    """
+    Return the errno with which no file can be made beside *path*; None if one can be.
+    """
+    draft = f"{path}.{os.urandom(4).hex()}.tmp"
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL))
+        os.unlink(draft)
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def _is_replaceable(path: str) -> bool:
+    """
+    Say whether the file at *path* is empty or a time line.
+
+    Whoever forgets the name of the page names a test file.
+    """
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(TIMELINE_BEGINS)) in {b"", TIMELINE_BEGINS}
+    except OSError:
+        return False
+
+
+#: The option for it, as one writes it.
+TIMELINE = "--nsisolate-timeline="
+
+#: The beginning of each time line.
+TIMELINE_BEGINS = b"<!doctype html><!-- pytest --nsisolate-timeline -->"
+
 #: The environment variable that comes before the ini option, not the command line.
 _JOBS = "NSISOLATE_JOBS"
 
@@ -244,6 +320,13 @@ def add_options(parser: pytest.Parser) -> None:
         option = f"--nsisolate-{name.replace('_', '-')}"
         group.addoption(option, metavar=metavar, default=None, help=text)
         parser.addini(f"nsisolate_{name}", text, default="")
+    group.addoption(
+        "--nsisolate-timeline",
+        metavar="FILE",
+        default=None,
+        help="Write a page that shows when each test ran, and where time was lost "
+        "(default: none).",
+    )
     for name, (form, what) in _DOCTORS.items():
         group.addoption(
             name,

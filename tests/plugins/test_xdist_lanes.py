@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import sys
 import machine
 import pytest
 from meeting import MEET
+from pages import Page
 
 from pytest_nsisolate.linux import processors
 
@@ -240,6 +242,7 @@ def test_interrupt(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         MEET
         + """
+import re
 import signal
 
 @pytest.mark.parametrize("number", range(6))
@@ -269,6 +272,7 @@ def test_killed_guest(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         MEET
         + """
+import re
 import signal
 
 def test_first():
@@ -301,6 +305,7 @@ def test_killed_process(pytester: pytest.Pytester, mode: str, passed: int) -> No
         MEET
         + WHO
         + """
+import re
 import signal
 
 @pytest.fixture(scope="session", autouse=True)
@@ -408,3 +413,41 @@ def test_durations(pytester: pytest.Pytester) -> None:
         "test_a.py::test_it[1]",
         "test_b.py::test_it[1]",
     }
+
+
+def test_time_line(pytester: pytest.Pytester) -> None:
+    """
+    One page has the lanes of all processes, and what ran in each.
+    """
+    path = pytester.makepyfile(
+        test_a=MEET + WHO + "def test_a1(): meet('a1', 'a2')\n"
+        "def test_a2(): meet('a2', 'a1', 'b')\n",
+        test_b=MEET + WHO + "def test_b(): meet('b', 'a1')\n",
+    ).parent
+    page = "--nsisolate-timeline=line.html"
+    lanes = ("--dist=loadfile", "--nsisolate-jobs=2")
+    run(pytester, "-n2", *lanes, page).assert_outcomes(passed=3)
+    found = Page(path / "line.html")
+    of_each = ["pytest", "lane 1", "lane 2"]
+    assert found.lanes == [f"gw{one} {name}" for one in (0, 1) for name in of_each]
+    one, two, other = (found.test(name) for name in ("test_a1", "test_a2", "test_b"))
+    assert one.overlaps(two)
+    assert two.overlaps(other)
+    assert one.lane[:3] == two.lane[:3] != other.lane[:3]
+    assert {one.outcome for one in found.tests} == {"passed"}
+    assert [*path.glob("*.tmp")] == []
+
+
+def test_time_line_of_a_process_that_dies(pytester: pytest.Pytester) -> None:
+    """
+    If a process of pytest-xdist dies, the page says that nothing is known of it.
+    """
+    path = pytester.makepyfile(
+        test_a="import os\ndef test_a(): os._exit(1)\n",
+        test_b=MEET + "def test_b(): pass\n",
+    ).parent
+    once = "--max-worker-restart=0"
+    run(pytester, "-n2", "--dist=loadfile", once, "--nsisolate-timeline=line.html")
+    found = Page(path / "line.html")
+    assert found.test("test_b").outcome == "passed"
+    assert re.search(r"Nothing is known of gw\d, which ended early\.", found.text)

@@ -434,7 +434,8 @@ class TestRun:
         self._passed[report.when] = report.passed
         if self.borrowed is not None:
             if report.when == "setup" and self.last is None:
-                report.start = self.borrowed.start
+                # One that ran before its turn was earlier than what is set up then.
+                report.start = min(report.start, self.borrowed.start)
                 report.duration += self.borrowed.duration
             old = report.sections[: self._earlier]
             new = report.sections[self._earlier :]

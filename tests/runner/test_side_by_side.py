@@ -93,6 +93,33 @@ def test_passes():
     result.stdout.no_fnmatch_line("not shown")
 
 
+def test_times_of_reports(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A phase begins before it ends, also if something is finalised outside after it.
+    """
+    pytester.makeconftest(
+        """
+        def pytest_runtest_logreport(report):
+            assert report.start <= report.stop, report
+        """
+    )
+    pytester.makepyfile(
+        MEET
+        + """
+@pytest.fixture(scope="module", autouse=True)
+def wide():
+    yield
+
+def test_first():
+    wait_for("over")
+
+def test_last():
+    (HERE / "over").touch()
+"""
+    )
+    run_both_ways("--nsisolate-jobs=2").assert_outcomes(passed=2)
+
+
 MIXED = """
 import os
 import warnings

@@ -65,7 +65,7 @@ class Timeline(Witness):
         self._guests: dict[float | None, Run] = {}
         #: By node id, the latest run whose turn has come.
         self._latest: dict[str, Run] = {}
-        #: The test whose turn it is, and when that came.
+        #: The test whose turn it is, or was last, and when that came.
         self._item: pytest.Item | None = None
         self._turn = 0.0
         #: Since when no test may start, if so, and why not.
@@ -181,7 +181,6 @@ class Timeline(Witness):
             run.over = now
         if self._stop is not None and self._stop[2] == nodeid:
             self._end_stop(now)
-        self._item = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:

@@ -298,7 +298,7 @@ def _phases(run: Run) -> list[tuple[str, float, float]]:
     found, after = [], run.start
     for phase, start, stop in run.phases:
         # That of a guest that ended early was reported when its turn came.
-        first = after if start >= over else max(after, start)
+        first = max(after, start) if start <= min(stop, over) else after
         after = min(max(first, stop), over)
         found.append((phase, first, after))
     return found

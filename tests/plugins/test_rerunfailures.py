@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from pages import Page
 from twins import WithPlugins, run_once
 from ways import WITHOUT_NET
 
@@ -271,3 +272,30 @@ def test_refused_again(pytester: pytest.Pytester) -> None:
     assert before.count("\nwhy: ") == 1
     assert "why and fix: see" not in before
     assert "\ncannot isolate 1 test: " in summary
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_time_line(pytester: pytest.Pytester, jobs: int) -> None:
+    """
+    The time line has each try of a test.
+    """
+    pytester.makepyfile(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.isolated
+
+        @pytest.mark.flaky(reruns=2)
+        def test_fails(): assert False
+
+        def test_passes(): pass
+        """
+    )
+    options = [f"--nsisolate-jobs={jobs}", "--nsisolate-timeline=line.html"]
+    plugins = ["-p", "nsisolate", "-p", "rerunfailures"]
+    result = pytester.runpytest_subprocess(*plugins, *options)
+    assert "1 failed, 1 passed, 2 rerun" in result.stdout.str()
+    tests = Page(pytester.path / "line.html").tests
+    tries = [one.outcome for one in tests if one.text.endswith("test_fails")]
+    assert tries == ["rerun", "rerun", "failed"]
+    assert [one.outcome for one in tests].count("passed") == 1

@@ -201,18 +201,18 @@ def _timeline(config: pytest.Config) -> str | None:
         why, example = f"there is no directory {folder}", ""
     elif not os.path.isdir(folder):
         why = f"{folder} is not a directory"
+    elif os.path.exists(path) and not _is_replaceable(path):
+        why = f"{path} is there, and is not a time line that pytest wrote"
     elif (number := _try_file(path)) is not None:
         why = f"no file can be made in {folder}: {errno.errorcode.get(number, number)}"
         example = f"{TIMELINE}/tmp/timeline.html"  # noqa: S108 - for people
-    elif os.path.exists(path) and not _is_replaceable(path):
-        why = f"{path} is there, and is not a time line that pytest wrote"
     else:
         return path
     raise pytest.UsageError(
         Explanation(
             what=f"cannot use {TIMELINE}{value}",
             why=why,
-            fix=f"write {example} on the command line"
+            fix=f"write {shlex.quote(example)} on the command line"
             if example
             else f"mkdir -p {shlex.quote(folder)}",
         )

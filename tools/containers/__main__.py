@@ -103,13 +103,9 @@ def _settle(work: Path) -> None:
     Make what engines write to private to this run, and an account for it.
     """
     work.chmod(0o755)
-    run(["mount", "--make-rshared", "/"], 60)
-    run(["mount", "-t", "tmpfs", "none", "/run"], 60)
+    image.settle_mounts()
     # Podman leaves a lock there.
     run(["mount", "-t", "tmpfs", "-o", "mode=1777", "none", "/dev/shm"], 60)
-    # crun refuses to work where there are both versions of cgroups.
-    run(["umount", "--recursive", "--lazy", "/sys/fs/cgroup"], 60)
-    run(["mount", "-t", "cgroup2", "none", "/sys/fs/cgroup"], 60)
     etc = work / "etc"
     etc.mkdir()
     for name in ("upper", "work"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from processes import CannotRun, run
@@ -24,7 +25,12 @@ UID = 1000
 _TIME = 1200.0
 
 
-def make(tree: Path, suite: str, interpreter: Path) -> None:
+def make(
+    tree: Path,
+    suite: str,
+    interpreter: Path,
+    wanted: Sequence[str] = (f"{CHECKOUT}[link]",),
+) -> None:
     """
     Make the image as the directory *tree*.
 
@@ -32,17 +38,18 @@ def make(tree: Path, suite: str, interpreter: Path) -> None:
         tree: The directory, which must not exist.
         suite: The release of Debian.
         interpreter: An interpreter with pip, for the wheels.
+        wanted: What pip installs.
     """
     packages = "--include=python3,python3-venv"
     run(["debootstrap", "--variant=minbase", packages, suite, tree, _mirror()], _TIME)
     wheels = tree / "wheels"
     pip = [interpreter, "-m", "pip", "--disable-pip-version-check"]
     # Nothing here is compiled for one version of Python.
-    run([*pip, "wheel", "--wheel-dir", wheels, f"{CHECKOUT}[link]"], _TIME)
+    run([*pip, "wheel", "--wheel-dir", wheels, *wanted], _TIME)
     place = Path(PYTHON).parents[1]
     _inside(tree, "python3", "-m", "venv", place)
-    offline = ["--no-index", "--find-links", "/wheels"]
-    _inside(tree, PYTHON, "-m", "pip", "install", *offline, "pytest-nsisolate[link]")
+    made = sorted(f"/wheels/{one.name}" for one in wheels.iterdir())
+    _inside(tree, PYTHON, "-m", "pip", "install", "--no-index", *made)
     _inside(tree, "useradd", "--create-home", "--uid", UID, "tester")
     shutil.rmtree(wheels)
     shutil.copy(Path(__file__).with_name("trial.py"), f"{tree}{TRIAL}")
@@ -55,6 +62,17 @@ def pack(tree: Path, archive: Path) -> None:
     """
     run(["tar", "--create", "--file", archive, "--directory", tree, "."], _TIME)
     archive.chmod(0o644)
+
+
+def settle_mounts() -> None:
+    """
+    Make what engines write to private to this process, which has mounts of its own.
+    """
+    run(["mount", "--make-rshared", "/"], 60)
+    run(["mount", "-t", "tmpfs", "none", "/run"], 60)
+    # crun refuses to work where there are both versions of cgroups.
+    run(["umount", "--recursive", "--lazy", "/sys/fs/cgroup"], 60)
+    run(["mount", "-t", "cgroup2", "none", "/sys/fs/cgroup"], 60)
 
 
 def own_suite() -> str:

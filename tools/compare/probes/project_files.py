@@ -1,0 +1,21 @@
+"""
+Does one test see the file that another has written in the project?
+"""
+
+from pathlib import Path
+
+_FILE = Path("changed")
+
+
+def test_1_changes() -> None:
+    """
+    Write it.
+    """
+    _FILE.write_text("changed")
+
+
+def test_2_looks() -> None:
+    """
+    Look for it.
+    """
+    assert not _FILE.exists(), "SHARED"

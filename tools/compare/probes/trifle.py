@@ -1,0 +1,9 @@
+"""
+Does a test pass?
+"""
+
+
+def test_1_trifle() -> None:
+    """
+    Do nothing.
+    """

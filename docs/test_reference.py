@@ -75,15 +75,6 @@ def first_cells(page: str, heading: str) -> list[str]:
     return [row.split("|")[1].strip().strip("`") for row in rows]
 
 
-def test_readme_shows_the_example() -> None:
-    """
-    The program in README.md is the one in the directory of examples.
-    """
-    example = (DOCS / "examples/hostname/test_hostname.py").read_text()
-
-    assert f"```python\n{example}```" in (DOCS.parent / "README.md").read_text()
-
-
 def test_readme_has_two_commands() -> None:
     """
     README.md gives newcomers two commands, one line each, and no third one.

@@ -180,7 +180,8 @@ import time
 libc = ctypes.CDLL(None)
 NEWPID = 0x20000000  # Source: linux/sched.h, CLONE_NEWPID.
 read, write = os.pipe()
-if not os.fork():
+maker = os.fork()
+if not maker:
     assert libc.unshare(NEWPID) == 0
     first = os.fork()
     if not first:
@@ -188,6 +189,7 @@ if not os.fork():
     os.write(write, str(first).encode())
     os._exit(0)
 first = int(os.read(read, 32))
+os.waitpid(maker, 0)
 assert libc.setns(os.pidfd_open(first), NEWPID) == 0
 second = os.fork()
 if not second:

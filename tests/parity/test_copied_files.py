@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items):
 """
 
 
-@pytest.fixture(params=["marked", "marked all", "ini", "read-only"])
+@pytest.fixture(params=["marked", "ini", "read-only"])
 def copied(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> None:
     """
     Give each test an overlay, of the rootdir or of all, or no right to write there.
@@ -27,8 +27,8 @@ def copied(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> None:
     if kind == "ini":
         pytester.makeini("[pytest]\nnsisolate_overlay = true")
         return
-    keyword = {"marked": 'overlay=["."]', "marked all": "overlay=True"}.get(kind)
-    pytester.makeconftest(MARKING.format(keyword or 'readonly=["."]'))
+    keyword = {"marked": 'overlay=["."]', "read-only": 'readonly=["."]'}[kind]
+    pytester.makeconftest(MARKING.format(keyword))
 
 
 pytestmark = pytest.mark.usefixtures("copied")

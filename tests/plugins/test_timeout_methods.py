@@ -94,8 +94,9 @@ def test_thread_method(pytester: pytest.Pytester) -> None:
     isolated.assert_outcomes(passed=2, failed=1)
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
-@pytest.mark.parametrize("before", ["", "def test_before(): pass"])
+@pytest.mark.parametrize(
+    ("jobs", "before"), [(1, ""), (3, ""), (3, "def test_before(): pass")]
+)
 def test_deaf(pytester: pytest.Pytester, jobs: int, before: str) -> None:
     """
     A test whose process never handles the signal is ended from outside.
@@ -136,9 +137,9 @@ def test_first():
     while not Path("waits").exists():
         time.sleep(0.01)
     # Longer than the limit of the one that waits for this one.
-    time.sleep(4)
+    time.sleep(3)
 
-@pytest.mark.timeout(3)
+@pytest.mark.timeout(2)
 def test_waits(capsys, subtests):
     Path("waits").touch()
     LINES

@@ -468,7 +468,7 @@ def test_fails_as_well(number):
 @pytest.mark.skipif(
     pytest.version_tuple < (9, 0), reason="subtests came to pytest in 9.0"
 )
-@pytest.mark.parametrize("most", range(2, 9))
+@pytest.mark.parametrize("most", [2, 3, 4, 7])
 def test_most_failures(
     pytester: pytest.Pytester, run_both_ways: RunPytest, most: int
 ) -> None:

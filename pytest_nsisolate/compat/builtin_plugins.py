@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MethodType
 from typing import Any, cast
 
 import pytest
@@ -61,19 +62,21 @@ def redirect_capture(
         manager.suspend_global_capture,
     )
 
-    def global_and_fixture_disabled() -> Any:
+    def global_and_fixture_disabled(_: Any) -> Any:
         await_turn()
         return disable()
 
-    def suspend_global_capture(in_: bool = False) -> None:  # noqa: FBT001, FBT002 - as in pytest
+    def suspend_global_capture(_: Any, in_: bool = False) -> None:  # noqa: FBT001, FBT002 - as in pytest
         if in_:
             # pytest itself does so for a debugger. To read what it captured it leaves
             # the input alone.
             await_turn()
         suspend(in_)
 
-    manager.global_and_fixture_disabled = global_and_fixture_disabled
-    manager.suspend_global_capture = suspend_global_capture
+    for own in (global_and_fixture_disabled, suspend_global_capture):
+        # A traceback may show them, as arguments.
+        own.__qualname__ = f"{type(manager).__qualname__}.{own.__name__}"
+        setattr(manager, own.__name__, MethodType(own, manager))
 
 
 def is_on_terminal(item: pytest.Item) -> bool:

@@ -46,6 +46,8 @@ def test_stepwise(pytester: pytest.Pytester, twin_sessions: TwinSessions) -> Non
     assert failed == [1, 1, 0, 0]
 
 
+# The second test looks for what the first one has stored.
+@pytest.mark.one_job
 def test_cache_of_a_test(
     pytester: pytest.Pytester, twin_sessions: TwinSessions
 ) -> None:

@@ -45,7 +45,7 @@ def require(node: Any) -> None:  # noqa: ANN401 - it has no type
         pytest.UsageError: It has not.
     """
     spec = node.gateway.spec
-    if spec.popen and not spec.python:
+    if spec.popen and not (spec.python or spec.via):
         return
     channel = node.gateway.remote_exec(_LOOK)
     # A process of this machine gets the path of this one.

@@ -216,16 +216,20 @@ def hosts(sandbox_factory: SandboxFactory, tmp_path: Path) -> Hosts:
     return Hosts(sandbox_factory, tmp_path)
 
 
-@pytest.mark.parametrize("way", ["ssh", "socket"])
+@pytest.mark.parametrize("way", ["ssh", "socket", "proxy"])
 def test_isolated_there(hosts: Hosts, way: str) -> None:
     """
     Isolated tests run on the other host, and report from there.
     """
     if way == "ssh":
-        there = f"ssh={hosts.serve_ssh()}//python={sys.executable}"
+        there = [f"--tx=ssh={hosts.serve_ssh()}//python={sys.executable}"]
+    elif way == "socket":
+        there = [f"--tx=socket={hosts.serve_socket()}"]
     else:
-        there = f"socket={hosts.serve_socket()}"
-    code, shown = hosts.run(f"--tx={there}//chdir={hosts.place}/there")
+        proxy = f"--px=id=proxy//socket={hosts.serve_socket()}"
+        there = [proxy, "--tx=popen//via=proxy"]
+    there[-1] += f"//chdir={hosts.place}/there"
+    code, shown = hosts.run(*there)
     assert code == pytest.ExitCode.TESTS_FAILED, shown
     assert "AssertionError: assert 'inner' == 'outer'" in shown
     assert "printed there" in shown

@@ -9,7 +9,7 @@ USER_PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games
 
 LANES=(build sid lint type docs
     newcomer-root tests-root newcomer-rootless tests-rootless
-    oldest-root oldest-rootless py314-root py314-rootless
+    oldest-root oldest-rootless py314-rootless
     py315-root py315-rootless
     plugins-root plugins-rootless side-by-side servers site kernels)
 

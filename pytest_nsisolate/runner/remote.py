@@ -14,7 +14,7 @@ import pytest
 
 from pytest_nsisolate.model.errors import Explanation
 
-#: Executed there, before pytest: says whether it is there, and for which Python not.
+#: Executed there, before pytest: says whether the plugin is there, and which Python is.
 _LOOK = """
 import importlib.util
 import os

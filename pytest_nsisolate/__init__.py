@@ -6,7 +6,7 @@ has the names that users import, and loads each one on first use. It imports not
 itself, because the launcher, a bare interpreter, imports it too. Source: PEP 562.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

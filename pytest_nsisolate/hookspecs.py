@@ -43,7 +43,7 @@ def pytest_nsisolate_spec(item: pytest.Item, spec: Spec | None) -> Spec | None:
         several plugins are combined; if two change the same field, the plugin that is
         called first wins.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
 
@@ -69,7 +69,7 @@ def pytest_nsisolate_enter(
         borrowed: The fixtures that are set up outside. ``cached_result[0]`` is the
             value of one, unless its set-up failed: then it is None.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
 
@@ -90,7 +90,7 @@ def pytest_nsisolate_collect(
             under the name of its plugin. Values of builtin types arrive as they are,
             and any other as its `repr`.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
 
@@ -107,7 +107,7 @@ def pytest_nsisolate_hand_over(item: pytest.Item, payload: Payload) -> None:
         item: The test.
         payload: What the implementations of `pytest_nsisolate_collect` collected.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
 
@@ -132,7 +132,7 @@ def pytest_nsisolate_repeat(
     Returns:
         True if this has run the test; None to leave that to other plugins.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
 
@@ -152,5 +152,5 @@ def pytest_nsisolate_ended(
         usage: What the guest used; None if it never started, or if that is not known.
         left: What the test left in its sandbox; None if nobody looked.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """

@@ -58,7 +58,7 @@ class Box:
     Raises:
         Refused: The sandbox cannot be made, or cannot have these limits.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     def __init__(

@@ -19,7 +19,7 @@ class DidNotFinish(BoxError):
     """
     A function ended its process in a box, or took too long.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"

@@ -32,7 +32,7 @@ class Link:
     Raises:
         BoxError: The boxes cannot be linked.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     def __init__(self, one: Box, other: Box) -> None:

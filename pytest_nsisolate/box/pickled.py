@@ -33,7 +33,7 @@ class CannotCarry(BoxError):
     """
     A value or exception of a function cannot come back from its box.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"
@@ -43,7 +43,7 @@ class RemoteTraceback(Exception):
     """
     The traceback of an exception in the box where it was raised.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"

@@ -104,7 +104,7 @@ class Usage:
 
     Source: wait4(2), getrusage(2).
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     user: float

@@ -17,7 +17,7 @@ class Explanation:
     """
     The three lines of every error.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     what: str
@@ -35,7 +35,7 @@ class NsIsolateError(Exception):
     """
     The base class of the errors that this package raises.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"
@@ -45,7 +45,7 @@ class SpecError(NsIsolateError, ValueError):
     """
     A spec has a wrong value, as given to the marker.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"
@@ -60,7 +60,7 @@ class LeakWarning(UserWarning):
     """
     A test left something in its sandbox.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"
@@ -70,7 +70,7 @@ class ReprWarning(UserWarning):
     """
     A value of an isolated test, of no builtin type, arrived as its `repr`.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"
@@ -80,7 +80,7 @@ class HookWarning(UserWarning):
     """
     A hook of another plugin cannot do its work for an isolated test.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"
@@ -90,7 +90,7 @@ class JobsWarning(UserWarning):
     """
     Fewer tests run side by side than were asked for.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"
@@ -100,7 +100,7 @@ class Refused(NsIsolateError):
     """
     A sandbox could not be made or entered.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"
@@ -132,7 +132,7 @@ class Known(Refused):
     """
     A refusal that knows its reason. It has no errno that needs an explanation.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     def __init__(self, what: str, why: str, fix: str) -> None:
@@ -148,7 +148,7 @@ class Unlimited(Known):
     """
     A limit that a test asked for cannot be enforced.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
 
@@ -156,7 +156,7 @@ class Hidden(Known):
     """
     A fresh directory that a test asked for would hide something that it needs.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
 
@@ -164,7 +164,7 @@ class BoxError(NsIsolateError):
     """
     A box, a sandbox that a test made, cannot do what it was asked to do.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"
@@ -179,7 +179,7 @@ class LeftBehind(NsIsolateError, RuntimeError):
     """
     A test waits for a thread that does not exist in its process.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     __module__ = "pytest_nsisolate"

@@ -63,7 +63,7 @@ class Spec:
     Raises:
         SpecError: A value has the wrong type or is not allowed.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     hostname: str | None = keyword(

@@ -56,7 +56,7 @@ class SandboxFactory:
     Args:
         owner: The test, class, module or session that the boxes are for.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     def __init__(self, owner: pytest.Item | pytest.Collector) -> None:

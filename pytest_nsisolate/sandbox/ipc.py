@@ -14,7 +14,7 @@ class Ipc:
     """
     The IPC objects in a box, the first 20 of each kind.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     shm: tuple[int, ...]

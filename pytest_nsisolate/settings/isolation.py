@@ -22,7 +22,7 @@ class Isolation:
     """
     The facts about the isolation of a test, from the fixture `isolation`.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 1.0.0
     """
 
     namespaces: tuple[str, ...]

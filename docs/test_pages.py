@@ -25,6 +25,8 @@ from pathlib import Path
 import pytest
 from environment import unchanging
 
+import pytest_nsisolate
+
 DOCS = Path(__file__).parent
 PAGES = sorted(
     path
@@ -245,6 +247,20 @@ def test_outputs_are_those_of_a_user() -> None:
     ]
 
     assert shown == []
+
+
+def test_outputs_are_of_this_version() -> None:
+    """
+    Where pytest names the plugin, the pages show the version that they describe.
+    """
+    shown = {
+        (page.name, version)
+        for page in PAGES
+        for version in re.findall(r"\bnsisolate-(\d[\w.]*)", page.read_text())
+    }
+
+    assert shown
+    assert {version for _, version in shown} == {pytest_nsisolate.__version__}, shown
 
 
 def test_pages_are_found() -> None:

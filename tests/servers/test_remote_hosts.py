@@ -100,7 +100,8 @@ class Hosts:
         self.place = place
         self.near = factory(hostname="near", net=True, leaks="ignore")
         self.far = factory(hostname="far", net=True, leaks="ignore", tmpfs=["/run"])
-        self.address = factory.link(self.near, self.far).address(self.far)
+        self.wire = factory.link(self.near, self.far)
+        self.address = self.wire.address(self.far)
         (place / "there").mkdir()
         (place / "suite").mkdir()
         (place / "suite" / "pytest.ini").write_text("[pytest]\n")
@@ -293,9 +294,12 @@ def test_plugin_is_missing(hosts: Hosts) -> None:
     assert expected in shown
 
 
-def test_host_dies(hosts: Hosts) -> None:
+@pytest.mark.parametrize("end", ["dies", "wire is cut"])
+def test_host_is_lost(hosts: Hosts, end: str) -> None:
     """
-    If the other host dies, its test fails, and the session ends.
+    If the other host dies, or cannot be reached, its test fails, and the session ends.
+
+    SSH notices that a wire is cut, for it asks the other host whether it is there.
     """
     tests = f"""
 {MEET}
@@ -306,17 +310,21 @@ def test_runs():
     (HERE / "runs").touch()
     wait_for("never")
 """
-    there = f"ssh={hosts.serve_ssh()}//python={sys.executable}"
+    asks = "-o ServerAliveInterval=2"
+    there = f"ssh={asks} {hosts.serve_ssh()}//python={sys.executable}"
     (hosts.place / "suite" / "test_it.py").write_text(tests)
     process = hosts.start(
         f"--tx={there}//chdir={hosts.place}/there", "--max-worker-restart=0", "-v"
     )
-    end = time.monotonic() + PATIENCE
+    until = time.monotonic() + PATIENCE
     while not (hosts.place / "there" / "suite" / "runs").exists():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
+        assert time.monotonic() < until
         time.sleep(0.01)
-    hosts.far.close()
+    if end == "dies":
+        hosts.far.close()
+    else:
+        hosts.wire.down()
     shown, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == pytest.ExitCode.TESTS_FAILED, shown
     assert "worker 'gw0' crashed while running" in shown

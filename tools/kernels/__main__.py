@@ -12,8 +12,9 @@ isolation, about networks and links with netem, and about POSIX queues with a re
 At the end it prints the table of docs/reference/compatibility.md, to be pasted there.
 
 It needs root, apt with an archive of Debian among its sources, and the packages
-qemu-system-x86, debootstrap and busybox-static. It exits 1 if anything failed or could
-not be run.
+qemu-system-x86, debootstrap and busybox-static. For ``--processor arm64`` it needs
+qemu-system-arm instead, and qemu-user-static, which lets debootstrap run programs of
+that processor. It exits 1 if anything failed or could not be run.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from archive import Release
 from commands import CannotRun
 from guest import BRIEF, FULL, STEPS, USERS
 from image import Tree
+from machine import MACHINES
 from table import Row, skipped, table
 
 
@@ -49,11 +51,13 @@ def main() -> int:
         folder = Path(options.folder or name).resolve()
         folder.mkdir(exist_ok=True)
         address = options.mirror or archive.mirror()
-        tree = Tree(folder, address)
+        machine = MACHINES[options.processor]
+        tree = Tree(folder, address, machine)
         tree.install(options.wheel)
         kernels = []
         for release in options.releases:
-            kernels.append(Release(release, address, folder).kernel())
+            source = Release(release, address, folder, machine.processor)
+            kernels.append(source.kernel())
             tree.add(kernels[-1])
         disk = folder / "disk"
         tree.write(disk)
@@ -64,7 +68,12 @@ def main() -> int:
             start = tree.start(kernel, folder / f"start-{kernel.version}")
             try:
                 results = emulator.boot(
-                    kernel, disk, start, options.steps, options.timeout
+                    machine,
+                    kernel,
+                    disk,
+                    start,
+                    steps=options.steps,
+                    timeout=options.timeout,
                 )
             except CannotRun as why:
                 print(f"{kernel.version} could not be tried: {why}", flush=True)
@@ -81,7 +90,7 @@ def main() -> int:
                     print(f"{one.user}, {one.step}: {one.seconds:.0f} s")
                     if not one.is_good:
                         print(one.output, flush=True)
-        versions = [*tree.versions(), emulator.version()]
+        versions = [*tree.versions(), emulator.version(machine)]
     today = dt.datetime.now(dt.timezone.utc).date()
     print(f"\nTried on {today} with {', '.join(versions)}:\n")
     print(table(options.steps, rows))
@@ -99,6 +108,7 @@ def _options() -> argparse.Namespace:
     add("--steps", type=lambda text: text.split(","), help="Only these, with commas")
     add("--wheel", type=Path, help="This project, already built")
     add("--mirror", help="The archive, if apt does not know it")
+    add("--processor", choices=MACHINES, default="amd64", help="What to emulate")
     add("--folder", help="Where to keep what is fetched and made")
     add("--timeout", type=float, default=7200.0, help="Seconds for each kernel")
     options = parser.parse_args()

@@ -16,7 +16,7 @@ from commands import CannotRun, run
 RELEASES = ("bullseye", "bookworm", "trixie", "sid")
 
 #: The package that depends on the newest kernel of a release for virtual machines.
-_NEWEST = "linux-image-cloud-amd64"
+_NEWEST = "linux-image-cloud-{}"
 
 _KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -45,10 +45,12 @@ class Release:
         name: Its name, such as ``sid``.
         address: The archive.
         folder: The directory for lists and packages.
+        processor: What its packages are for, as Debian calls it.
     """
 
-    def __init__(self, name: str, address: str, folder: Path) -> None:
+    def __init__(self, name: str, address: str, folder: Path, processor: str) -> None:
         self._folder = folder / name
+        self._newest = _NEWEST.format(processor)
         for place in ("lists/partial", "cache/archives/partial", "packages"):
             (self._folder / place).mkdir(parents=True, exist_ok=True)
         sources = self._folder / "sources.list"
@@ -62,7 +64,8 @@ class Release:
             "Dir::State::lists": self._folder / "lists",
             "Dir::State::status": status,
             "Dir::Cache": self._folder / "cache",
-            "APT::Architecture": "amd64",
+            "APT::Architecture": processor,
+            "APT::Architectures": processor,
             "APT::Sandbox::User": "root",
             "Acquire::Languages": "none",
             # A mirror may lag behind. What it has is signed all the same.
@@ -76,7 +79,9 @@ class Release:
         Fetch and unpack the newest kernel of this release.
         """
         (package,) = [
-            one for one in self._dependencies(_NEWEST) if one.startswith("linux-image-")
+            one
+            for one in self._dependencies(self._newest)
+            if one.startswith("linux-image-")
         ]
         version = package.removeprefix("linux-image-")
         # Since Linux 7, the image and the modules are in packages of their own.

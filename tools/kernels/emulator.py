@@ -12,28 +12,34 @@ from pathlib import Path
 from archive import Kernel
 from commands import CannotRun, run
 from guest import Result
+from machine import Machine
 
 #: For the kernel. A panic ends qemu: it reboots at once, and qemu must not.
-_WORDS = "console=ttyS0 panic=-1 quiet mitigations=off tsc=reliable nmi_watchdog=0"
-
-_QEMU = "qemu-system-x86_64"
+_WORDS = "panic=-1 quiet"
 
 
-def version() -> str:
+def version(machine: Machine) -> str:
     """
     Return the name of qemu, with its version.
     """
-    said = run([_QEMU, "--version"])
+    said = run([machine.program[0], "--version"])
     return re.sub(r" emulator version | \(.*", " ", said.partition("\n")[0]).strip()
 
 
 def boot(
-    kernel: Kernel, disk: Path, start: Path, steps: Sequence[str], timeout: float
+    machine: Machine,
+    kernel: Kernel,
+    disk: Path,
+    start: Path,
+    *,
+    steps: Sequence[str],
+    timeout: float,
 ) -> list[Result]:
     """
     Boot *kernel* and return the results of *steps*; those that it did not reach lack.
 
     Args:
+        machine: What to emulate.
         kernel: The kernel.
         disk: The image, which is not changed.
         start: The archive that the kernel starts with.
@@ -45,15 +51,15 @@ def boot(
     """
     console, port = (Path(f"{start}.{one}") for one in ("console", "results"))
     port.unlink(missing_ok=True)
-    # Not KVM: on some virtual machines it is there, but what it runs never starts.
-    machine = ["-machine", "q35", "-accel", "tcg,thread=multi"]
-    size = ["-cpu", "max,la57=off", "-smp", "2", "-m", "3G"]
+    size = ["-smp", "2", "-m", "3G"]
     screen = ["-nodefaults", "-display", "none", "-no-reboot"]
-    serial = ["-serial", f"file:{console}", "-serial", f"file:{port}"]
+    serial = ["-chardev", f"file,id=console,path={console}"]
+    serial += ["-chardev", f"file,id=results,path={port}"]
     drive = ["-drive", f"file={disk},format=raw,if=virtio,snapshot=on"]
-    words = f"{_WORDS} trials={','.join(steps)}"
+    words = f"console={machine.console} results={machine.port} trials={','.join(steps)}"
+    words = f"{_WORDS} {machine.words} {words}"
     what = ["-kernel", kernel.image, "-initrd", start, "-append", words]
-    program = [_QEMU, *machine, *size, *screen, *serial, *drive, *what]
+    program = [*machine.program, *size, *screen, *serial, *drive, *what]
     ended = "it ended"
     try:
         run(program, timeout)

@@ -2,7 +2,7 @@
 The first process of a guest: makes the machine, tries everything, and ends it.
 
 It runs inside, where only the standard library and pytest are. Each line that it writes
-to the second serial port is a result in JSON.
+to the serial port for results is one of them in JSON.
 """
 
 from __future__ import annotations
@@ -127,12 +127,15 @@ def main() -> None:
     _run("mount", "--make-rshared", "/")
     _run("hostname", "guest")
     _run("ip", "link", "set", "lo", "up")
-    _run("stty", "-F", "/dev/ttyS1", "raw")
+    with open("/proc/cmdline") as file:
+        words = dict(word.partition("=")[::2] for word in file.read().split())
+    port = f"/dev/{words['results']}"
+    _run("stty", "-F", port, "raw")
     child = os.fork()
     if child == 0:
         # Not the first process: an error must not end the machine before its time.
         try:
-            _try_all()
+            _try_all(words["trials"].split(","), port)
         finally:
             os._exit(0)
     # Reap the orphans of others too.
@@ -143,14 +146,12 @@ def main() -> None:
         file.write("b")
 
 
-def _try_all() -> None:
-    with open("/proc/cmdline") as file:
-        words = dict(word.partition("=")[::2] for word in file.read().split())
-    with open("/dev/ttyS1", "w") as port:
-        for name in words["trials"].split(","):
+def _try_all(steps: Sequence[str], port: str) -> None:
+    with open(port, "w") as file:
+        for name in steps:
             for user in USERS:
                 result = dataclasses.asdict(_try(name, user))
-                print(json.dumps(result), file=port, flush=True)
+                print(json.dumps(result), file=file, flush=True)
 
 
 def _try(name: str, user: str) -> Result:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from archive import Kernel
 from commands import run
+from machine import Machine
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,7 @@ BASE, PYTHON = "bookworm", "3.11"
 _PACKAGES = (
     "apparmor",
     "bubblewrap",
+    "busybox-static",
     "hostname",
     "iproute2",
     "kmod",
@@ -60,10 +62,11 @@ class Tree:
     Args:
         folder: The directory for it; one that is there already is used again.
         address: The archive of Debian.
+        machine: What it is for.
     """
 
-    def __init__(self, folder: Path, address: str) -> None:
-        self.root = folder / "root"
+    def __init__(self, folder: Path, address: str, machine: Machine) -> None:
+        self.root, self._platforms = folder / "root", machine.platforms
         packages = ",".join(_PACKAGES)
         # What it was made of: a newer checkout may want more.
         stamp = self.root / "packages"
@@ -73,7 +76,8 @@ class Tree:
         # It is complete only when it has its name.
         fresh = folder / "root.part"
         shutil.rmtree(fresh, ignore_errors=True)
-        options = ["--variant=minbase", f"--include={packages}"]
+        options = [f"--arch={machine.processor}", "--variant=minbase"]
+        options += [f"--include={packages}"]
         run(["debootstrap", *options, BASE, fresh, address], 1200.0)
         shutil.rmtree(fresh / "var/cache/apt")
         # Not locked, since sudo refuses such users.
@@ -97,6 +101,7 @@ class Tree:
             run([*pip, "wheel", "--no-deps", "--wheel-dir", built, CHECKOUT])
             (wheel,) = built.iterdir()
         options = ["--only-binary=:all:", f"--python-version={PYTHON}"]
+        options += [f"--platform={one}" for one in self._platforms]
         run([*pip, "install", *options, "--target", site, f"{wheel}[test]"])
         trials = self.root / "trials"
         shutil.rmtree(trials, ignore_errors=True)
@@ -146,7 +151,7 @@ class Tree:
         shutil.rmtree(place, ignore_errors=True)
         for name in ("bin", "dev", "modules", "root"):
             (place / name).mkdir(parents=True)
-        shutil.copy("/bin/busybox", place / "bin")
+        shutil.copy(self.root / "usr/bin/busybox", place / "bin")
         (place / "init").write_text(_INIT)
         (place / "init").chmod(0o755)
         for number, file in enumerate(self._modules(kernel)):

@@ -121,8 +121,15 @@ class Audit:
         now = read(_MOUNTS)
         if now == self._mounts:
             return 0, []
-        before = set(_parsed(self._mounts))
-        new = [mount for mount in _parsed(now) if mount not in before]
+        before, after = _parsed(self._mounts), _parsed(now)
+        # What the host mounts is mounted here too, as the slave of a new peer group.
+        # Source: mount_namespaces(7), "Shared subtrees".
+        masters = {"", *(before[mount] for mount in before.keys() & after.keys())}
+        new = [
+            mount
+            for mount, master in after.items()
+            if mount not in before and master in masters
+        ]
         return len(new), [mount[1:] for mount in new[:SHOWN]]
 
     def _changes(self) -> Found:
@@ -419,15 +426,20 @@ def mounts() -> list[tuple[str, str, str, str, str]]:
 
     Source: proc_pid_mountinfo(5).
     """
-    return _parsed(read(_MOUNTS))
+    return [*_parsed(read(_MOUNTS))]
 
 
-def _parsed(text: str) -> list[tuple[str, str, str, str, str]]:
-    found = []
+def _parsed(text: str) -> dict[tuple[str, str, str, str, str], str]:
+    """
+    Map the mounts in *text* to their masters: ``master:N``, or an empty string.
+    """
+    found = {}
     for line in text.splitlines():
         fields = line.split()
-        kind = fields[fields.index("-") + 1]
-        found.append((fields[0], kind, fields[4], fields[2], fields[3]))
+        end = fields.index("-")
+        master = next((one for one in fields[6:end] if one.startswith("master:")), "")
+        mount = fields[0], fields[end + 1], fields[4], fields[2], fields[3]
+        found[mount] = master
     return found
 
 

@@ -10,6 +10,8 @@ __version__ = "1.0.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_nsisolate.box.box import Box
     from pytest_nsisolate.box.explanations import DidNotFinish
     from pytest_nsisolate.box.link import Link
@@ -117,6 +119,15 @@ def __getattr__(name: str) -> object:
     module = __import__(f"{__name__}.{_HOMES[name]}", fromlist=[name])
     globals()[name] = found = getattr(module, name)
     return found
+
+
+def pytest_addoption(pluginmanager: "pytest.PytestPluginManager") -> None:
+    """
+    Load the plugin if this module was named instead, as in ``-p pytest_nsisolate``.
+
+    Otherwise tests with the marker would run on the host.
+    """
+    pluginmanager.import_plugin("nsisolate", consider_entry_points=True)
 
 
 def __dir__() -> list[str]:

@@ -251,11 +251,12 @@ def test_unknown_policy_on_command_line(pytester: pytest.Pytester) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["nsisolate", "pytest_nsisolate"])
 def test_without_autoload(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """
-    With autoload disabled, ``-p nsisolate`` loads the plugin by its name.
+    With autoload disabled, ``-p`` loads the plugin by its name or that of its module.
     """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
@@ -265,7 +266,7 @@ def test_without_autoload(
     def test_one(): assert inside() and socket.gethostname() == "t1"
 """
     )
-    result = pytester.runpytest_subprocess("-p", "nsisolate", timeout=60)
+    result = pytester.runpytest_subprocess("-p", name, timeout=60)
     result.assert_outcomes(passed=1)
 
 

@@ -242,12 +242,13 @@ def misuse(
         given: The keywords that it got.
         instead: What to write instead of some keywords that it does not take.
     """
-    grammar = f"{name} takes the keywords {', '.join(known)}"
+    known_ones = f"its keywords are {', '.join(known)}"
     if args:
         values = ", ".join(safe_repr(value) for value in args)
-        only = f"{known[0]}={values}" if len(args) == 1 else f"{known[0]}=…"
-        why = f"{grammar} and no positional arguments, but got {values}"
-        return SpecError(why, f"write {call}({only})")
+        why = f"{name} takes no positional arguments, but got {values}; {known_ones}"
+        if len(args) == 1 and isinstance(args[0], str):
+            return SpecError(why, f"write {call}({known[0]}={values})")
+        return SpecError(why, f'write keywords, as in {call}({known[0]}="t1")')
     unknown = [one for one in given if one not in known]
     if not unknown:
         return None
@@ -258,7 +259,8 @@ def misuse(
         fixes.append(
             f"write {better} instead of {one}=" if better else f"leave {one}= out"
         )
-    return SpecError(f"{grammar}, not {', '.join(unknown)}", "; ".join(fixes))
+    why = f"{name} does not take {', '.join(unknown)}; {known_ones}"
+    return SpecError(why, "; ".join(fixes))
 
 
 def taking(

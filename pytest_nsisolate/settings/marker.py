@@ -121,7 +121,7 @@ def _closest_first(item: pytest.Item) -> list[pytest.Mark]:
 @functools.cache
 def _meant_by(name: str) -> str | None:
     """
-    Return the name of the marker that *name* is nearly; None if it is not near.
+    Return which of our markers *name* is close to; None if it is close to neither.
     """
     word = name.lower()
     if name in NAMES:
@@ -153,8 +153,8 @@ def _explain_near(item: pytest.Item, mark: pytest.Mark, meant: str) -> Explanati
     return Explanation(
         what=f"{place_of(item)}: cannot isolate {item.name}: "
         f"unknown marker @pytest.mark.{mark.name}",
-        why=f"no plugin and no ini option registers the marker {mark.name}, and it is "
-        f"nearly {meant}, which isolates a test",
+        why=f"no plugin and no ini option registers the marker {mark.name}, and its "
+        f"name is close to {meant}, which isolates a test",
         fix=f"write @pytest.mark.{meant}, or add the line {mark.name} to the ini "
         "option markers",
     )

@@ -163,7 +163,7 @@ def test_not_of_a_box(pytester: pytest.Pytester, keyword: str) -> None:
     result.stdout.fnmatch_lines(
         [
             "cannot make box 1 for test_it: bad argument of sandbox_factory()",
-            f"why: sandbox_factory takes the keywords *, not {name}",
+            f"why: sandbox_factory does not take {name}; its keywords are *",
             f"fix: write @pytest.mark.isolated({keyword}) on the test *of {name}=",
         ]
     )

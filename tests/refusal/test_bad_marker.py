@@ -10,7 +10,7 @@ from twins import run_once
 pytestmark = pytest.mark.python
 
 WORDS = (
-    "takes the keywords hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
+    "its keywords are hostname, domainname, user, proc, timeout, leaks, memory, cpu, "
     "nofile, nproc, tmpfs, overlay, overlay_size, readonly, files, env, "
     "clear_env, net, cgroup, time, scope, fork, alone, group"
 )
@@ -19,23 +19,28 @@ LEAVE = 'write hostname="t1", or leave hostname= out'
 BAD = [
     (
         "hostnme='t1'",
-        f"isolated {WORDS}, not hostnme",
+        f"isolated does not take hostnme; {WORDS}",
         "write hostname= instead of hostnme=",
     ),
-    ("zzz=1", f"isolated {WORDS}, not zzz", "leave zzz= out"),
+    ("zzz=1", f"isolated does not take zzz; {WORDS}", "leave zzz= out"),
     (
         "'t1'",
-        f"isolated {WORDS} and no positional arguments, but got 't1'",
+        f"isolated takes no positional arguments, but got 't1'; {WORDS}",
         "write @pytest.mark.isolated(hostname='t1')",
     ),
     (
         "'t1', 'lab'",
-        f"isolated {WORDS} and no positional arguments, but got 't1', 'lab'",
-        "write @pytest.mark.isolated(hostname=…)",
+        f"isolated takes no positional arguments, but got 't1', 'lab'; {WORDS}",
+        'write keywords, as in @pytest.mark.isolated(hostname="t1")',
+    ),
+    (
+        "True",
+        f"isolated takes no positional arguments, but got True; {WORDS}",
+        'write keywords, as in @pytest.mark.isolated(hostname="t1")',
     ),
     (
         "'t1', hostname='t2'",
-        f"isolated {WORDS} and no positional arguments, but got 't1'",
+        f"isolated takes no positional arguments, but got 't1'; {WORDS}",
         "write @pytest.mark.isolated(hostname='t1')",
     ),
     ("hostname=''", "hostname is empty", LEAVE),
@@ -168,7 +173,7 @@ def test_synonym_is_named(pytester: pytest.Pytester) -> None:
         """
     )
     run = run_once(pytester, [])
-    assert f"nsisolated {WORDS} and no positional arguments" in run.stdout
+    assert "nsisolated takes no positional arguments" in run.stdout
     assert "fix: write @pytest.mark.nsisolated(hostname='t1')" in run.stdout
 
 
@@ -244,7 +249,7 @@ NEAR = [
 @pytest.mark.parametrize(("name", "meant"), NEAR, ids=[name for name, _ in NEAR])
 def test_near_marker(pytester: pytest.Pytester, name: str, meant: str) -> None:
     """
-    A marker that nobody registered and is nearly ours is an error of its test.
+    A marker that nobody registered, with a name close to ours, is an error of its test.
     """
     pytester.makepyfile(
         test_it=f"""
@@ -260,8 +265,8 @@ def test_near_marker(pytester: pytest.Pytester, name: str, meant: str) -> None:
     run.result.assert_outcomes(errors=1, passed=1, warnings=1)
     assert run.reports[0]["longrepr"] == (
         f"test_it.py:3: cannot isolate test_bad: unknown marker @pytest.mark.{name}\n"
-        f"why: no plugin and no ini option registers the marker {name}, and it is "
-        f"nearly {meant}, which isolates a test\n"
+        f"why: no plugin and no ini option registers the marker {name}, and its "
+        f"name is close to {meant}, which isolates a test\n"
         f"fix: write @pytest.mark.{meant}, or add the line {name} to the ini option "
         "markers"
     )

@@ -55,6 +55,9 @@ class SpecError(NsIsolateError, ValueError):
         self.why = why
         self.fix = fix
 
+    def __str__(self) -> str:
+        return f"{self.why}\nfix: {self.fix}"
+
 
 class LeakWarning(UserWarning):
     """

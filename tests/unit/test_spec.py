@@ -112,6 +112,7 @@ def test_leak_policies_that_cannot_be(policy: str) -> None:
     known = '"ignore", "warn", "fail"'
     assert caught.value.why == f"leaks={policy!r} is not one of {known}"
     assert caught.value.fix == 'write leaks="fail", or leave leaks= out'
+    assert str(caught.value) == f"{caught.value.why}\nfix: {caught.value.fix}"
 
 
 @pytest.mark.parametrize("keyword", ["hostname", "domainname"])

@@ -23,7 +23,12 @@ from pytest_nsisolate.reporting import refusals
 from pytest_nsisolate.runner import factory_fixtures, roles
 from pytest_nsisolate.settings import marker, options
 from pytest_nsisolate.settings.options import Options
-from pytest_nsisolate.settings.resolve import asks, is_host_flavour, resolve_spec
+from pytest_nsisolate.settings.resolve import (
+    asks,
+    is_host_flavour,
+    lacks_sandbox,
+    resolve_spec,
+)
 
 if TYPE_CHECKING:
     from pytest_nsisolate.settings.isolation import Isolation
@@ -61,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     chosen = config.stash[options.key] = Options.of(config)
     register = config.pluginmanager.register
     roles.begin(config)
-    register(refusals.Boxes(), "nsisolate-refused-boxes")
+    register(refusals.Marks(), "nsisolate-refusal-marks")
     # With pytest-xdist, the process that has the terminal sees the reports of all.
     if not hasattr(config, "workerinput"):
         register(refusals.Summary(), "nsisolate-refused")
@@ -230,6 +235,13 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     config.stash[roles.guest_key] = guest
     del config.stash[roles.supervisor_key]
     return inside.live(guest.run)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    if roles.guest_key not in item.config.stash and lacks_sandbox(item):
+        # Another plugin has begun to run it. Here it would pass on the host.
+        raise refusals.on_host(item, is_late=resolve_spec(item) is None)
 
 
 @pytest.hookimpl(tryfirst=True)

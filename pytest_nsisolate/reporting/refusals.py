@@ -63,6 +63,63 @@ def note_box(error: BaseException, action: str, reason: Reason) -> None:
     setattr(error, ATTRIBUTE, texts)
 
 
+def on_host(item: pytest.Item, *, is_late: bool) -> BaseException:
+    """
+    Return what to raise instead of *item*, which asks for a sandbox and has none.
+
+    Args:
+        item: The test, which is about to be called on the host.
+        is_late: Whether it did not ask for one when it began.
+    """
+    reason = _TOO_LATE if is_late else _run_by(item)
+    action = f"isolate {item.name}"
+    error = pytest.fail.Exception(str(reason.explain(action)), pytrace=False)
+    setattr(error, ATTRIBUTE, [action, _ISOLATE, *reason])
+    return error
+
+
+#: How to have what is wrong with `on_host` without isolation.
+_WITHOUT = "run all tests on the host: pytest --no-nsisolate"
+
+_TOO_LATE = Reason(
+    "it got the marker isolated too late",
+    "the marker was added when pytest had already begun to run the test on the host",
+    "add it in pytest_collection_modifyitems(), or write @pytest.mark.isolated above "
+    "the test",
+)
+
+
+def _run_by(item: pytest.Item) -> Reason:
+    """
+    Return the reason if something else runs *item* in the place of this plugin.
+    """
+    impls = item.ihook.pytest_runtest_protocol.get_hookimpls()
+    plain = [one for one in impls if not (one.wrapper or one.hookwrapper)]
+    modules = [one.function.__module__ for one in plain]
+    # pluggy calls the last one first.
+    before = plain[modules.index(_PLUGIN) + 1 :] if _PLUGIN in modules else []
+    if not before:
+        return Reason(
+            "it runs on the host",
+            "something calls it without pytest_runtest_protocol() of pytest-nsisolate",
+            _WITHOUT,
+        )
+    first = before[-1]
+    fix = f"let it return None for isolated tests, or {_WITHOUT}"
+    if first.function.__module__.rpartition(".")[2] != "conftest":
+        fix = f"pytest -p no:{first.plugin_name}, or {_WITHOUT}"
+    return Reason(
+        "it runs on the host",
+        f"pytest_runtest_protocol() of {first.function.__module__} runs it, and comes "
+        "before that of pytest-nsisolate",
+        fix,
+    )
+
+
+#: The module whose hook isolates tests.
+_PLUGIN = "pytest_nsisolate.plugin"
+
+
 def never_expected(report: pytest.TestReport) -> bool:
     """
     Make *report*, of a refusal, a failure even if a mark ``xfail`` excused it.
@@ -77,9 +134,9 @@ def never_expected(report: pytest.TestReport) -> bool:
     return True
 
 
-class Boxes:
+class Marks:
     """
-    The plugin that marks the reports of tests to which a box was refused.
+    The plugin that marks the reports of tests that raise a refusal themselves.
     """
 
     # The outermost, also around what excuses a failure.

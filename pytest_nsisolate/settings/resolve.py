@@ -50,6 +50,17 @@ def resolve_spec(item: pytest.Item) -> Resolved:
     return item.stash[_resolved]
 
 
+def lacks_sandbox(item: pytest.Item) -> bool:
+    """
+    Say whether *item* must not run on the host.
+
+    Something may have marked it after `resolve_spec` was asked.
+    """
+    if item.config.stash[options.key].off or is_host_flavour(item):
+        return False
+    return resolve_spec(item) is not None or spec_of(item) is not None
+
+
 def keep_spec(item: pytest.Item, spec: Resolved) -> None:
     """
     In a guest: make *spec*, which was resolved outside, that of *item*.

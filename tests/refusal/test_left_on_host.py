@@ -1,0 +1,142 @@
+"""
+Tests that ask for a sandbox, and that something else begins to run on the host.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+TESTS = """
+import pytest
+from pathlib import Path
+
+@pytest.mark.isolated
+def test_marked(): Path("ran").touch()
+
+@pytest.mark.isolated
+@pytest.mark.xfail
+def test_expected(): Path("ran").touch()
+
+def test_host(): pass
+"""
+
+UNMARKED = """
+import pytest
+from pathlib import Path
+
+def test_marked(): Path("ran").touch()
+
+@pytest.mark.xfail
+def test_expected(): Path("ran").touch()
+
+def test_host(): pass
+"""
+
+RUNS_ITSELF = """
+import pytest
+from _pytest.runner import runtestprotocol
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    runtestprotocol(item, nextitem=nextitem)
+    return True
+"""
+
+IN_A_LOOP = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtestloop(session):
+    for item in session.items:
+        runtestprotocol(item, nextitem=None)
+    return True
+"""
+
+MARKS_LATE = """
+import pytest
+
+@pytest.fixture(autouse=True)
+def mark(request):
+    if request.node.name != "test_host":
+        request.node.add_marker(pytest.mark.isolated)
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "tests", "text"),
+    [
+        pytest.param(
+            {"conftest": RUNS_ITSELF},
+            TESTS,
+            """
+            cannot isolate 2 tests: it runs on the host
+            why: pytest_runtest_protocol() of conftest runs it, and comes before *
+            fix: let it return None for isolated tests, or * --no-nsisolate
+            """,
+            id="conftest",
+        ),
+        pytest.param(
+            {"taker": RUNS_ITSELF, "conftest": 'pytest_plugins = ["taker"]'},
+            TESTS,
+            """
+            cannot isolate 2 tests: it runs on the host
+            why: pytest_runtest_protocol() of taker runs it, and comes before *
+            fix: pytest -p no:taker, or run all tests on the host: pytest --no-nsisolate
+            """,
+            id="plugin",
+        ),
+        pytest.param(
+            {"conftest": IN_A_LOOP},
+            TESTS,
+            """
+            cannot isolate 2 tests: it runs on the host
+            why: something calls it without pytest_runtest_protocol() of *-nsisolate
+            fix: run all tests on the host: pytest --no-nsisolate
+            """,
+            id="loop",
+        ),
+        pytest.param(
+            {"conftest": MARKS_LATE},
+            UNMARKED,
+            """
+            cannot isolate 2 tests: it got the marker isolated too late
+            why: the marker was added when pytest had already begun to run * the host
+            fix: add it in pytest_collection_modifyitems(), or write @pytest.* the test
+            """,
+            id="marker",
+        ),
+    ],
+)
+def test_never_green(
+    pytester: pytest.Pytester, files: dict[str, str], tests: str, text: str
+) -> None:
+    """
+    It fails before it is called, even if a failure is expected, and says who began.
+    """
+    for name, content in files.items():
+        pytester.path.joinpath(f"{name}.py").write_text(content)
+    pytester.makepyfile(tests)
+
+    result = pytester.runpytest_subprocess("--nsisolate-unavailable=skip")
+
+    result.assert_outcomes(failed=2, passed=1)
+    lines = textwrap.dedent(text).strip().splitlines()
+    result.stdout.fnmatch_lines(lines, consecutive=True)
+    assert not Path(pytester.path, "ran").exists()
+    result.stdout.no_fnmatch_line("*entries are hidden*")
+
+
+@pytest.mark.parametrize("arguments", [["--no-nsisolate"], ["-p", "no:taker"]])
+def test_fixes(pytester: pytest.Pytester, arguments: list[str]) -> None:
+    """
+    With the fix that the error names, the tests run.
+    """
+    pytester.path.joinpath("taker.py").write_text(RUNS_ITSELF)
+    pytester.makeconftest('pytest_plugins = ["taker"]')
+    pytester.makepyfile(TESTS)
+
+    result = pytester.runpytest_subprocess(*arguments)
+
+    result.assert_outcomes(passed=2, xpassed=1)

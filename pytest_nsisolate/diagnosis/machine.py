@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_nsisolate.launcher.audit import rows
 from pytest_nsisolate.launcher.directories import unescaped
 from pytest_nsisolate.linux import capabilities
 
@@ -171,7 +172,7 @@ def mounts() -> list[tuple[str, str]]:
 
     Source: proc_pid_mountinfo(5), fields 5 and 11.
     """
-    lines = [line.split() for line in (read("/proc/self/mountinfo") or "").splitlines()]
+    lines = rows(read("/proc/self/mountinfo") or "")
     return [(unescaped(fields[4]), fields[-1]) for fields in lines]
 
 
@@ -181,7 +182,7 @@ def file_system(path: str) -> str:
 
     Source: proc_pid_mountinfo(5), fields 5 and 9.
     """
-    lines = [line.split() for line in (read("/proc/self/mountinfo") or "").splitlines()]
+    lines = rows(read("/proc/self/mountinfo") or "")
     found = [
         (point, fields[fields.index("-") + 1])
         for fields in lines
@@ -229,8 +230,7 @@ def is_proc_read_only() -> bool:
     Say whether /proc is mounted read-only. Source: proc_pid_mountinfo(5), field 6.
     """
     found = False
-    for line in (read("/proc/self/mountinfo") or "").splitlines():
-        fields = line.split()
+    for fields in rows(read("/proc/self/mountinfo") or ""):
         if fields[4] == "/proc":
             found = "ro" in {*fields[5].split(","), *fields[-1].split(",")}
     return found

@@ -429,13 +429,22 @@ def mounts() -> list[tuple[str, str, str, str, str]]:
     return [*_parsed(read(_MOUNTS))]
 
 
+def rows(text: str) -> list[list[str]]:
+    """
+    Return the fields of each line of *text*, the list of mounts.
+
+    The kernel escapes a space, a tab and a newline in a path, and nothing else that
+    Python takes for one of these. Source: proc_pid_mountinfo(5).
+    """
+    return [line.split(" ") for line in text.split("\n") if line]
+
+
 def _parsed(text: str) -> dict[tuple[str, str, str, str, str], str]:
     """
     Map the mounts in *text* to their masters: ``master:N``, or an empty string.
     """
     found = {}
-    for line in text.splitlines():
-        fields = line.split()
+    for fields in rows(text):
         end = fields.index("-")
         master = next((one for one in fields[6:end] if one.startswith("master:")), "")
         mount = fields[0], fields[end + 1], fields[4], fields[2], fields[3]

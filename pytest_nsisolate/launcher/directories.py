@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from pytest_nsisolate.launcher.audit import WHOLE, read
+from pytest_nsisolate.launcher.audit import WHOLE, read, rows
 from pytest_nsisolate.linux import syscalls
 
 TYPE_CHECKING = False
@@ -357,10 +357,10 @@ def _mounts_below(path: str) -> Iterator[tuple[str, str]]:
     """
     Yield each mount point below *path*, the outer ones first, and its file system.
     """
-    with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
-        rows = [line.split() for line in file]
+    with open(_MOUNTS, "rb") as file:
+        text = os.fsdecode(file.read())
     # The latest one at a mount point is the one that is seen.
-    found = {unescaped(row[4]): row[row.index("-") + 1] for row in rows}
+    found = {unescaped(row[4]): row[row.index("-") + 1] for row in rows(text)}
     for point in sorted(found):
         if any(_below(path, [point])):
             yield point, found[point]

@@ -163,7 +163,8 @@ def _parts(maps: bytes) -> Iterator[tuple[int, int]]:
     """
     Yield the first page and the number of pages of each part of what can be written to.
     """
-    for line in maps.splitlines():
+    # Of what could end a line, only a newline is escaped in a path.
+    for line in filter(None, maps.split(b"\n")):
         span, mode = line.split()[:2]
         first, end = (int(one, 16) // mmap.PAGESIZE for one in span.split(b"-"))
         # Not what is shared with other processes, too.

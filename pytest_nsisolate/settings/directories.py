@@ -144,10 +144,11 @@ def _libraries() -> Iterable[str]:
     Return the files whose code is mapped. Source: proc_pid_maps(5).
     """
     try:
-        lines = Path("/proc/self/maps").read_text().splitlines()
-    except (OSError, ValueError):
+        text = os.fsdecode(Path("/proc/self/maps").read_bytes())
+    except OSError:
         return []
-    rows = [line.split(maxsplit=5) for line in lines]
+    # Of what could end a line, only a newline is escaped in a path.
+    rows = [line.split(maxsplit=5) for line in text.split("\n") if line]
     found = [row[5] for row in rows if "x" in row[1] and row[5:]]
     return [path for path in dict.fromkeys(found) if path.startswith("/")]
 

@@ -109,7 +109,10 @@ def test_hangs():
 
 @pytest.mark.isolated(user="root")
 def test_mount(tmp_path):
-    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path], check=True)
+    # What a kernel does not take for a space.
+    point = tmp_path / "two\u3000words"
+    point.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", point], check=True)
 """
 
 AGE = r"\d+\.\d s"
@@ -131,7 +134,7 @@ LEFT = {
     "in_fixture": PROCESS,
     "crashes": PROCESS,
     "hangs": PROCESS,
-    "mount": r"1 mount \(tmpfs on .*/test_mount0\)",
+    "mount": r"1 mount \(tmpfs on .*/test_mount0/two\u3000words\)",
 }
 
 

@@ -478,9 +478,15 @@ def test_with_boxes(
     assert seen(place) == before
 
 
+#: The name of a mount point, of what Python takes for spaces and ends of lines.
+ODD = "a b\u3000c\rd\ve\u2028f"
+
 #: Mounts a tmpfs in the directory of the host, and a file on a file in it, which is
 #: seen below as it was before.
 MOUNTED = """
+mkdir "$PLACE/$ODD"
+mount -t tmpfs none "$PLACE/$ODD"
+echo odd > "$PLACE/$ODD/file"
 mount -t tmpfs -o nosuid none "$PLACE/sub"
 mkdir "$PLACE/sub/inner"
 echo inner > "$PLACE/sub/inner/file"
@@ -506,6 +512,8 @@ def test_mounts():
     for path in (BASE / "file", BASE / "sub/inner/file"):
         path.write_text("changed")
         assert path.read_text() == "changed"
+    assert (BASE / {odd!r} / "file").read_text() == "odd\\n"
+    (BASE / {odd!r} / "file").write_text("changed")
     (BASE / "sub/new").touch()
     assert os.statvfs(BASE / "sub").f_flag & os.ST_NOSUID
 
@@ -538,6 +546,7 @@ def test_host():
     assert (BASE / "file").read_text() == "mounted\\n"
     assert sorted(os.listdir(BASE / "sub")) == ["inner"]
     assert (BASE / "sub/inner/file").read_text() == "inner\\n"
+    assert (BASE / {odd!r} / "file").read_text() == "odd\\n"
 """
 
 
@@ -552,7 +561,8 @@ def test_mounts_below(
     what cannot be copied is read-only.
     """
     monkeypatch.setenv("PLACE", str(place))
-    pytester.makepyfile(test_it=BELOW.format(base=str(place)))
+    monkeypatch.setenv("ODD", ODD)
+    pytester.makepyfile(test_it=BELOW.format(base=str(place), odd=ODD))
     result = pytester.run(*changed(way, MOUNTED, "test_it.py"), timeout=60)
     if way == PLAIN:
         result.assert_outcomes(passed=6)

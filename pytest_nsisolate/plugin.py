@@ -231,7 +231,10 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return supervisor.run(item, nextitem) or None
     except InFork as forked:
         fork = forked.with_traceback(None)
-    guest, inside = supervisor.become(fork)
+    try:
+        guest, inside = supervisor.become(fork)
+    except BaseException as error:  # noqa: BLE001 - this process must not go on as pytest
+        fork.fail(error)
     config.stash[roles.guest_key] = guest
     del config.stash[roles.supervisor_key]
     return inside.live(guest.run)

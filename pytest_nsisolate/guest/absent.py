@@ -88,8 +88,9 @@ def leave_behind(threads: Iterable[threading.Thread]) -> None:
     """
     global _forks  # noqa: PLW0603 - of the process, as the threads are
     _forks = 0
-    # A library may have made one of them anew and started it.
-    threads = [one for one in threads if not one.is_alive()]
+    # A library may have made one of them anew and started it. A method of its class may
+    # refuse to be called in a fork.
+    threads = [one for one in threads if not threading.Thread.is_alive(one)]
     if threads and not _left_behind:
         # What is registered last is called first before a fork, and last after it.
         os.register_at_fork(before=_begin_fork, after_in_parent=_end_fork)

@@ -66,6 +66,14 @@ class InFork(BaseException):
     deep as without isolation. All signals are blocked.
     """
 
+    def fail(self, _: BaseException) -> NoReturn:
+        """
+        End this process, which an error has kept from becoming what it is to be.
+
+        It must not go on as pytest, which would finalise fixtures here.
+        """
+        os._exit(1)
+
 
 class InGuest(InFork):
     """
@@ -96,6 +104,16 @@ class InGuest(InFork):
             code = 0
         finally:
             os._exit(code)
+
+    def fail(self, error: BaseException) -> NoReturn:
+        """
+        Report *error* in the place of the test, and end this process.
+        """
+
+        def body(*_: object) -> NoReturn:
+            raise error
+
+        self.live(body)
 
 
 @dataclasses.dataclass(slots=True)
@@ -176,7 +194,14 @@ class Entry:
         try:
             syscalls.set_parent_death_signal(signal.SIGKILL)
             credentials = turn_to(self.sandbox)
+            # If the tests ignore it, this process could not wait for the guest. Source:
+            # wait(2).
+            is_ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+            if is_ignored:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             pid = bare_fork()
+            if is_ignored and not pid:
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             if pid:
                 os.write(status, NUMBER.pack(pid))
                 _, ended, used = os.wait4(pid, 0)

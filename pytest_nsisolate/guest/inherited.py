@@ -123,6 +123,8 @@ def _weakref_finalizers() -> Collection[Any]:
 def _drop(owner: Any, descriptor: str, pid: str) -> None:
     number = getattr(owner, descriptor, None)
     if number is not None:
-        os.close(number)
+        # A fixture may have closed it.
+        with contextlib.suppress(OSError):
+            os.close(number)
     setattr(owner, descriptor, None)
     setattr(owner, pid, None)

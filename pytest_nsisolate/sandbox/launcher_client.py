@@ -8,11 +8,13 @@ import _socket
 import contextlib
 import errno
 import functools
-import subprocess
 import threading
 from collections.abc import Callable
 from marshal import dumps, loads
 from pathlib import Path
+
+# Bound here: a fixture may forbid tests to start processes by patching the module.
+from subprocess import DEVNULL, Popen, TimeoutExpired
 from typing import NamedTuple, cast
 
 import pytest_nsisolate
@@ -311,7 +313,7 @@ class Launcher:
             # Not close() alone: a fork may still have the socket open.
             self._control.shutdown(_socket.SHUT_RDWR)
         self._control.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(TimeoutExpired):
             # A launcher that takes longer ends with the supervisor.
             self._process.wait(ANSWER_TIMEOUT)
 
@@ -334,7 +336,7 @@ def _request(spec: Spec, paths: Paths = _NO_PATHS) -> dict[str, object]:
 
 def _start(
     control: int, supervisor: int, user_namespace: UserNamespace
-) -> subprocess.Popen[bytes]:
+) -> Popen[bytes]:
     command = [EXECUTABLE, "-I", "-S", "-c", _BOOT]
     is_main = threading.current_thread() is threading.main_thread()
     thread = launcher.MAIN if is_main else "other"
@@ -343,12 +345,12 @@ def _start(
     kind = user_namespace.value
     arguments = [str(control), str(supervisor), kind, thread, str(first)]
     try:
-        return subprocess.Popen(
+        return Popen(
             [*command, str(Path(pytest_nsisolate.__file__).parent.parent), *arguments],
             pass_fds=(control, supervisor),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdin=DEVNULL,
+            stdout=DEVNULL,
+            stderr=DEVNULL,
             cwd="/",
             # Ctrl-C is for the supervisor, which decides when guests end.
             start_new_session=True,

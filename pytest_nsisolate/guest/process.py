@@ -122,8 +122,8 @@ class GuestProcess(Generic[_M]):
         Send signals to the process inside and return its process id, if that is known.
         """
         pid = self.pid_inside()
-        # The id of one that was reaped by another process may be someone else's.
-        if pid is not None and (self.pid is not None or not self.has_ended()):
+        # What is between reaps it, and then its id may be someone else's.
+        if pid is not None and (self.status is None or not self.has_ended()):
             with contextlib.suppress(ProcessLookupError):
                 for number in numbers:
                     os.kill(pid, number)

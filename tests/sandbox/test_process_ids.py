@@ -225,3 +225,61 @@ def test_only_what_the_guest_registered(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(REGISTERED)
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
     assert (pytester.path / "log").read_text() == "guest supervisor "
+
+
+ENDED = """
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from pytest_nsisolate.guest.entry import InGuest
+from pytest_nsisolate.guest.fork import fork_into
+from pytest_nsisolate.guest.messages import OF_CALL
+from pytest_nsisolate.model.spec import Spec
+from pytest_nsisolate.sandbox.pool import Pool
+
+# With a thread, there is a process between.
+end = threading.Event()
+thread = threading.Thread(target=end.wait)
+thread.start()
+pool = Pool()
+sandbox = pool.take(Spec())
+try:
+    process = fork_into(sandbox, OF_CALL)
+except InGuest:
+    os._exit(0)
+pid = process.pid_inside()
+assert process.has_ended(60)
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGUSR1])
+number = 0
+while number != pid:
+    Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+    number = os.fork()
+    if not number:
+        # Of two signals, it takes the lower one.
+        os._exit(signal.sigwait([signal.SIGHUP, signal.SIGUSR1]))
+    if number != pid:
+        os.kill(number, signal.SIGUSR1)
+        os.waitpid(number, 0)
+process.send(signal.SIGHUP)
+os.kill(number, signal.SIGUSR1)
+_, status = os.waitpid(number, 0)
+
+process.reap()
+sandbox.close()
+pool.stop()
+end.set()
+assert os.waitstatus_to_exitcode(status) == signal.SIGUSR1
+"""
+
+
+def test_number_of_a_guest_that_has_ended(pytester: pytest.Pytester) -> None:
+    """
+    Nothing is sent to a guest that was reaped: its number may be another process's.
+    """
+    script = pytester.makepyfile(script=ENDED)
+    result = pytester.run(*GAIN.split(), sys.executable, script, timeout=60)
+    assert result.ret == 0

@@ -31,6 +31,9 @@ class DidNotFinish(BoxError):
         #: How the process ended: an `Exited`, `Killed` or `TimedOut`.
         self.ending = ending
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.explanation, self.ending), vars(self)
+
 
 def closed(action: str, maker: str) -> Explanation:
     """

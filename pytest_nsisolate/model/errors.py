@@ -140,6 +140,8 @@ class Known(Refused):
 
     def __init__(self, what: str, why: str, fix: str) -> None:
         super().__init__(what, 0)
+        # What makes it again, as from a pickle.
+        self.args = (what, why, fix)
         self.why = why
         self.fix = fix
 

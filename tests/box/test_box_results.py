@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_nsisolate.box.box import Box
+from pytest_nsisolate.box.explanations import DidNotFinish
 from pytest_nsisolate.box.pickled import LARGEST, CannotCarry, RemoteTraceback
+from pytest_nsisolate.model.ending import Killed
+from pytest_nsisolate.model.errors import Explanation
 
 pytestmark = pytest.mark.python
 
@@ -356,3 +359,21 @@ def test_a_value_that_cannot_be_made_again(box: Box) -> None:
         "fix: return what pickle.loads() can make again, or write it to a file outside "
         "the box"
     )
+
+
+def test_an_error_of_a_box_within(box: Box) -> None:
+    """
+    A function that did not finish in a box can be made known in another one.
+    """
+
+    def fail() -> None:
+        """
+        Raise what `Box.run` raises.
+        """
+        lines = Explanation(what="f did not finish", why="killed", fix="see who did")
+        raise DidNotFinish(lines, Killed(9))
+
+    with pytest.raises(DidNotFinish, match="f did not finish") as caught:
+        box.run(fail)
+
+    assert caught.value.ending == Killed(9)

@@ -38,13 +38,17 @@ def activities(sandbox: Sandbox) -> dict[int, Activity]:
 
     Those that cannot be looked at are left out.
     """
-    # psutil takes a quarter of pytest's own start: it is loaded where a test hangs.
-    import psutil  # noqa: PLC0415 - see above
+    try:
+        # It takes a quarter of pytest's own start: it is loaded where a test hangs.
+        import psutil  # noqa: PLC0415 - see above
+    except (ImportError, OSError):
+        # No descriptors are left, perhaps.
+        return {}
 
     found = {}
     for pid, pid_inside in _processes(sandbox):
         # One that has just ended, or may not be looked at, is left out.
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             process = psutil.Process(pid)
             with process.oneshot():
                 times = process.cpu_times()

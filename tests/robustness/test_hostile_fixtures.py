@@ -177,3 +177,66 @@ def test_exited(): os._exit(7)
             "test_exited did not finish: exited with code 7 during call",
         ]
     )
+
+
+STARVES = """
+import os
+import resource
+import signal
+import threading
+
+import pytest
+
+@pytest.fixture(scope="session")
+def starve():
+    begin, end = os.pipe(), os.pipe()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    taken = []
+
+    def take():
+        os.read(begin[0], 1)
+        try:
+            while True:
+                taken.append(os.dup(0))
+        except OSError:
+            os.write(end[1], b"!")
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    yield begin[1], end[0]
+    thread.join()
+    for fd in taken:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+@pytest.mark.isolated(timeout=1)
+def test_hangs(starve):
+    begin, end = starve
+    os.write(begin, b"!")
+    os.read(end, 1)
+    signal.pause()
+
+def test_next(): pass
+"""
+
+
+def test_no_descriptors_at_the_deadline(
+    pytester: pytest.Pytester, run_both_ways: RunPytest
+) -> None:
+    """
+    If nothing can be opened when the time is over, the report has what can be known.
+    """
+    pytester.makepyfile(STARVES)
+
+    result = run_both_ways()
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "test_hangs did not finish: timed out after 1 s during call",
+            "processes in the sandbox:",
+            "  * the test: *",
+            "*in test_hangs",
+        ]
+    )

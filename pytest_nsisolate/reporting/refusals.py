@@ -83,7 +83,7 @@ _WITHOUT = "run all tests on the host: pytest --no-nsisolate"
 
 _TOO_LATE = Reason(
     "it got the marker isolated too late",
-    "the marker was added when pytest had already begun to run the test on the host",
+    "the marker was added when it had been decided that the test runs on the host",
     "add it in pytest_collection_modifyitems(), or write @pytest.mark.isolated above "
     "the test",
 )

@@ -102,7 +102,7 @@ def mark(request):
             UNMARKED,
             """
             cannot isolate 2 tests: it got the marker isolated too late
-            why: the marker was added when pytest had already begun to run * the host
+            why: the marker was added when it had been decided that * runs on the host
             fix: add it in pytest_collection_modifyitems(), or write @pytest.* the test
             """,
             id="marker",

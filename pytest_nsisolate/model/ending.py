@@ -63,7 +63,7 @@ class NeverStarted:
     """The call that failed on the way into the sandbox."""
 
 
-Ending: TypeAlias = "Finished | Exited | Killed | TimedOut | NeverStarted"
+Ending: TypeAlias = Finished | Exited | Killed | TimedOut | NeverStarted
 
 
 def from_wait_status(status: int) -> Exited | Killed:

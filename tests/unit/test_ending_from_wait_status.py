@@ -9,7 +9,16 @@ import signal
 
 import pytest
 
-from pytest_nsisolate.model.ending import Exited, Killed, from_wait_status, signal_name
+from pytest_nsisolate import (
+    Ending,
+    Exited,
+    Finished,
+    Killed,
+    NeverStarted,
+    Refused,
+    TimedOut,
+)
+from pytest_nsisolate.model.ending import from_wait_status, signal_name
 
 
 def _status_of(signal_number: int | None, code: int = 0) -> int:
@@ -74,3 +83,13 @@ def test_every_signal_has_a_name(number: int) -> None:
     assert signal_name(number).startswith("SIG")
     if number > signal.SIGRTMIN and number < signal.SIGRTMAX:
         assert signal_name(number) == f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def test_every_ending_is_one() -> None:
+    """
+    The union of endings can be asked whether something is one.
+    """
+    endings = [Finished(), Exited(3), Killed(9), TimedOut(5.0)]
+    assert all(isinstance(one, Ending) for one in endings)
+    assert isinstance(NeverStarted(Refused("fork()", 11)), Ending)
+    assert not isinstance(9, Ending)

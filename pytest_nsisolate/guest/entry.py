@@ -149,7 +149,8 @@ class Entry:
         Raises:
             InGuest: In the guest.
         """
-        if needs_two_forks(self.sandbox):
+        # Where it is ignored, only a process between can wait.
+        if needs_two_forks(self.sandbox) or _ignores_children():
             return self._fork_twice()
         return self._fork_once(), None
 
@@ -194,9 +195,7 @@ class Entry:
         try:
             syscalls.set_parent_death_signal(signal.SIGKILL)
             credentials = turn_to(self.sandbox)
-            # If the tests ignore it, this process could not wait for the guest. Source:
-            # wait(2).
-            is_ignored = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+            is_ignored = _ignores_children()
             if is_ignored:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             pid = bare_fork()
@@ -341,6 +340,13 @@ def needs_two_forks(sandbox: Sandbox) -> bool:
     is never directed elsewhere.
     """
     return sandbox.user_namespace is not UserNamespace.NONE or syscalls.has_threads()
+
+
+def _ignores_children() -> bool:
+    """
+    Say whether this process cannot wait for others. Source: wait(2), SIGCHLD.
+    """
+    return signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
 
 
 def turn_to(sandbox: Sandbox) -> Credentials | None:

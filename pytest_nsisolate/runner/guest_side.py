@@ -7,8 +7,10 @@ and its plugins wrap around a test happens in the sandbox too.
 
 from __future__ import annotations
 
+import signal
 import traceback
 import warnings
+from types import FrameType
 
 import pytest
 
@@ -16,7 +18,7 @@ from pytest_nsisolate.compat import fixtures, setup_state
 from pytest_nsisolate.compat.builtin_plugins import flush
 from pytest_nsisolate.guest import absent, inherited, terminal
 from pytest_nsisolate.guest.channel import GuestChannel
-from pytest_nsisolate.guest.messages import LimitRefused, Paused
+from pytest_nsisolate.guest.messages import Interrupted, LimitRefused, Paused
 from pytest_nsisolate.model import frames
 from pytest_nsisolate.model.errors import Unlimited
 from pytest_nsisolate.model.spec import Spec
@@ -195,8 +197,29 @@ class GuestSide:
 
     def _leave(self, item: pytest.Item) -> None:
         absent.allow_joins()
+        is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if is_default:
+            signal.signal(signal.SIGINT, self._interrupt)
         inherited.run_exit_handlers()
+        if is_default:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         flush(item.config)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """
+        Have Ctrl-C end the session: what an exit handler raises, Python only prints.
+        """
+        assert frame is not None
+        self.channel.send(
+            Interrupted(
+                exit=False,
+                text="",
+                returncode=None,
+                filename=frame.f_code.co_filename,
+                lineno=frame.f_lineno,
+            )
+        )
+        signal.default_int_handler(number, frame)
 
 
 def _end_session(session: pytest.Session) -> None:

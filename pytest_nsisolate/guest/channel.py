@@ -58,7 +58,20 @@ def send(fd: int, message: Message, *, synchronous: bool = False) -> None:
     Raises:
         OSError: As for `write_all`.
     """
-    write_all(fd, frame(message, synchronous=synchronous))
+    _write_whole(fd, frame(message, synchronous=synchronous))
+
+
+def _write_whole(fd: int, data: bytes) -> None:
+    """
+    Write all of *data* to *fd*, or nothing, if the handler of a signal raises.
+
+    More than PIPE_BUF bytes may be written in parts. Source: pipe(7).
+    """
+    if len(data) <= select.PIPE_BUF:
+        write_all(fd, data)
+        return
+    with Blocked():
+        write_all(fd, data)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -116,7 +129,7 @@ class GuestChannel:
             return ""
         may_wait = self.is_early and (synchronous or not self._is_room(data))
         with standstill() if may_wait else nullcontext():
-            write_all(self._fd, data)
+            _write_whole(self._fd, data)
             return self.wait() if synchronous else ""
 
     def _is_room(self, data: bytes) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -18,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_nsisolate.guest.channel import Reader, frame, write_all
+from pytest_nsisolate.guest.channel import GuestChannel, Reader, frame, write_all
 from pytest_nsisolate.guest.messages import OF_GUEST, Garbled, HandOver
+from pytest_nsisolate.linux.signals import Blocked
 
 #: No deadline, since machines differ and this is not about milliseconds, and no
 #: database of examples, since the checkout may belong to another user.
@@ -314,3 +316,51 @@ def test_no_one_reads() -> None:
     with pytest.raises(BrokenPipeError):
         write_all(write, b"x")
     os.close(write)
+
+
+class _Raised(Exception):
+    """
+    Raised by the handler of a signal.
+    """
+
+
+def test_signal_in_the_middle() -> None:
+    """
+    A signal whose handler raises while a long message is written comes after it.
+    """
+
+    def handle(*_: object) -> None:
+        """
+        Fail, as the handler of Ctrl-C does.
+        """
+        raise _Raised
+
+    def read() -> None:
+        """
+        Send the signal when a part of the message has been written, and read the rest.
+        """
+        is_first = True
+        with contextlib.suppress(EOFError):
+            while True:
+                reader.read()
+                if is_first:
+                    signal.pthread_kill(main, signal.SIGUSR1)
+                is_first = False
+
+    main = threading.main_thread().ident
+    assert main is not None
+    source, target = os.pipe()
+    reader = Reader(source, OF_GUEST)
+    message = HandOver(payload={"plugin": "x" * (1 << 20)})
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        with pytest.raises(_Raised):
+            GuestChannel(target, -1, 0, Blocked()).send(message)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        os.close(target)
+        thread.join()
+        os.close(source)
+    assert [one.message for one in reader.ready] == [message]

@@ -15,7 +15,7 @@ from pytest_nsisolate.linux import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypedDict
 
     from pytest_nsisolate.launcher.audit import Layer
@@ -63,6 +63,9 @@ _DEVICES = "/dev"
 #: The file of a process with its mounts. Source: proc_pid_mountinfo(5).
 _MOUNTS = "/proc/self/mountinfo"
 
+#: What is said of a path when the directory there, or one above it, has been removed.
+_GONE = (errno.ENOENT, errno.ENOTDIR)
+
 
 class _Place:
     """
@@ -74,17 +77,23 @@ class _Place:
         source: Its path outside, without symbolic links.
         target: Its path in the sandbox, which differs where a symbolic link above it
             is gone.
-        is_mount: Whether it is a mount below a directory that was asked for.
+        was_asked_for: Whether it must be there: it was not found below another one.
     """
 
     def __init__(
-        self, kind: int, name: str, source: str, target: str, *, is_mount: bool = False
+        self,
+        kind: int,
+        name: str,
+        source: str,
+        target: str,
+        *,
+        was_asked_for: bool = True,
     ) -> None:
         self.kind = kind
         self.name = name
         self.source = source
         self.target = target
-        self.is_mount = is_mount
+        self.was_asked_for = was_asked_for
         #: The names that `target` consists of; none for the root directory.
         self.parts = tuple(one for one in target.split("/") if one)
         #: What is found outside, or the errno of what was refused.
@@ -95,6 +104,8 @@ class _Place:
             self.facts = error.errno or 0
         #: The mount to be attached; -1 if it is made in its place.
         self.mount = -1
+        #: Whether the host has removed it since it was found.
+        self.is_gone = False
 
     def is_below(self, other: _Place) -> bool:
         """
@@ -114,6 +125,43 @@ class _Place:
             raise _error(self.facts, f"open_tree({self.name})")
         return self.facts
 
+    def have(self, make: Callable[[_Place], None]) -> None:
+        """
+        Call *make* with this, unless the host has removed it since it was found.
+        """
+        try:
+            if not self.is_gone:
+                make(self)
+        except OSError as error:
+            if self.was_asked_for or error.errno not in _GONE:
+                raise
+            self.is_gone = True
+
+    def clone(self) -> None:
+        """
+        Have the mount that shows this as it is, or read-only.
+        """
+        self.mount = syscalls.clone_tree(self.source, below=True)
+        if self.kind == _READ_ONLY:
+            syscalls.make_read_only(self.mount, self.name)
+
+    def attach(self) -> None:
+        """
+        Show the mount in its place.
+        """
+        syscalls.attach_mount(self.mount, self.target)
+        if not self.parts:
+            # What is attached there is seen by those who enter it.
+            syscalls.named("fchdir(/)", os.fchdir, self.mount)
+            syscalls.named("chroot()", os.chroot, ".")
+
+    def close(self) -> None:
+        """
+        Close the mount, if there is one, which ends it unless it was attached.
+        """
+        if self.mount >= 0:
+            os.close(self.mount)
+
 
 def arrange(wanted: Wanted) -> list[Layer]:
     """
@@ -126,32 +174,40 @@ def arrange(wanted: Wanted) -> list[Layer]:
     everything is copied first, and then attached from the outside in. A directory that
     is missing below a fresh one is created.
 
+    The host may mount, unmount and remove directories meanwhile.
+
     Raises:
         OSError: The kernel refused one of the mounts, or there is no such directory.
     """
     places = _places(wanted)
-    for place in places:
-        if place.kind == _READ_ONLY:
-            _check_directory(place)
-        if place.kind in {_READ_ONLY, _KEPT}:
-            place.mount = syscalls.clone_tree(place.source, below=True)
-        if place.kind == _READ_ONLY:
-            syscalls.make_read_only(place.mount, place.name)
-    layers: list[Layer] = []
-    copied = [place for place in places if place.kind == _COPIED]
-    if copied:
-        with _Workshop(wanted["overlay_size"]) as workshop:
-            for place in copied:
-                place.mount = workshop.copy(place)
-            layers = workshop.layers
+    layers = _copied(places, wanted["overlay_size"])
     for place in places:
         if any(one.kind == _FRESH and place.is_below(one) for one in places):
             syscalls.named(f"mkdir({place.name})", _make, place.target)
         if place.kind == _FRESH:
             _mount_fresh(place)
         else:
-            _attach(place)
+            place.have(_Place.attach)
+        place.close()
     return layers
+
+
+def _copied(places: list[_Place], size: str | int | None) -> list[Layer]:
+    """
+    Make the mount of each of *places*, and return the layers.
+    """
+    for place in places:
+        if place.kind == _READ_ONLY and place.was_asked_for:
+            _check_directory(place)
+        if place.kind in {_READ_ONLY, _KEPT}:
+            place.have(_Place.clone)
+    copied = [place for place in places if place.kind == _COPIED]
+    if not copied:
+        return []
+    with _Workshop(size) as workshop:
+        for place in copied:
+            place.have(workshop.copy)
+    return workshop.layers
 
 
 def try_overlay() -> None:
@@ -164,7 +220,8 @@ def try_overlay() -> None:
     with _Workshop(None) as workshop:
         os.mkdir("trial")
         place = _Place(_COPIED, "trial", "trial", "/trial")
-        os.close(workshop.copy(place))
+        workshop.copy(place)
+        place.close()
 
 
 def try_read_only() -> None:
@@ -184,27 +241,37 @@ def _places(wanted: Wanted) -> list[_Place]:
     Return what is to become of each directory, the outer ones first.
     """
     overlay = wanted["overlay"]
-    asked: list[tuple[int, Sequence[str] | None]] = [
-        (_FRESH, wanted["tmpfs"]),
-        (_READ_ONLY, wanted["readonly"]),
-        (_KEPT, wanted["kept"]),
-    ]
+    points = _points() if overlay else {}
+    asked: dict[int, Iterable[str] | None] = {
+        _FRESH: wanted["tmpfs"],
+        _READ_ONLY: wanted["readonly"],
+        _KEPT: wanted["kept"],
+    }
+    seen: dict[int, list[str]] = {}
     if isinstance(overlay, bool):
-        asked += [*_everything(wanted["written"]).items()] if overlay else []
+        seen = _everything(wanted["written"], points) if overlay else {}
     else:
-        asked.append((_COPIED, overlay))
-    named = sorted((path, kind) for kind, paths in asked for path in paths or ())
+        asked[_COPIED] = overlay
+    named = sorted(
+        (path, kind, was_asked_for)
+        for kinds, was_asked_for in ((asked, True), (seen, False))
+        for kind, paths in kinds.items()
+        for path in paths or ()
+    )
     found: dict[tuple[str, ...], _Place] = {}
     #: By the path of each fresh directory, its path without symbolic links.
     fresh: dict[str, str] = {}
-    for path, kind in named:
+    for path, kind, was_asked_for in named:
         # A symbolic link inside a fresh directory will be gone.
         outer = next((one for one in fresh if path.startswith(f"{one}/")), None)
         source = os.path.realpath(path)
         target = source if outer is None else fresh[outer] + path[len(outer) :]
         if kind == _FRESH:
             fresh[path] = target
-        place = _Place(kind, path, source, target)
+        place = _Place(kind, path, source, target, was_asked_for=was_asked_for)
+        if not was_asked_for and isinstance(place.facts, int):
+            # It is gone, or closed to the user: as read-only as what it is in.
+            continue
         known = found.get(place.parts)
         if known is None or known.kind < kind:
             found[place.parts] = place
@@ -213,19 +280,20 @@ def _places(wanted: Wanted) -> list[_Place]:
         mount
         for place in places
         if place.kind == _COPIED
-        for mount in _mounts_in(place)
+        for mount in _mounts_in(place, points)
         if mount.parts not in found and _around(mount, places) is place
     ]
     return sorted(places, key=lambda place: place.parts)
 
 
-def _everything(written: Iterable[str]) -> dict[int, list[str]]:
+def _everything(written: Iterable[str], points: dict[str, str]) -> dict[int, list[str]]:
     """
     Return what the directories of a sandbox become in which nothing is to be written.
 
     Args:
         written: Directories in which it must be possible to write, if there are no
             mounts below.
+        points: The mount points, and the file system of each.
 
     That is one overlay of the root directory. In a user namespace, an overlay must not
     hide mounts from outside. There each directory without mounts below has one, as
@@ -239,7 +307,6 @@ def _everything(written: Iterable[str]) -> dict[int, list[str]]:
             raise
     else:
         return {_COPIED: ["/"]}
-    points = dict(_mounts_below("/"))
     real = map(os.path.realpath, written)
     copied = [path for path in real if not any(_below(path, points))]
     kept: list[str] = []
@@ -253,8 +320,8 @@ def _everything(written: Iterable[str]) -> dict[int, list[str]]:
         else:
             try:
                 entries = [*os.scandir(path)]
-            except PermissionError:
-                # What is in it is read-only.
+            except OSError:
+                # What is in it is read-only, or gone.
                 continue
             todo += [one.path for one in entries if one.is_dir(follow_symlinks=False)]
     return {_READ_ONLY: ["/"], _COPIED: copied, _KEPT: kept}
@@ -302,7 +369,11 @@ def _is_foreign(place: _Place, outer: _Place) -> bool:
     own = (os.geteuid(), os.getegid())
     path = place.source
     while len(path) > len(outer.source) and not _has_every_user():
-        facts = os.stat(path)
+        try:
+            facts = os.stat(path)
+        except FileNotFoundError:
+            # The host has removed it.
+            return False
         owner = (facts.st_uid, facts.st_gid)
         if owner != own or (_NOBODY in owner and not _has_owner(path)):
             return True
@@ -330,15 +401,20 @@ def _has_every_user() -> bool:
     return read("/proc/self/uid_map").split() == ["0", "0", "4294967295"]
 
 
-def _mounts_in(outer: _Place) -> Iterator[_Place]:
+def _mounts_in(outer: _Place, points: dict[str, str]) -> Iterator[_Place]:
     """
-    Yield the mounts below *outer*, which an overlay of it does not show.
+    Yield those of *points* below *outer*, which an overlay of it does not show.
+
+    What only its own user may look into, or nobody as its server is gone, is read-only.
 
     Source: Documentation/filesystems/overlayfs.rst in Linux: an overlay shows the
-    mount points of its layers, and not what is mounted there.
+    mount points of its layers, and not what is mounted there; mount.fuse(8),
+    allow_other.
     """
     kept: list[str] = []
-    for path, fstype in _mounts_below(outer.source):
+    for path, fstype in points.items():
+        if not any(_below(outer.source, [path])):
+            continue
         if any(path.startswith(f"{one}/") for one in kept):
             # It is copied with the mount that it is in.
             continue
@@ -347,23 +423,24 @@ def _mounts_in(outer: _Place) -> Iterator[_Place]:
             kind = _KEPT
             kept.append(path)
         target = outer.target.rstrip("/") + path[len(outer.source.rstrip("/")) :]
-        place = _Place(kind, path, path, target, is_mount=True)
-        # Another mount may hide it.
-        if place.facts != errno.ENOENT:
-            yield place
+        place = _Place(kind, path, path, target, was_asked_for=False)
+        if place.facts in _GONE:
+            # Another mount hides it, or the host has unmounted and removed it.
+            continue
+        if isinstance(place.facts, int) and kind == _COPIED:
+            place.kind = _READ_ONLY
+        yield place
 
 
-def _mounts_below(path: str) -> Iterator[tuple[str, str]]:
+def _points() -> dict[str, str]:
     """
-    Yield each mount point below *path*, the outer ones first, and its file system.
+    Return the mount points, the outer ones first, and the file system of each.
     """
     with open(_MOUNTS, "rb") as file:
         text = os.fsdecode(file.read())
     # The latest one at a mount point is the one that is seen.
     found = {unescaped(row[4]): row[row.index("-") + 1] for row in rows(text)}
-    for point in sorted(found):
-        if any(_below(path, [point])):
-            yield point, found[point]
+    return {point: found[point] for point in sorted(found)}
 
 
 def unescaped(text: str) -> str:
@@ -416,28 +493,30 @@ class _Workshop:
         syscalls.unmount(".")
         os.chdir("/")
 
-    def copy(self, place: _Place) -> int:
+    def copy(self, place: _Place) -> None:
         """
-        Return a mount that shows *place*, and is written to here.
+        Have a mount that shows *place*, and is written to here.
         """
         self._made += 1
         base = str(self._made)
         os.mkdir(base)
         found = place.found()
         if stat.S_ISDIR(found.st_mode):
-            return self._overlay(place, found, base)
-        if not place.is_mount:
+            self._overlay(place, found, base)
+            return
+        if place.was_asked_for:
             _check_directory(place)
         if not stat.S_ISREG(found.st_mode):
-            return syscalls.clone_tree(place.source, below=False)
+            place.mount = syscalls.clone_tree(place.source, below=False)
+            return
         copy = f"{base}/copy"
         syscalls.named(f"open({place.name})", _copy_file, place.source, copy)
         _own(copy, found)
         os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
         self.layers.append((place.target, os.open(copy, os.O_PATH), WHOLE))
-        return syscalls.clone_tree(copy, below=False)
+        place.mount = syscalls.clone_tree(copy, below=False)
 
-    def _overlay(self, place: _Place, found: os.stat_result, base: str) -> int:
+    def _overlay(self, place: _Place, found: os.stat_result, base: str) -> None:
         lower, upper, work = (f"{base}/{name}" for name in ("lower", "upper", "work"))
         for path in (lower, upper, work):
             os.mkdir(path)
@@ -449,11 +528,10 @@ class _Workshop:
         facts = syscalls.named(f"statvfs({place.name})", os.statvfs, lower)
         attributes = facts.f_flag & _ATTRIBUTES
         options = {"source": "overlay", **layers, **self._options}
-        mount = syscalls.new_mount("overlay", place.name, options, attributes)
+        place.mount = syscalls.new_mount("overlay", place.name, options, attributes)
         read = os.open(upper, os.O_RDONLY | os.O_DIRECTORY)
         # The user may not be allowed to read it.
         self.layers.append((place.target, read, os.open(lower, os.O_PATH)))
-        return mount
 
 
 def _layer_options() -> dict[str, str | None]:
@@ -496,15 +574,6 @@ def _own(path: str, facts: os.stat_result) -> None:
     except OSError:
         mode |= stat.S_IRWXU
     os.chmod(path, mode)
-
-
-def _attach(place: _Place) -> None:
-    syscalls.attach_mount(place.mount, place.target)
-    if not place.parts:
-        # What is attached there is seen by those who enter it.
-        syscalls.named("fchdir(/)", os.fchdir, place.mount)
-        syscalls.named("chroot()", os.chroot, ".")
-    os.close(place.mount)
 
 
 def _mount_fresh(place: _Place) -> None:

@@ -35,6 +35,8 @@ WHOLE = -1
 SHOWN = 20
 
 _SHOWN_PROCESSES = 100
+# Most of them may be the host's.
+_SHOWN_MOUNTS = 100
 _SHOWN_CHANGES = 100
 _CUT = 300
 _CUT_PATH = 1000
@@ -122,7 +124,8 @@ class Audit:
         if now == self._mounts:
             return 0, []
         before, after = _parsed(self._mounts), _parsed(now)
-        # What the host mounts is mounted here too, as the slave of a new peer group.
+        # What the host mounts is mounted here too, as the slave of a new peer group, or of
+        # an old one if it shows what was mounted already: then the supervisor can tell.
         # Source: mount_namespaces(7), "Shared subtrees".
         masters = {"", *(before[mount] for mount in before.keys() & after.keys())}
         new = [
@@ -130,7 +133,7 @@ class Audit:
             for mount, master in after.items()
             if mount not in before and master in masters
         ]
-        return len(new), [mount[1:] for mount in new[:SHOWN]]
+        return len(new), [mount[1:] for mount in new[:_SHOWN_MOUNTS]]
 
     def _changes(self) -> Found:
         """

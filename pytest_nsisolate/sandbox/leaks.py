@@ -4,7 +4,6 @@ Leaks: what is left in a sandbox when its test is over, and the words for it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
@@ -17,7 +16,6 @@ from pytest_nsisolate.launcher.audit import (
     OTHER,
     Fact,
     Facts,
-    mounts,
 )
 from pytest_nsisolate.model.errors import errno_name
 
@@ -168,9 +166,8 @@ def leaks_in(facts: Facts) -> Leaks:
     """
     Return the things in *facts* that a test left.
 
-    These are no leaks: the guest, helper processes of Python, launchers, which end with
-    what started them, and what the host has mounted in the meantime, which the kernel
-    also mounts in a sandbox.
+    These are no leaks: the guest, helper processes of Python, and launchers, which end
+    with what started them.
     """
     found = []
     for kind in KINDS:
@@ -178,10 +175,6 @@ def leaks_in(facts: Facts) -> Leaks:
         left = first
         if kind == "process":
             left = [fact for fact in first if fact[4] == OTHER]
-        if kind == "mount" and first:
-            with contextlib.suppress(OSError):
-                host = [mount[1:] for mount in mounts()]
-                left = [fact for fact in first if fact not in host]
         number -= len(first) - len(left)
         if number:
             found.append(Leak(kind, number, tuple(left)))

@@ -11,7 +11,7 @@ from marshal import loads
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from pytest_nsisolate.launcher.audit import Facts
+from pytest_nsisolate.launcher.audit import Facts, mounts
 from pytest_nsisolate.launcher.init import GRACE
 from pytest_nsisolate.linux.descriptors import readable
 from pytest_nsisolate.linux.namespaces import Namespace
@@ -81,9 +81,26 @@ class Sandbox(NamedTuple):
         """
         Return what is inside, or None if init gives no answer.
 
+        What the host has mounted in the meantime, which the kernel also mounts here, is
+        left out.
+
         Args:
             grace: How long to wait for processes inside to end, in seconds.
         """
+        facts = self._ask(grace)
+        if facts is None or not facts.get("mount", (0,))[0]:
+            return facts
+        try:
+            host = {mount[1:] for mount in mounts()}
+        except OSError:
+            return facts
+        # What the host had unmounted before that look is not here any more either.
+        still = (self._ask(0) or facts).get("mount", (0, []))[1]
+        number, first = facts["mount"]
+        left = [one for one in first if one in still and one not in host]
+        return {**facts, "mount": (number - len(first) + len(left), left)}
+
+    def _ask(self, grace: float) -> Facts | None:
         try:
             os.write(self.asker, GRACE.pack(grace))
             if not readable(self.asker, grace + AUDIT_TIMEOUT):

@@ -114,6 +114,48 @@ def test_while_overlays_are_made(
     assert not (pytester.path / "beside" / "new").exists()
 
 
+#: The host mounts during the test, and unmounts between the audit and the look of the
+#: supervisor at its own mounts.
+IN_USE = """
+import subprocess
+
+import pytest
+from pytest_nsisolate.sandbox import sandbox
+
+BOTH = ("one", "other")
+real = sandbox.mounts
+
+def unmounted():
+    subprocess.run(["umount", BOTH[0]], check=False)
+    return real()
+
+sandbox.mounts = unmounted
+
+@pytest.mark.isolated(leaks="fail")
+def test_it(on_host):
+    for name in BOTH:
+        command = ["mount", "-t", "tmpfs", "none", name]
+        assert on_host(f"__import__('subprocess').run({command}).returncode") == 0
+    with open("/proc/self/mountinfo") as file:
+        assert {"one", "other"} <= {line.split()[4].split("/")[-1] for line in file}
+"""
+
+
+@pytest.mark.usefixtures("view_of_host")
+def test_while_in_use(pytester: pytest.Pytester) -> None:
+    """
+    What the host has mounted is no leak of the test, even if it has unmounted it again.
+    """
+    pytester.makepyfile(test_it=IN_USE)
+    for name in ("one", "other"):
+        pytester.mkdir(name)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_it.py"]
+    gain = [] if is_capable() else GAIN.split()
+    result = pytester.run(*gain, *SHARED, *command, timeout=60)
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+
+
 #: Mounts a directory as a file system in user space of somebody else, or of one whose
 #: server has ended; then runs a command.
 FUSE = """

@@ -7,12 +7,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from pytest_nsisolate.diagnosis import oom_killer
 from pytest_nsisolate.guest.messages import Garbled
-from pytest_nsisolate.model.ending import Exited, Killed, TimedOut, signal_name
+from pytest_nsisolate.model.ending import (
+    CRASHES,
+    SEE_SENDER,
+    Exited,
+    Killed,
+    TimedOut,
+    signal_name,
+)
 from pytest_nsisolate.model.errors import BoxError, Explanation, Refused, safe_repr
-
-#: The signals of a crash, of which faulthandler shows the place. Source: its docs.
-_CRASHES = frozenset({"SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "SIGILL"})
 
 
 class DidNotFinish(BoxError):
@@ -137,11 +142,13 @@ def ended(
         why, fix = limited, "give it more: raise cpu= of sandbox_factory()"
     elif isinstance(how, Killed):
         why = f"the wait status of its process says signal {how.number}"
-        if signal_name(how.number) in _CRASHES:
+        kill = oom_killer.watch().explain(how, "sandbox_factory")
+        if kill is not None:
+            why, fix = f"{why}, {kill.why}", kill.fix
+        elif signal_name(how.number) in CRASHES:
             fix = "begin it with faulthandler.enable() to see where it crashes"
         else:
-            calls = "kill,tkill,tgkill,pidfd_send_signal"
-            fix = f"see who sends it: strace -f -e trace={calls} python -m pytest"
+            fix = f"see who sends it: {SEE_SENDER} python -m pytest"
         fix += f", or {expect}"
     else:
         why = f"the wait status of its process says exit code {how.code}"

@@ -8,7 +8,7 @@ import errno
 import sys
 from collections.abc import Callable
 
-from pytest_nsisolate.diagnosis import machine
+from pytest_nsisolate.diagnosis import machine, oom_killer
 from pytest_nsisolate.guest.deadline import Deadline
 from pytest_nsisolate.guest.entry import InGuest
 from pytest_nsisolate.guest.fork import fork_guest
@@ -87,6 +87,8 @@ class ProbedPool(Pool):
         return self._known[spec]
 
     def _try(self, spec: Spec) -> Refused | None:
+        # What it has killed before is none of the guests to come.
+        oom_killer.watch()
         interrupts = Interrupts()
         try:
             with interrupts:

@@ -124,9 +124,9 @@ class Audit:
         if now == self._mounts:
             return 0, []
         before, after = _parsed(self._mounts), _parsed(now)
-        # What the host mounts is mounted here too, as the slave of a new peer group, or of
-        # an old one if it shows what was mounted already: then the supervisor can tell.
-        # Source: mount_namespaces(7), "Shared subtrees".
+        # What the host mounts is mounted here too, as the slave of a new peer group.
+        # Source: mount_namespaces(7), "Shared subtrees". It is that of an old one if it
+        # shows what was mounted already, and the supervisor looks at the host for that.
         masters = {"", *(before[mount] for mount in before.keys() & after.keys())}
         new = [
             mount

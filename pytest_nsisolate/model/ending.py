@@ -63,6 +63,13 @@ class NeverStarted:
     """The call that failed on the way into the sandbox."""
 
 
+#: The signals of a crash, after which the place where it was tells most.
+CRASHES = frozenset({"SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "SIGILL"})
+
+#: What to type before a command to see who sends it a signal.
+SEE_SENDER = "strace -f -e trace=kill,tkill,tgkill,pidfd_send_signal"
+
+
 Ending: TypeAlias = Finished | Exited | Killed | TimedOut | NeverStarted
 
 

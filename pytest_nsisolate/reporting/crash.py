@@ -14,10 +14,18 @@ import pluggy
 import pytest
 
 import pytest_nsisolate
-from pytest_nsisolate.diagnosis import explain
+from pytest_nsisolate.diagnosis import explain, oom_killer
 from pytest_nsisolate.guest import absent
 from pytest_nsisolate.guest.entry import InGuest
-from pytest_nsisolate.model.ending import Ending, Exited, Killed, TimedOut
+from pytest_nsisolate.model.ending import (
+    CRASHES,
+    SEE_SENDER,
+    Ending,
+    Exited,
+    Killed,
+    TimedOut,
+    signal_name,
+)
 from pytest_nsisolate.model.errors import Explanation, Refused
 from pytest_nsisolate.model.spec import Spec
 from pytest_nsisolate.reporting import limits
@@ -54,7 +62,13 @@ def explain_end(run: TestRun, ended: Exited | Killed, seconds: float = 0.0) -> s
         why, fix = limited, f"raise cpu=, or python -m cProfile -m {rerun[10:]}"
     elif isinstance(ended, Killed):
         why = f"the wait status of its guest says signal {ended.number}"
-        fix = f"gdb --args {rerun}"
+        kill = oom_killer.watch().explain(ended, "@pytest.mark.isolated")
+        if kill is not None:
+            why, fix = f"{why}, {kill.why}", kill.fix
+        elif signal_name(ended.number) in CRASHES:
+            fix = f"gdb --args {rerun}"
+        else:
+            fix = f"see who sends it: {SEE_SENDER} {rerun}"
     else:
         why = (
             f"the wait status of its guest says exit code {ended.code}, and its "

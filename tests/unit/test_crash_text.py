@@ -25,6 +25,13 @@ def test_crash(request: pytest.FixtureRequest) -> None:
         "why: the wait status of its guest says signal 11",
         f"fix: gdb --args {rerun}",
     ]
+    assert crash.explain_end(run, Killed(15)).split("\n")[1:] == [
+        "why: the wait status of its guest says signal 15",
+        (
+            "fix: see who sends it: strace -f -e "
+            f"trace=kill,tkill,tgkill,pidfd_send_signal {rerun}"
+        ),
+    ]
     run.last = None
     assert crash.explain_end(run, Exited(0)).split("\n") == [
         "test_crash did not finish: exited with code 0 during setup",

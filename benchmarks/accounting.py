@@ -49,12 +49,13 @@ class Cgroup:
     """
 
     def __init__(self, parent: Path, counter: str) -> None:
-        self._path = parent / f"nsisolate-bench-{os.getpid()}"
+        # Other measurements may run, in any PID namespace.
+        self._path = Path(tempfile.mkdtemp(prefix="nsisolate-bench-", dir=parent))
         self._counter = counter
         self.measured = self._path / "measured"
         self.busy = self._path / "busy"
         try:
-            for path in (self._path, self.measured, self.busy):
+            for path in (self.measured, self.busy):
                 path.mkdir()
             # To enter may be forbidden, and the counter may stand still.
             subprocess.run(

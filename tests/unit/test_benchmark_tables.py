@@ -261,6 +261,22 @@ def test_processes_that_nobody_waits_for(tmp_path: Path) -> None:
         meter.close()
 
 
+def test_two_at_the_same_time() -> None:
+    """
+    Each has cgroups of its own, and removes no others.
+    """
+    first, second = accounting.Accounting(), accounting.Accounting()
+    try:
+        if first.cgroup is None:
+            pytest.skip("no cgroup can be made here")
+        assert second.cgroup is not None
+        second.close()
+        assert first.cgroup.measured.exists()
+    finally:
+        first.close()
+    assert not first.cgroup.measured.exists()
+
+
 #: Has 64 MiB, which a fork shares, until its input ends.
 SHARED = """
 import os, sys

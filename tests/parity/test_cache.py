@@ -5,11 +5,51 @@ The cache of pytest, which carries results from one test or session to the next.
 from __future__ import annotations
 
 import pytest
-from sources import CACHE_OPTIONS, SOME_FAIL
 from twins import TwinSessions
 
+#: Tests of which some fail, in all phases.
+SOME_FAIL = """
+    import pytest
 
-@pytest.mark.parametrize(("first", "second"), CACHE_OPTIONS, ids=str)
+    def test_one(): pass
+
+    def test_two(): assert 0
+
+    def test_three(): pass
+
+    @pytest.fixture
+    def broken(): raise KeyError
+
+    @pytest.fixture
+    def breaks_later():
+        yield
+        raise KeyError
+
+    def test_four(broken): pass
+
+    def test_five(breaks_later): pass
+
+    @pytest.mark.xfail(strict=True)
+    def test_six(): pass
+
+    @pytest.mark.parametrize("number", [1, 2, 3])
+    def test_seven(number): assert number != 2
+
+    class TestIt:
+        def test_eight(self): assert 0
+        def test_nine(self): pass
+"""
+
+#: The options of a session, and those of the next one, which depends on it.
+OPTIONS = [
+    (["--maxfail=4"], ["--lf", "-v"]),
+    (["-q"], ["--ff", "-v"]),
+    (["--sw", "--sw-skip"], ["--sw", "--sw-skip"]),
+    (["-x"], ["--nf", "-v"]),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), OPTIONS, ids=str)
 def test_two_sessions(
     pytester: pytest.Pytester,
     twin_sessions: TwinSessions,

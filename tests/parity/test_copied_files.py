@@ -5,7 +5,6 @@ Tests whose files are copied on write, and what pytest keeps outside of the copi
 from __future__ import annotations
 
 import pytest
-from sources import CACHE_OPTIONS, SOME_FAIL
 from twins import Twins, TwinSessions
 
 #: Marks each test.
@@ -34,23 +33,9 @@ def copied(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> None:
 pytestmark = pytest.mark.usefixtures("copied")
 
 
-@pytest.mark.parametrize(("first", "second"), CACHE_OPTIONS, ids=str)
-def test_two_sessions(
-    pytester: pytest.Pytester,
-    twin_sessions: TwinSessions,
-    first: list[str],
-    second: list[str],
-) -> None:
-    """
-    A second session selects and orders tests by the results of the first.
-    """
-    pytester.makepyfile(test_some=SOME_FAIL, test_other="def test_other(): pass")
-    twin_sessions(first, second)
-
-
 def test_cache(pytester: pytest.Pytester, twin_sessions: TwinSessions) -> None:
     """
-    What a test stores in the cache is there afterwards, from the first session on.
+    What tests and sessions store in the cache is there in the next session.
     """
     pytester.makepyfile(
         """
@@ -60,9 +45,12 @@ def test_cache(pytester: pytest.Pytester, twin_sessions: TwinSessions) -> None:
             (cache.mkdir("things") / str(seen)).touch()
             print("seen", seen)
             assert 0
+
+        def test_good(): pass
         """
     )
-    runs = twin_sessions([], [], ["--cache-show", "my/*"])
+    runs = twin_sessions([], ["--lf"], ["--cache-show", "my/*"])
+    assert len(runs[1].outcomes) < len(runs[0].outcomes)
     assert ["seen 0" in runs[0].stdout, "seen 1" in runs[1].stdout] == [True, True]
     for way in ("--nsisolate", "--no-nsisolate"):
         cache = pytester.path / f"cache{way}"

@@ -241,15 +241,8 @@ class Files:
         if not self._rows:
             terminalreporter.write_line("nsisolate: no isolated test changed a file")
             return
-        terminalreporter.section("files changed by isolated tests")
-        for nodeid, found in self._rows.items():
-            terminalreporter.write_line(nodeid)
-            for one in found:
-                terminalreporter.write_line(f"    {one}")
-        number = len(self._rows)
-        terminalreporter.write_line(
-            f"{number} test{'' if number == 1 else 's'} changed files"
-        )
+        title = "files changed by isolated tests"
+        _print(terminalreporter, title, self._rows, "changed files")
 
 
 class Table:
@@ -274,14 +267,30 @@ class Table:
         """
         Print the table, unless it is empty.
         """
-        if not self._rows:
-            return
-        terminalreporter.section("left behind by isolated tests")
-        for nodeid, left in self._rows.items():
-            terminalreporter.write_line(nodeid)
-            for one in left:
-                terminalreporter.write_line(f"    {one}")
-        number = len(self._rows)
-        terminalreporter.write_line(
-            f"{number} test{'' if number == 1 else 's'} left something"
-        )
+        if self._rows:
+            title = "left behind by isolated tests"
+            _print(terminalreporter, title, self._rows, "left something")
+
+
+def _print(
+    terminalreporter: pytest.TerminalReporter,
+    title: str,
+    rows: dict[str, list[str]],
+    verb: str,
+) -> None:
+    """
+    Print a table, and in its last line how many tests did what *verb* says.
+
+    Args:
+        terminalreporter: Where to.
+        title: The title of the table.
+        rows: The lines of each test, by its id.
+        verb: What the tests did.
+    """
+    terminalreporter.section(title)
+    for nodeid, lines in rows.items():
+        terminalreporter.write_line(nodeid)
+        for line in lines:
+            terminalreporter.write_line(f"    {line}")
+    plural = "" if len(rows) == 1 else "s"
+    terminalreporter.write_line(f"{len(rows)} test{plural} {verb}")

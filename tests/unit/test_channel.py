@@ -347,8 +347,7 @@ def test_signal_in_the_middle() -> None:
                     signal.pthread_kill(main, signal.SIGUSR1)
                 is_first = False
 
-    main = threading.main_thread().ident
-    assert main is not None
+    main = threading.get_ident()
     source, target = os.pipe()
     reader = Reader(source, OF_GUEST)
     message = HandOver(payload={"plugin": "x" * (1 << 20)})

@@ -88,9 +88,8 @@ def leave_behind(threads: Iterable[threading.Thread]) -> None:
     """
     global _forks  # noqa: PLW0603 - of the process, as the threads are
     _forks = 0
-    # A library may have made one of them anew and started it. A method of its class may
-    # refuse to be called in a fork.
-    threads = [one for one in threads if not threading.Thread.is_alive(one)]
+    # A library may have made one of them anew and started it.
+    threads = [one for one in threads if not _is_here(one)]
     if threads and not _left_behind:
         # What is registered last is called first before a fork, and last after it.
         os.register_at_fork(before=_begin_fork, after_in_parent=_end_fork)
@@ -99,6 +98,13 @@ def leave_behind(threads: Iterable[threading.Thread]) -> None:
         # On the instance: the test's own threads keep the methods of their class.
         vars(thread)["join"] = functools.partial(_join, thread)
         vars(thread)["start"] = functools.partial(_start, thread)
+
+
+def _is_here(thread: threading.Thread) -> bool:
+    try:
+        return thread.is_alive()
+    except Exception:  # noqa: BLE001 - its class may refuse to be asked in a fork
+        return False
 
 
 def refuse_joins() -> None:

@@ -114,6 +114,22 @@ def test_error_after_the_fork(
 """,
             id="thread",
         ),
+        pytest.param(
+            """
+    import _thread
+    import threading
+    begun, end = threading.Event(), threading.Event()
+    def run():
+        threading.current_thread()
+        begun.set()
+        end.wait()
+    _thread.start_new_thread(run, ())
+    begun.wait()
+    yield
+    end.set()
+""",
+            id="thread of C",
+        ),
     ],
 )
 def test_no_obstacle(

@@ -78,8 +78,8 @@ CAUSES = (
         title="The working directory does not exist in the sandbox",
         evidence="the refused call is `chdir()`",
         why="the working directory cannot be reached in the sandbox, which has its own "
-        "empty /dev/shm and /dev/mqueue",
-        fix="cd to a directory outside /dev/shm and run pytest there",
+        "/proc, /dev/shm and /dev/mqueue",
+        fix="cd to a directory outside of these and run pytest there",
         environments="anywhere",
         source="shm_overview(7)",
     ),

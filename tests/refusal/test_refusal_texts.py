@@ -199,9 +199,9 @@ def test_lost_directory() -> None:
         "cannot isolate test_a: chdir(/dev/shm/x) failed: ENOENT",
         (
             "why: the working directory cannot be reached in the sandbox, which "
-            "has its own empty /dev/shm and /dev/mqueue"
+            "has its own /proc, /dev/shm and /dev/mqueue"
         ),
-        "fix: cd to a directory outside /dev/shm and run pytest there",
+        "fix: cd to a directory outside of these and run pytest there",
     ]
 
 

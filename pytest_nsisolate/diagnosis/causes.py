@@ -511,7 +511,7 @@ CAUSES = (
         evidence="the call fails with EPERM or ENOSYS, Seccomp is 2 in "
         "`/proc/self/status`, none of the causes above applies, and wrong arguments "
         "cannot show who refuses this call",
-        why="perhaps a seccomp filter, for there is one (Seccomp is 2 in "
+        why="perhaps a seccomp filter: there is one (Seccomp is 2 in "
         "/proc/self/status{sign}) and no other known cause applies",
         fix="{remedy}{instead}",
         contained="{start}{instead}",
@@ -547,7 +547,7 @@ CAUSES = (
         fix="sudo ausearch -m AVC -ts recent, and allow pytest what it shows; see "
         "audit2allow(1)",
         contained="{start}",
-        environments="Fedora, RHEL, Android; its policies can forbid to make a user "
+        environments="Fedora, RHEL, Android; its policies can forbid making a user "
         "namespace since Linux 6.1, and mounts before that",
         source="security/selinux in Linux, selinux_userns_create(); podman-run(1), "
         "--security-opt",

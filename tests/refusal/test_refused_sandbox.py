@@ -116,7 +116,7 @@ def test_seccomp(
     why = f"a seccomp filter refuses {call}(): even with wrong arguments it fails with "
     why += "EPERM, for which the kernel has E* (Seccomp is 2 in /proc/self/status*)"
     if call == "sethostname":
-        why = "perhaps a seccomp filter, for there is one (Seccomp is 2 in *) and no "
+        why = "perhaps a seccomp filter: there is one (Seccomp is 2 in *) and no "
         why += "other known cause applies"
     prefix = _filtered(pytester, way, call)
     result = refuse(prefix, f"{what} failed: EPERM", why, "* run *")

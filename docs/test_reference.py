@@ -205,7 +205,9 @@ def is_for_no_person(node: ast.AST) -> bool:
     match node:
         case ast.Expr(value=ast.Constant()) | ast.AnnAssign(annotation=ast.Name()):
             return True
-        case ast.Assign(targets=[ast.Name(id="_WITH_VALUE" | "_DOCTORS" | "takes")]):
+        case ast.Assign(targets=[ast.Name(id="_DOCTORS" | "takes")]):
+            return True
+        case ast.AnnAssign(target=ast.Name(id="_WITH_VALUE")):
             return True
         case ast.Call(func=ast.Attribute(attr=name)):
             return name in {"addoption", "addini", "getgroup"}

@@ -4,14 +4,16 @@ The options of the plugin, on the command line and in the ini file.
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import shlex
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast, get_args
 
 import pytest
 
-from pytest_nsisolate.model.checks import Choice, Duration
+from pytest_nsisolate.model.checks import Choice, Directories, Duration
 from pytest_nsisolate.model.errors import Explanation
 from pytest_nsisolate.model.keywords import Check, Unfit
 from pytest_nsisolate.model.spec import KEYWORDS, Spec
@@ -290,6 +292,70 @@ def _refuse(source: str, value: str, takes: str, example: str) -> NoReturn:
     )
 
 
+#: What may be typed as the value of an option, or what returns it from a beginning.
+_Completions: TypeAlias = "tuple[str, ...] | Callable[[str], Iterable[str]]"
+
+
+class _Value(argparse.Action):
+    """
+    An option with a value, of which argcomplete can ask what may be typed.
+
+    With ``choices=``, argparse would refuse a bad value before `_refuse` can.
+
+    Args:
+        completions: What may be typed.
+        others: What argparse passes to each option.
+    """
+
+    def __init__(self, *, completions: _Completions, **others: Any) -> None:  # noqa: ANN401 - argparse checks them
+        super().__init__(**others)
+        self._completions = completions
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        value: object,
+        _option: str | None = None,
+    ) -> None:
+        """
+        Keep the *value*.
+        """
+        setattr(namespace, self.dest, value)
+
+    def completer(self, prefix: str, **_: object) -> Iterable[str]:
+        """
+        Return what *prefix* may be completed to, and perhaps more; argcomplete chooses.
+        """
+        found = self._completions
+        return found if isinstance(found, tuple) else found(prefix)
+
+
+def _completions_of(check: Check) -> _Completions:
+    if isinstance(check, Choice):
+        return check.words
+    return _directories if isinstance(check, Directories) else ()
+
+
+def _directories(prefix: str) -> Iterable[str]:
+    from argcomplete.completers import DirectoriesCompleter  # noqa: PLC0415 - it asks
+
+    begin, comma, rest = prefix.rpartition(",")
+    return [f"{begin}{comma}{one}" for one in DirectoriesCompleter()(rest)]
+
+
+def _pages(prefix: str) -> Iterable[str]:
+    from argcomplete.completers import FilesCompleter  # noqa: PLC0415 - it asks
+
+    return cast("Iterable[str]", FilesCompleter(allowednames=["html"])(prefix))
+
+
+def _some_flavours(prefix: str) -> Iterable[str]:
+    begin, comma, _ = prefix.rpartition(",")
+    given = begin.split(",")
+    return [f"{begin}{comma}{one}" for one in get_args(Flavour) if one not in given]
+
+
 def add_options(parser: pytest.Parser) -> None:
     """
     Declare the options to pytest.
@@ -312,16 +378,24 @@ def add_options(parser: pytest.Parser) -> None:
         help="Isolate no test: run all on the host.",
     )
     of_keywords = {
-        one.name: (one.check.metavar, one.option.help)
+        one.name: (one.check.metavar, one.option.help, _completions_of(one.check))
         for one in KEYWORDS
         if one.option is not None
     }
-    for name, (metavar, text) in {**of_keywords, **_WITH_VALUE}.items():
-        option = f"--nsisolate-{name.replace('_', '-')}"
-        group.addoption(option, metavar=metavar, default=None, help=text)
+    for name, (metavar, text, completions) in {**of_keywords, **_WITH_VALUE}.items():
+        group.addoption(
+            f"--nsisolate-{name.replace('_', '-')}",
+            action=_Value,
+            completions=completions,
+            metavar=metavar,
+            default=None,
+            help=text,
+        )
         parser.addini(f"nsisolate_{name}", text, default="")
     group.addoption(
         "--nsisolate-timeline",
+        action=_Value,
+        completions=_pages,
         metavar="FILE",
         default=None,
         help="Write a page that shows when each test ran, and where time was lost "
@@ -343,10 +417,12 @@ _DOCTORS = {
 }
 
 
-_WITH_VALUE = {
+#: The metavar of each, its help, and what may be typed.
+_WITH_VALUE: dict[str, tuple[str, str, _Completions]] = {
     "unavailable": (
         _UNAVAILABLE.metavar,
         "Fail or skip a test if its sandbox cannot be made (default: fail).",
+        _UNAVAILABLE.words,
     ),
     "leak_grace": (
         "SECONDS",
@@ -354,6 +430,7 @@ _WITH_VALUE = {
             "Let processes take so long to end after their test, before they count "
             f"as left behind (default: {DEFAULT_GRACE})."
         ),
+        (),
     ),
     "flavours": (
         "FLAVOURS",
@@ -361,6 +438,7 @@ _WITH_VALUE = {
             "Run each isolated test in each of these ways: host, isolated, alone, "
             "beside; separated by commas (default: isolated)."
         ),
+        _some_flavours,
     ),
     "jobs": (
         "N",
@@ -368,6 +446,7 @@ _WITH_VALUE = {
             "Run N isolated tests at the same time; auto: one for each processor "
             f"(default: 1; environment variable: {_JOBS})."
         ),
+        ("auto",),
     ),
     "independent_hooks": (
         "MODULES",
@@ -375,6 +454,7 @@ _WITH_VALUE = {
             "Let tests run at the same time although these modules, separated by "
             "commas, implement pytest_runtest_makereport() (default: none)."
         ),
+        (),
     ),
     "usage": (
         "N",
@@ -382,5 +462,6 @@ _WITH_VALUE = {
             "Show the N isolated tests that used the most CPU time and memory; 0: all "
             "(default: no table)."
         ),
+        (),
     ),
 }

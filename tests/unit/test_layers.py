@@ -99,6 +99,8 @@ LATE = {"plugin", "runner.factory_fixtures", "runner.roles"}
 #: Imported only where they are used, as few sessions need them: optional packages, and
 #: psutil, which takes 23 ms.
 EXTRAS = {
+    "argcomplete.completers.DirectoriesCompleter",
+    "argcomplete.completers.FilesCompleter",
     "psutil",
     "pyroute2",
     "pyroute2.IPRoute",

@@ -120,3 +120,14 @@ def test_each_example_is_listed_and_told() -> None:
         # Each file is named.
         for path in (EXAMPLES / name).glob("*.py"):
             assert f"]({path.name})" in text
+
+
+def test_each_example_is_found_from_what_it_shows() -> None:
+    """
+    Each example leads to a page on what it shows, and that page leads to the example.
+    """
+    for name in OUTCOMES:
+        readme = EXAMPLES / name / "README.md"
+        pages = re.findall(r"\]\((\.\./\.\./[^)]+\.md)\)", readme.read_text())
+        texts = [(readme.parent / page).read_text() for page in pages]
+        assert any(f"examples/{name}/README.md)" in text for text in texts), name

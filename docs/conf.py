@@ -2,6 +2,7 @@
 Sphinx configuration of the documentation.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,12 @@ author = "The pytest-nsisolate maintainers"
 copyright = author  # noqa: A001 - the name that Sphinx reads
 release = version = _FOUND[1]
 
-extensions = ["myst_parser", "sphinx_copybutton"]
+extensions = [
+    "myst_parser",
+    "notfound.extension",
+    "sphinx_copybutton",
+    "sphinxext.opengraph",
+]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
@@ -24,6 +30,17 @@ nitpicky = True
 # Of a console block only the commands are copied; a text block is all output.
 copybutton_prompt_text = "$ "
 copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
+
+# Where the site is, if Read the Docs builds it; anywhere else it is at the root.
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
+if not html_baseurl:
+    notfound_urls_prefix = "/"
+
+# What is shown of a page where somebody links to it.
+ogp_site_url = html_baseurl
+ogp_site_name = project
+ogp_description_length = 160
+ogp_social_cards = {"enable": False}
 
 html_theme = "furo"
 html_title = f"pytest-nsisolate {release}"

@@ -6,11 +6,13 @@ This takes ``tox -e site``, with Debian's packages chromium and chromium-driver.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import WIDTHS, Browser, Visit, browse
@@ -27,8 +29,8 @@ PAGES = sorted(
     if "_build" not in path.parts
 )
 
-#: The pages that Sphinx adds.
-ADDED = ["genindex.html", "search.html"]
+#: The pages that Sphinx adds. The first is for addresses that lead nowhere.
+ADDED = ["404.html", "genindex.html", "search.html"]
 
 #: Where links to the repository would lead.
 REPOSITORY = "https://github.com/pytest-nsisolate/pytest-nsisolate"
@@ -153,16 +155,75 @@ def test_output_has_no_button(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_tables_fit(browser: Browser, width: int) -> None:
+@pytest.mark.parametrize(
+    "page", ["explanation/comparison.html", "reference/options.html"]
+)
+def test_tables_fit(browser: Browser, page: str, width: int) -> None:
     """
     A table needs no box to scroll in: on a telephone, its rows are lists.
     """
-    browser.show("reference/options.html", width)
+    browser.show(page, width)
     boxes = browser.driver.find_elements(By.CSS_SELECTOR, ".table-wrapper")
 
     assert boxes
-    assert [
-        box.text[:80]
-        for box in boxes
-        if box.get_property("scrollWidth") > box.get_property("clientWidth")
-    ] == []
+    assert [box.text[:80] for box in boxes if scrolls(box)] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_errors_are_read_whole(browser: Browser, width: int) -> None:
+    """
+    An error is not cut where a window ends.
+    """
+    browser.show("reference/errors.html", width)
+    blocks = browser.driver.find_elements(By.CSS_SELECTOR, "pre.is-error")
+
+    assert len(blocks) > 50
+    assert [block.text for block in blocks if scrolls(block)] == []
+    assert blocks[0].text.splitlines()[1].startswith("why: ")
+
+
+def test_keys_reach_what_scrolls(browser: Browser) -> None:
+    """
+    Blocks and pictures that are wider than a telephone can be scrolled with the keys.
+    """
+    browser.show("explanation/cost.html", WIDTHS[0])
+    boxes = browser.driver.find_elements(By.CSS_SELECTOR, "article pre, .plot")
+    wide = [box for box in boxes if scrolls(box)]
+
+    assert {box.tag_name for box in wide} == {"div", "pre"}
+    assert {box.get_property("tabIndex") for box in wide} == {0}
+
+
+def test_roles_are_whole(browser: Browser) -> None:
+    """
+    A table is one for those who hear it, also as a list, and each heading has a level.
+    """
+    browser.show("reference/options.html", WIDTHS[0])
+    find = browser.driver.find_elements
+    roles = ("table", "rowgroup", "row", "cell")
+
+    for parent, part in itertools.pairwise(roles):
+        assert find(By.CSS_SELECTOR, f"article [role={parent}] > [role={part}]")
+    assert find(By.CSS_SELECTOR, "[role=heading]")
+    assert not find(By.CSS_SELECTOR, "[role=heading]:not([aria-level])")
+
+
+def test_link_to_a_page_says_what_it_is(browser: Browser) -> None:
+    """
+    A page names itself to programs that show something of it beside a link.
+    """
+    browser.show("reference/options.html", WIDTHS[-1])
+    metas = browser.driver.find_elements(By.CSS_SELECTOR, "meta[property^='og:']")
+    told = {
+        one.get_attribute("property"): one.get_attribute("content") for one in metas
+    }
+
+    assert told["og:title"] == "Options"
+    assert told["og:description"].startswith("This page lists the options")
+
+
+def scrolls(box: Any) -> bool:
+    """
+    Say whether *box* is less wide than what is in it.
+    """
+    return bool(box.get_property("scrollWidth") > box.get_property("clientWidth"))

@@ -34,6 +34,9 @@ _SHOWN = 300
 #: The head of a column: the time of each lane counts.
 _ADDED = "Added up"
 
+#: The heads of the list of all tests, whose rows a script makes.
+_ALL = ("Test", "Lane", "Began", "Took", "Setup", "Call", "Teardown", "Outcome")
+
 #: In milliseconds.
 _SECOND, _MINUTE = 1000, 60000
 
@@ -58,6 +61,7 @@ def page(own: Record, records: list[Record], lost: list[str]) -> str:
         "when": _text(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(own.begin))),
         "summary": _summary(own, accounts, lost),
         "tables": _tables(own, accounts),
+        "list": _table_element(_ALL, "all-title", "", ' id="rows"'),
         "data": _Picture(own, accounts).data(),
     }
     template = Path(__file__).with_name("timeline.html").read_text("utf-8")
@@ -322,9 +326,9 @@ def _table(title: str, heads: list[str], rows: Iterable[list[str]]) -> str:
     Return a table, or nothing if it has no *rows*, whose cells are markup.
     """
     body = "".join(
-        "<tr>"
+        '<tr role="row">'
         + "".join(
-            f'<td data-head="{html.escape(head)}">{cell}</td>'
+            f'<td role="cell" data-head="{html.escape(head)}">{cell}</td>'
             for head, cell in zip(heads, row, strict=True)
         )
         + "</tr>\n"
@@ -332,10 +336,27 @@ def _table(title: str, heads: list[str], rows: Iterable[list[str]]) -> str:
     )
     if not body:
         return ""
-    top = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in heads)
+    name = title.lower().replace(" ", "-")
     return (
-        f"<section><h2>{html.escape(title)}</h2>\n"
-        f"<table><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table></section>\n"
+        f'<section><h2 id="{name}">{html.escape(title)}</h2>\n'
+        f"{_table_element(heads, name, body)}</section>\n"
+    )
+
+
+def _table_element(heads: Sequence[str], title: str, body: str, more: str = "") -> str:
+    """
+    Return a table named by the element *title*, with *more* attributes of its body.
+
+    A telephone shows its rows as lists. The roles say that it is a table all the same.
+    """
+    top = "".join(
+        f'<th role="columnheader" scope="col">{html.escape(head)}</th>'
+        for head in heads
+    )
+    return (
+        f'<table role="table" aria-labelledby="{title}"><thead role="rowgroup">'
+        f'<tr role="row">{top}</tr></thead>\n'
+        f'<tbody role="rowgroup"{more}>{body}</tbody></table>'
     )
 
 

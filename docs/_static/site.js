@@ -45,9 +45,8 @@ document.addEventListener("DOMContentLoaded", () => {
     }));
   }
 
-  // The plots of benchmarks have small text: on a telephone they are scrolled.
-  for (const image of all("article img")) {
-    if (!/\/(cost|lanes|side-by-side)\.svg$/.test(image.src)) continue;
+  // A plot of benchmarks has small text: on a telephone it is scrolled.
+  for (const image of all('article img[src$="/cost.svg"]')) {
     const box = document.createElement("div");
     box.className = "plot";
     image.replaceWith(box);

@@ -29,8 +29,8 @@ PAGES = sorted(
     if "_build" not in path.parts
 )
 
-#: The pages that Sphinx adds. The first is for addresses that lead nowhere.
-ADDED = ["404.html", "genindex.html", "search.html"]
+#: The pages that Sphinx adds.
+ADDED = ["genindex.html", "search.html"]
 
 #: Where links to the repository would lead.
 REPOSITORY = "https://github.com/pytest-nsisolate/pytest-nsisolate"
@@ -206,6 +206,16 @@ def test_roles_are_whole(browser: Browser) -> None:
         assert find(By.CSS_SELECTOR, f"article [role={parent}] > [role={part}]")
     assert find(By.CSS_SELECTOR, "[role=heading]")
     assert not find(By.CSS_SELECTOR, "[role=heading]:not([aria-level])")
+
+
+def test_page_for_addresses_that_lead_nowhere(browser: Browser) -> None:
+    """
+    That page, shown at any depth of the site, leads to the first one and has its style.
+    """
+    text = (browser.folder / "404.html").read_text()
+
+    assert 'href="/index.html"' in text
+    assert 'href="/_static/site.css' in text
 
 
 def test_link_to_a_page_says_what_it_is(browser: Browser) -> None:

@@ -16,7 +16,13 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from types import CodeType, GetSetDescriptorType, MemberDescriptorType, TracebackType
+from types import (
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    TracebackType,
+)
 from typing import Any, TypeAlias, TypeVar, cast
 
 from pytest_nsisolate.guest.messages import Garbled, short
@@ -33,12 +39,6 @@ _MOST_FRAMES = 1200
 
 #: No file has more lines, and no line more columns.
 _MOST_LINES = 10_000_000
-
-
-class _Here(Exception):
-    """
-    Raised in a frame that is made for a traceback, to get hold of it.
-    """
 
 
 def describe(error: BaseException) -> list[Described]:
@@ -246,31 +246,28 @@ def _trace(places: list[list[Any]]) -> TracebackType | None:
         code = codes.get(key)
         if code is None:
             code = codes[key] = _code_at(*key)
-        here = _run_into(code, hidden=hidden is True)
-        *_, line, _, column, _ = place
-        # A traceback shows no columns where there is no instruction.
-        lasti = here.tb_lasti if column >= 0 else -1
-        trace = TracebackType(trace, here.tb_frame, lasti, line)
+        # The frame of a generator is there before any of its code runs. If it ran, a
+        # debugger would stop at a breakpoint of that line, here and once more.
+        frame = FunctionType(code, {"__tracebackhide__": hidden is True})().gi_frame
+        trace = TracebackType(trace, frame, _lasti(code, place[-2:]), place[-4])
     return trace
 
 
-def _run_into(code: CodeType, *, hidden: bool) -> TracebackType:
+def _lasti(code: CodeType, columns: list[int]) -> int:
     """
-    Run *code*, of `_code_at`, and return the traceback of its frame.
+    Return where in *code*, of `_code_at`, the instruction with these *columns* is.
     """
-    scope: dict[str, object] = {"_Here": _Here, "__tracebackhide__": hidden}
-    try:
-        exec(code, scope)  # noqa: S102 - made by `_code_at`
-    except _Here as here:
-        trace = here.__traceback__
-    assert trace is not None
-    assert trace.tb_next is not None
-    return trace.tb_next
+    # A traceback shows no columns where there is no instruction.
+    if columns[0] >= 0 and sys.version_info >= (3, 11):
+        for number, found in enumerate(code.co_positions()):
+            if [*found[2:]] == columns:
+                return number * 2
+    return -1
 
 
 def _code_at(file: str, qualname: str, name: str, first: int, *span: int) -> CodeType:
     """
-    Return code that raises `_Here`, and that claims to be at this place.
+    Return the code of a generator that claims to be at this place.
     """
     if not all(-1 <= one < _MOST_LINES for one in (first, *span)):
         raise ValueError(first, *span)
@@ -279,14 +276,17 @@ def _code_at(file: str, qualname: str, name: str, first: int, *span: int) -> Cod
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(file).st_mode):
             file = f"<{file}>"
-    tree = ast.parse("raise _Here")
-    for node in ast.walk(tree):
+    tree = ast.parse("def place(): yield")
+    for node in ast.walk(tree.body[0]):
+        if isinstance(node, ast.FunctionDef):
+            continue
         if isinstance(node, ast.stmt | ast.expr):
             # replace() moves all lines by the first one.
             node.lineno = max(line - first, 0) + 1
             node.end_lineno = max(last - first, 0) + 1
             node.col_offset, node.end_col_offset = max(column, 0), max(end, 0)
-    code = compile(tree, file, "exec")
+    module = compile(tree, file, "exec")
+    code = next(one for one in module.co_consts if isinstance(one, CodeType))
     if sys.version_info >= (3, 11):
         code = code.replace(co_qualname=qualname)
     return code.replace(co_firstlineno=first, co_name=name)

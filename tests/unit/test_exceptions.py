@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import fuzzing
@@ -139,6 +140,29 @@ def test_round_trip(function: Callable[[], object]) -> None:
     assert isinstance(back, type(error).__mro__[1])
     assert vars(back).get("code") == vars(error).get("code")
     assert back.args == error.args
+
+
+def test_runs_nothing() -> None:
+    """
+    No line of the code that has raised an exception runs again when it comes back.
+
+    A debugger would stop there, at a breakpoint, in the supervisor.
+    """
+    described = _carried(describe(_caught(_chained)))
+    lines = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if event == "line" and frame.f_code.co_name in ("_chained", "_coded"):
+            lines.append(frame.f_lineno)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        revive(described)
+    finally:
+        sys.settrace(before)
+    assert not lines
 
 
 def test_loaded_class_is_kept() -> None:

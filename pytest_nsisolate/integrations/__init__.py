@@ -44,6 +44,7 @@ _LATE = {
     "asyncio": "asyncio",
     "concurrent.futures.thread": "asyncio",
     "coverage": "coverage",
+    "pydevd": "pydevd",
 }
 
 

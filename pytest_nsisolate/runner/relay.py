@@ -159,6 +159,14 @@ class Relay:
             changes, lost = self._memory.changes(self.item, self._made)
             self._kept.append((len(self._made) - 1, changes, lost))
 
+    @property
+    def pid_on_host(self) -> int:
+        """
+        In a guest: the id of this process outside its PID namespace.
+        """
+        assert self._channel is not None
+        return self._channel.pid_on_host
+
     def is_guest(self) -> bool:
         """
         Say whether this process is a guest.

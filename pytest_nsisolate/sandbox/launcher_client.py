@@ -8,6 +8,7 @@ import _socket
 import contextlib
 import errno
 import functools
+import sys
 import threading
 from collections.abc import Callable
 from marshal import dumps, loads
@@ -40,6 +41,8 @@ from pytest_nsisolate.sandbox.sandbox import ANSWER_TIMEOUT, LauncherGone, Sandb
 _BOOT = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from pytest_nsisolate.launcher.main import main; main(*sys.argv[2:])"
+    # Into what names it, the debugger of PyCharm does not add itself.
+    "  # no pydevd"
 )
 
 
@@ -337,7 +340,8 @@ def _request(spec: Spec, paths: Paths = _NO_PATHS) -> dict[str, object]:
 def _start(
     control: int, supervisor: int, user_namespace: UserNamespace
 ) -> Popen[bytes]:
-    command = [EXECUTABLE, "-I", "-S", "-c", _BOOT]
+    directory = str(Path(pytest_nsisolate.__file__).parent.parent)
+    command = [EXECUTABLE, "-I", "-S", "-c", _BOOT, directory]
     is_main = threading.current_thread() is threading.main_thread()
     thread = launcher.MAIN if is_main else "other"
     # Init is process 1.
@@ -345,16 +349,29 @@ def _start(
     kind = user_namespace.value
     arguments = [str(control), str(supervisor), kind, thread, str(first)]
     try:
-        return Popen(
-            [*command, str(Path(pytest_nsisolate.__file__).parent.parent), *arguments],
-            pass_fds=(control, supervisor),
-            stdin=DEVNULL,
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-            cwd="/",
-            # Ctrl-C is for the supervisor, which decides when guests end.
-            start_new_session=True,
-        )
+        with _undebugged():
+            return Popen(
+                [*command, *arguments],
+                pass_fds=(control, supervisor),
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                cwd="/",
+                # Ctrl-C is for the supervisor, which decides when guests end.
+                start_new_session=True,
+            )
     except OSError as error:
         call = f"execve({error.filename})" if error.filename else "fork()"
         raise OSError(error.errno, error.strerror, call) from None
+
+
+def _undebugged() -> contextlib.AbstractContextManager[object]:
+    """
+    Return a context in which the debugger of VS Code adds itself to no Python.
+
+    The launcher must have one thread, and nobody waits for it to be debugged.
+    """
+    pydevd = sys.modules.get("pydevd")
+    skip = getattr(pydevd, "skip_subprocess_arg_patch", contextlib.nullcontext)
+    context: contextlib.AbstractContextManager[object] = skip()
+    return context

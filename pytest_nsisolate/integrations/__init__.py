@@ -37,6 +37,7 @@ _INTEGRATIONS = {
     "syrupy": "syrupy",
     "teamcity": "teamcity",
     "testmon": "testmon",
+    "vscode_pytest": "vscode",
 }
 
 #: The same for what any test or plugin may load later.

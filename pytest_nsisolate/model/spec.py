@@ -105,8 +105,8 @@ class Spec:
         example=5,
         box="how many seconds each call of `run` may take",
         option=Option(
-            help="End an isolated test that, with its own fixtures, takes more "
-            "seconds; 0: no limit (default: 0).",
+            help="End an isolated test that takes longer than this, including its "
+            "own fixtures; 0: no limit (default: 0).",
             default=0.0,
             example="60",
         ),
@@ -118,8 +118,8 @@ class Spec:
         example="fail",
         box='`"ignore"`, `"warn"` or `"fail"`; default: [the options](options.md)',
         option=Option(
-            help="Ignore it, warn or fail if a test leaves something in its sandbox "
-            "(default: warn).",
+            help="What to do if a test leaves something in its sandbox (default: "
+            "warn).",
             default="warn",
         ),
     )
@@ -217,8 +217,8 @@ class Spec:
         '`"ignore"` give a box without an overlay `overlay=True`',
         requested=True,
         option=Option(
-            help="Ignore it, report it, warn or fail if a test changes files; all but "
-            "ignore copy them on write (default: ignore).",
+            help="What to do if a test changes files; all but ignore copy them on "
+            "write (default: ignore).",
             default="ignore",
         ),
     )

@@ -427,8 +427,8 @@ _WITH_VALUE: dict[str, tuple[str, str, _Completions]] = {
     "leak_grace": (
         "SECONDS",
         (
-            "Let processes take so long to end after their test, before they count "
-            f"as left behind (default: {DEFAULT_GRACE})."
+            "Give processes this long to end after their test, before they count as "
+            f"left behind (default: {DEFAULT_GRACE})."
         ),
         (),
     ),

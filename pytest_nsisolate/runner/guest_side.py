@@ -191,8 +191,12 @@ class GuestSide:
             interrupted = True
             _end_session(session)
             self.channel.send(interruption_to_message(error))
-        self._relay.send_payload()
-        self._relay.send_end(session, before_teardown=False)
+        try:
+            self._relay.send_payload()
+            self._relay.send_end(session, before_teardown=False)
+        except KeyboardInterrupt as error:
+            interrupted = True
+            self.channel.send(interruption_to_message(error))
         return not interrupted
 
     def _leave(self, item: pytest.Item) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -454,3 +456,67 @@ def test_terminated(pytester: pytest.Pytester, signum: signal.Signals) -> None:
             while one.processes() and time.monotonic() < end:
                 time.sleep(0.01)
             assert one.processes() == []
+
+
+WAITS = """
+import time
+
+def wait():
+    open("here", "w").close()
+    # A signal that comes just before a sleep begins is seen when that is over.
+    [time.sleep(0.1) for _ in range(900)]
+"""
+
+AFTER = """
+import atexit
+import os
+import pytest
+import waits
+
+if "exit" in os.environ["WHERE"]:
+    @pytest.mark.isolated
+    def test_waits():
+        atexit.register(waits.wait)
+
+if "hook" in os.environ["WHERE"]:
+    @pytest.mark.isolated
+    def test_waits(): pass
+"""
+
+COLLECTS = """
+import os
+import waits
+
+def pytest_nsisolate_collect(item, report):
+    if "hook" in os.environ["WHERE"] and report is None:
+        waits.wait()
+"""
+
+
+@pytest.mark.parametrize("where", ["exit handler", "hook"])
+def test_after_the_test(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """
+    Ctrl-C in the process of a test that is over ends the session, and fails no test.
+    """
+    monkeypatch.setenv("WHERE", where)
+    pytester.makeconftest(COLLECTS)
+    pytester.makepyfile(
+        waits=WAITS, test_1=AFTER, test_2="def test_next(): raise AssertionError"
+    )
+    os.mkfifo("here")
+    # A shell has processes in the background ignore SIGINT.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with open("here") as file:
+        file.read()
+
+    process.send_signal(signal.SIGINT)
+
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "KeyboardInterrupt" in output
+    assert "1 passed" in output
+    assert "failed" not in output
+    assert "error" not in output

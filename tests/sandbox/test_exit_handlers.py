@@ -4,10 +4,6 @@ Exit handlers and temporary directories of a guest.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -79,42 +75,3 @@ def test_directories(pytester: pytest.Pytester, temporary: Path) -> None:
     pytester.runpytest_subprocess("--basetemp=base")
 
     assert list(temporary.iterdir()) == []
-
-
-INTERRUPTED = """
-import atexit
-import time
-import pytest
-
-def wait():
-    open("here", "w").close()
-    # A signal that comes just before a sleep begins is seen when that is over.
-    [time.sleep(0.1) for _ in range(900)]
-
-@pytest.mark.isolated
-def test_waits():
-    atexit.register(wait)
-
-@pytest.mark.isolated
-def test_next(): pass
-"""
-
-
-def test_interrupted_handler(pytester: pytest.Pytester) -> None:
-    """
-    Ctrl-C in an exit handler of a test ends the session, after the test was reported.
-    """
-    pytester.makepyfile(INTERRUPTED)
-    os.mkfifo("here")
-    # A shell has processes in the background ignore SIGINT.
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    with open("here") as file:
-        file.read()
-
-    process.send_signal(signal.SIGINT)
-
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == pytest.ExitCode.INTERRUPTED
-    assert "KeyboardInterrupt" in output
-    assert "1 passed" in output

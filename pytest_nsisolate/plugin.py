@@ -27,6 +27,7 @@ from pytest_nsisolate.settings.resolve import (
     asks,
     is_host_flavour,
     lacks_sandbox,
+    refuse_called_early,
     resolve_spec,
 )
 
@@ -159,6 +160,10 @@ def pytest_collection_modifyitems(
 
         # A conftest file that was loaded meanwhile may be a reason for one job.
         jobs.refuse_one(config)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    refuse_called_early(session)
 
 
 def pytest_report_collectionfinish(

@@ -235,6 +235,36 @@ def asks(item: pytest.Item) -> bool:
     return isinstance(found, Spec)
 
 
+def refuse_called_early(session: pytest.Session) -> None:
+    """
+    Refuse to start if pytest-asyncio-cooperative would call a test to be isolated.
+
+    It calls those with its marker itself, and pytest only to report them.
+
+    Raises:
+        pytest.UsageError: It would.
+    """
+    plugins = session.config.pluginmanager.get_plugins()
+    names = {str(getattr(one, "__name__", "")).partition(".")[0] for one in plugins}
+    if session.config.stash[options.key].off or _COOPERATIVE not in names:
+        return
+    for item in session.items:
+        if item.get_closest_marker("asyncio_cooperative") and asks(item):
+            raise pytest.UsageError(
+                Explanation(
+                    what="cannot start: pytest-asyncio-cooperative would run "
+                    f"{item.nodeid} on the host",
+                    why="it calls each test with the marker asyncio_cooperative "
+                    "itself, and pytest only to report it",
+                    fix="pytest --no-nsisolate, or leave one of the two markers out",
+                )
+            )
+
+
+#: The package of that plugin.
+_COOPERATIVE = "pytest_asyncio_cooperative"
+
+
 def _complete(item: pytest.Item, spec: Spec, chosen: Options) -> Spec:
     """
     Return *spec* with the values of the options for keywords that it does not give.

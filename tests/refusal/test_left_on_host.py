@@ -4,6 +4,7 @@ Tests that ask for a sandbox, and that something else begins to run on the host.
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -140,3 +141,46 @@ def test_fixes(pytester: pytest.Pytester, arguments: list[str]) -> None:
     result = pytester.runpytest_subprocess(*arguments)
 
     result.assert_outcomes(passed=2, xpassed=1)
+
+
+COOPERATIVE = """
+import os
+import pytest
+from pathlib import Path
+
+@pytest.mark.isolated
+@pytest.mark.asyncio_cooperative
+def test_marked(): Path("ran").touch()
+"""
+
+
+def test_called_early(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    With a plugin that calls tests itself there is a usage error, whose fixes work.
+    """
+    # A stand-in: the plugin itself refuses to start beside pytest-asyncio.
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=os.pathsep)
+    plugin = "def pytest_configure(config):\n    config.addinivalue_line"
+    plugin += '("markers", "asyncio_cooperative: called")'
+    pytester.path.joinpath("pytest_asyncio_cooperative.py").write_text(plugin)
+    pytester.makepyfile(COOPERATIVE)
+    options = ["-p", "pytest_asyncio_cooperative"]
+
+    refused = pytester.runpytest_subprocess(*options)
+
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(
+        [
+            "ERROR: cannot start: pytest-asyncio-cooperative would run * on the host",
+            "why: it calls each test with the marker asyncio_cooperative itself, *",
+            "fix: pytest --no-nsisolate, or leave one of the two markers out",
+        ]
+    )
+    assert not pytester.path.joinpath("ran").exists()
+    off = pytester.runpytest_subprocess(*options, "--no-nsisolate")
+    off.assert_outcomes(passed=1)
+    without = COOPERATIVE.replace("@pytest.mark.isolated", "")
+    pytester.makepyfile(without)
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)

@@ -46,6 +46,8 @@ html_theme = "furo"
 html_title = f"pytest-nsisolate {release}"
 html_static_path = ["_static"]
 html_favicon = "_static/icon.svg"
+# Nothing here is marked for an index: its page would be empty.
+html_use_index = False
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_theme_options = {

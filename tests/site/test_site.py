@@ -29,8 +29,8 @@ PAGES = sorted(
     if "_build" not in path.parts
 )
 
-#: The pages that Sphinx adds.
-ADDED = ["genindex.html", "search.html"]
+#: The page that Sphinx adds.
+ADDED = ["search.html"]
 
 #: Where links to the repository would lead.
 REPOSITORY = "https://github.com/pytest-nsisolate/pytest-nsisolate"

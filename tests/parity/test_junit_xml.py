@@ -183,3 +183,90 @@ def test_outcomes(pytester: pytest.Pytester, family: str) -> None:
         )
         files.append(_canonical(path))
     assert files[0] == files[1]
+
+
+ENDINGS = """
+    import os
+    import subprocess
+    import sys
+    import pytest
+
+    isolated = pytest.mark.isolated
+
+    def say():
+        said = "bell\\a nul\\0 esc\\x1b[31m sep\\u2028 bom\\ufffe \\ud800 ]]> <&>"
+        os.write(1, said.encode("utf-8", "surrogatepass") + b"\\xff\\n")
+
+    @isolated
+    def test_passes(request):
+        request.node.user_properties.append(("key", "\\x1b\\0"))
+        say()
+
+    @isolated
+    def test_fails():
+        say()
+        assert "\\x1b" == "\\0"
+
+    @isolated
+    def test_skips(): pytest.skip("\\x1b\\0")
+
+    @isolated
+    def test_crashes():
+        say()
+        os.kill(os.getpid(), 11)
+
+    @isolated(memory="1K")
+    def test_refused(): pass
+
+    @isolated(colour="red")
+    def test_bad_marker(): pass
+
+    @isolated(leaks="fail")
+    def test_leaks():
+        say()
+        open("/dev/shm/\\x1b", "w").close()
+
+    @isolated(scope="class")
+    class TestShared:
+        def test_dies(self): os.kill(os.getpid(), 9)
+        def test_goes_on(self): say()
+"""
+
+
+@pytest.mark.parametrize("family", ["xunit1", "xunit2"])
+def test_endings(pytester: pytest.Pytester, family: str) -> None:
+    """
+    However a test ends, and whatever it prints, services can read its result.
+
+    GitLab takes one of failure, error and skipped, and Jenkins both of the first two.
+    """
+    pytester.makepyfile(ENDINGS)
+    pytester.runpytest_inprocess(
+        "--junitxml=junit.xml",
+        *WITHOUT,
+        f"--override-ini=junit_family={family}",
+        "--override-ini=junit_logging=all",
+    )
+    suite = ElementTree.parse("junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    cases = suite.findall("testcase")
+    kinds = {"failure", "error", "skipped"}
+    assert {
+        one.get("name"): [*kinds & {part.tag for part in one}] for one in cases
+    } == {
+        "test_passes": [],
+        "test_fails": ["failure"],
+        "test_skips": ["skipped"],
+        "test_crashes": ["failure"],
+        "test_refused": ["error"],
+        "test_bad_marker": ["error"],
+        "test_leaks": ["error"],
+        "test_dies": ["failure"],
+        "test_goes_on": [],
+    }
+    counts = [suite.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert counts == ["9", "3", "3", "1"]
+    assert all(float(one.get("time", -1)) >= 0 for one in cases)
+    assert all(one.get("classname", "").startswith("test_") for one in cases)
+    lines = [one.get("line") for one in cases if one.get("file")]
+    assert len(lines) == (9 if family == "xunit1" else 0)

@@ -81,6 +81,9 @@ class VSCode:
         """
 
         def send(command: str, **arguments: object) -> None:
+            """
+            Send a request, which the process may be too dead to get.
+            """
             request = {
                 "seq": 0,
                 "type": "request",
@@ -134,6 +137,9 @@ class VSCode:
         address = start["connect"]["host"], start["connect"]["port"]
 
         def run() -> None:
+            """
+            Debug it until it has ended.
+            """
             with socket.create_connection(address) as connection:
                 stream = connection.makefile("rwb")
                 self._session(stream, stream, start, [])
@@ -183,6 +189,9 @@ class PyCharm:
         return done.returncode
 
     def _accept(self, server: socket.socket) -> None:
+        """
+        Debug each process that connects to *server*.
+        """
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = server.accept()
@@ -205,6 +214,9 @@ class PyCharm:
         """
 
         def send(number: int, text: object = "") -> None:
+            """
+            Send the request *number* with *text*.
+            """
             connection.sendall(f"{number}\t1\t{text}\n".encode())
 
         with contextlib.suppress(OSError), connection, connection.makefile() as stream:
@@ -219,10 +231,16 @@ class PyCharm:
                     send(self._GO_ON, self._found(r'<thread id="(\w+)"', text)[1])
 
     def _place(self, text: str) -> tuple[str, int]:
+        """
+        Return function and line of the innermost frame in *text*.
+        """
         frame = self._found(r'<frame [^>]*name="(\w+)"[^>]*line="(\d+)"', text)
         return frame[1], int(frame[2])
 
     def _found(self, pattern: str, text: str) -> re.Match[str]:
+        """
+        Return what *pattern* matches in *text*, which is escaped twice.
+        """
         found = re.search(pattern, unquote(unquote(text)))
         assert found is not None
         return found

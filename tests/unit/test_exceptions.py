@@ -152,6 +152,9 @@ def test_runs_nothing() -> None:
     lines = []
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
+        """
+        Note the lines of these two functions.
+        """
         if event == "line" and frame.f_code.co_name in ("_chained", "_coded"):
             lines.append(frame.f_lineno)
         return trace

@@ -33,8 +33,9 @@ from pytest_nsisolate.reporting import memory
 from pytest_nsisolate.reporting.shortage import Shortage
 from pytest_nsisolate.reporting.witness import Witness
 from pytest_nsisolate.runner.jobs import number_of_jobs
-from pytest_nsisolate.runner.lanes import Lane, SideLanes
+from pytest_nsisolate.runner.lanes import Lane
 from pytest_nsisolate.runner.relay import Relay, is_watched, locate
+from pytest_nsisolate.runner.side_lanes import SideLanes
 from pytest_nsisolate.runner.window import is_skippable
 from pytest_nsisolate.sandbox.sandbox import LauncherGone, Sandbox
 from pytest_nsisolate.settings import directories, scopes

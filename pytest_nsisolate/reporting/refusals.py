@@ -96,8 +96,11 @@ def _run_by(item: pytest.Item) -> Reason:
     impls = item.ihook.pytest_runtest_protocol.get_hookimpls()
     plain = [one for one in impls if not (one.wrapper or one.hookwrapper)]
     modules = [one.function.__module__ for one in plain]
-    # pluggy calls the last one first.
-    before = plain[modules.index(_PLUGIN) + 1 :] if _PLUGIN in modules else []
+    # pluggy calls the last one first. Those of this package run no test.
+    after = modules.index(_PLUGIN) + 1 if _PLUGIN in modules else len(plain)
+    before = [
+        one for one in plain[after:] if not one.function.__module__.startswith(_OWN)
+    ]
     if not before:
         return Reason(
             "it runs on the host",
@@ -118,6 +121,7 @@ def _run_by(item: pytest.Item) -> Reason:
 
 #: The module whose hook isolates tests.
 _PLUGIN = "pytest_nsisolate.plugin"
+_OWN = "pytest_nsisolate."
 
 
 def never_expected(report: pytest.TestReport) -> bool:

@@ -120,7 +120,9 @@ def test_never_green(
         pytester.path.joinpath(f"{name}.py").write_text(content)
     pytester.makepyfile(tests)
 
-    result = pytester.runpytest_subprocess("--nsisolate-unavailable=skip")
+    # The time line has such a hook, too.
+    options = ["--nsisolate-unavailable=skip", "--nsisolate-timeline=line.html"]
+    result = pytester.runpytest_subprocess(*options)
 
     result.assert_outcomes(failed=2, passed=1)
     lines = textwrap.dedent(text).strip().splitlines()

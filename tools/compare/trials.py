@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import container
 import image
 from engines import Docker
 from peers import OURS, Peer, Way
@@ -236,10 +237,14 @@ class Contained(Trial):
 
 def become(user: str | None) -> list[str]:
     """
-    Return a command that runs its further arguments as *user*.
+    Return a command that runs its further arguments as *user*, without privilege.
     """
     if user is None:
         return []
     entry = pwd.getpwnam(user)
-    identity = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}"]
-    return ["setpriv", *identity, "--clear-groups", "env", "HOME=/tmp"]
+    uid, gid = entry.pw_uid, entry.pw_gid
+    become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
+    if not container.is_root():
+        # Outside it is still who runs this, who can be nobody else.
+        become = ["unshare", "--user", f"--map-user={uid}", f"--map-group={gid}"]
+    return [*become, "env", "HOME=/tmp"]

@@ -114,8 +114,8 @@ def test_while_overlays_are_made(
     assert not (pytester.path / "beside" / "new").exists()
 
 
-#: The host mounts during the test, and unmounts between the audit and the look of the
-#: supervisor at its own mounts.
+#: The host mounts during the test what is in a peer group that was there before, and
+#: unmounts one between the audit and the look of the supervisor at its own mounts.
 IN_USE = """
 import subprocess
 
@@ -134,7 +134,7 @@ sandbox.mounts = unmounted
 @pytest.mark.isolated(leaks="fail")
 def test_it(on_host):
     for name in BOTH:
-        command = ["mount", "-t", "tmpfs", "none", name]
+        command = ["mount", "--bind", "source", name]
         assert on_host(f"__import__('subprocess').run({command}).returncode") == 0
     with open("/proc/self/mountinfo") as file:
         assert {"one", "other"} <= {line.split()[4].split("/")[-1] for line in file}
@@ -147,7 +147,7 @@ def test_while_in_use(pytester: pytest.Pytester) -> None:
     What the host has mounted is no leak of the test, even if it has unmounted it again.
     """
     pytester.makepyfile(test_it=IN_USE)
-    for name in ("one", "other"):
+    for name in ("source", "one", "other"):
         pytester.mkdir(name)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_it.py"]
     gain = [] if is_capable() else GAIN.split()

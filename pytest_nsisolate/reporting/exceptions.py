@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import itertools
 import os
 import stat
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from types import (
     CodeType,
     FunctionType,
+    GeneratorType,
     GetSetDescriptorType,
     MemberDescriptorType,
     TracebackType,
@@ -239,18 +241,31 @@ def _trace(places: list[list[Any]]) -> TracebackType | None:
     """
     Return a traceback of *places*.
     """
-    codes: dict[tuple[Any, ...], CodeType] = {}
     trace = None
     for *place, hidden in reversed(places):
-        key = tuple(place)
-        code = codes.get(key)
-        if code is None:
-            code = codes[key] = _code_at(*key)
-        # The frame of a generator is there before any of its code runs. If it ran, a
-        # debugger would stop at a breakpoint of that line, here and once more.
-        frame = FunctionType(code, {"__tracebackhide__": hidden is True})().gi_frame
-        trace = TracebackType(trace, frame, _lasti(code, place[-2:]), place[-4])
+        generator = _generator(*place, hidden=hidden is True)
+        frame, lasti = generator.gi_frame, _lasti(generator.gi_code, place[-2:])
+        # It has one until it is closed.
+        assert frame is not None
+        trace = TracebackType(trace, frame, lasti, place[-4])
     return trace
+
+
+# Kept for ever: before Python 3.12, one that is freed looks called to coverage.
+@functools.cache
+def _generator(
+    file: str, qualname: str, name: str, first: int, *span: int, hidden: bool
+) -> GeneratorType[None, None, None]:
+    """
+    Return a generator that claims to be at this place.
+
+    Its frame is there before any of its code runs. If that ran, a debugger would stop
+    at a breakpoint of its line, here and once more.
+    """
+    code = _code_at(file, qualname, name, first, *span)
+    function = FunctionType(code, {"__tracebackhide__": hidden})
+    generator: GeneratorType[None, None, None] = function()
+    return generator
 
 
 def _lasti(code: CodeType, columns: list[int]) -> int:

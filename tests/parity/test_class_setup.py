@@ -203,6 +203,7 @@ class TestIt(unittest.TestCase):
     twins("-rA", "-v")
 
 
+@pytest.mark.one_job
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs enterClassContext")
 def test_contexts(pytester: pytest.Pytester, twins: Twins) -> None:
     """
@@ -261,7 +262,7 @@ def test_parametrised_classes(pytester: pytest.Pytester, twins: Twins) -> None:
         class TestIt:
             def test_one(self, narrow, more):
                 assert narrow == self.attribute
-            def test_two(self, of_class, more): tell("two", of_class, more)
+            def test_two(self, of_class, more): print("two", of_class, more)
 
         class TestOther:
             @pytest.mark.parametrize("of_class", ["z"], indirect=True)
@@ -269,5 +270,7 @@ def test_parametrised_classes(pytester: pytest.Pytester, twins: Twins) -> None:
             def test_four(self, of_class): pass
         """
     )
-    run = twins("-v", file="story")
+    # Fixtures tell a file, in their order; what tests print is in their reports.
+    run = twins("-rA", "-v", file="story")
+    assert "two x True" in run.stdout
     assert run.file.count("+ x TestIt") == run.file.count("- x") - 1

@@ -68,9 +68,11 @@ class VSCode:
                 "subProcess": True,
             }
             self._session(adapter.stdout, adapter.stdin, launch, code)
+            for other in self._others:
+                other.join()
             limit.cancel()
-        for other in self._others:
-            other.join()
+            # It never ends if it still wrote when these pipes were closed.
+            adapter.kill()
         return code[0] if code else -1
 
     def _session(

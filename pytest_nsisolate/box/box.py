@@ -22,7 +22,7 @@ from pytest_nsisolate.guest.messages import Garbled
 from pytest_nsisolate.launcher.audit import Facts
 from pytest_nsisolate.model.errors import BoxError, Refused
 from pytest_nsisolate.model.spec import Spec
-from pytest_nsisolate.sandbox.ipc import Ipc, without_guest
+from pytest_nsisolate.sandbox.ipc import Ipc
 from pytest_nsisolate.sandbox.leaks import unseen
 from pytest_nsisolate.sandbox.pool import Pool, persist
 from pytest_nsisolate.sandbox.sandbox import Sandbox
@@ -226,7 +226,9 @@ class Box:
         if sandbox is None:
             return
         is_audited = self._spec.is_audited()
-        facts = sandbox.audit(self._grace) if is_audited else None
+        facts = None
+        if is_audited:
+            facts = sandbox.audit(self._grace, has_guest=False)
         sandbox.kill()
         for process in self._started:
             # An init does not end before all processes inside have been reaped.
@@ -234,7 +236,7 @@ class Box:
                 process.wait(_REAP_TIMEOUT)
         sandbox.close()
         if is_audited:
-            self._on_close(self, None if facts is None else without_guest(facts))
+            self._on_close(self, facts)
 
     def _environment(self) -> dict[str, str]:
         given: dict[str, str | None] = {} if self._spec.clear_env else dict(os.environ)
@@ -259,7 +261,7 @@ class Box:
 
     def _look(self, action: str) -> Facts:
         __tracebackhide__ = True
-        facts = self._open(f"{action} of {self.name}").audit()
+        facts = self._open(f"{action} of {self.name}").audit(has_guest=False)
         missed = [] if facts is None else unseen(facts)
         if facts is None or missed:
             raise BoxError(explanations.unseen(f"{action} of {self.name}", missed))

@@ -93,18 +93,20 @@ class Audit:
         #: What `_state` said of each directory while it was empty.
         self._empty = {path: _state(path) for path in (_QUEUES, _FILES)}
 
-    def look(self, grace: float) -> Facts:
+    def look(self, grace: float, *, has_guest: bool) -> Facts:
         """
         Return what is in the sandbox.
 
         Args:
             grace: How long to wait for processes to end, in seconds. If there are none,
                 this does not wait.
+            has_guest: Whether the first process is a guest. In a box it is like others.
         """
+        guest = self._guest if has_guest else 0
         facts: Facts = {}
         unseen: list[Fact] = []
         look_for = {
-            "process": lambda: _processes_after(grace, self._guest),
+            "process": lambda: _processes_after(grace, guest),
             **_FIND,
             "queue": self._queues,
             "file": self._files,

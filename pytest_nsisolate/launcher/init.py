@@ -44,8 +44,8 @@ else:
 #: How many descriptors init sends: its pidfd and its root directory.
 DESCRIPTORS = 2
 
-#: Format of a request for an audit: the grace period in seconds.
-GRACE = struct.Struct("=d")
+#: Format of a request for an audit: the arguments of `Audit.look`.
+LOOK = struct.Struct("=d?")
 
 #: The fields of a request that name directories.
 _DIRECTORIES = ("tmpfs", "overlay", "readonly")
@@ -91,9 +91,10 @@ def run(
     for fd in (*inherited, pidfd, root):
         os.close(fd)
     questions = answers.detach()
-    while question := os.read(questions, GRACE.size):
-        (grace,) = GRACE.unpack(question)
-        os.write(questions, marshal.dumps(audit.look(grace)))
+    while question := os.read(questions, LOOK.size):
+        grace, has_guest = LOOK.unpack(question)
+        facts = audit.look(grace, has_guest=has_guest)
+        os.write(questions, marshal.dumps(facts))
     # No one holds this sandbox any more.
     os._exit(0)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pytest_nsisolate.launcher.audit import GUEST, OTHER, Facts
+from pytest_nsisolate.launcher.audit import Facts
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +44,3 @@ class Ipc:
             queues=tuple(f"/{fact[0]}" for fact in facts["queue"][1]),
             files=tuple(str(fact[0]) for fact in facts["file"][1]),
         )
-
-
-def without_guest(facts: Facts) -> Facts:
-    """
-    Return *facts* with the guest as a process like any other, for a box has none.
-    """
-    number, found = facts.get("process", (0, []))
-    told = [
-        (*fact[:4], *(OTHER if what == GUEST else what for what in fact[4:]))
-        for fact in found
-    ]
-    return {**facts, "process": (number, told)}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from pytest_nsisolate.launcher.audit import Facts, mounts
-from pytest_nsisolate.launcher.init import GRACE
+from pytest_nsisolate.launcher.init import LOOK
 from pytest_nsisolate.linux.descriptors import readable
 from pytest_nsisolate.linux.namespaces import Namespace
 from pytest_nsisolate.linux.stdlib import os
@@ -77,7 +77,7 @@ class Sandbox(NamedTuple):
         except (OSError, ValueError):
             return 0
 
-    def audit(self, grace: float = 0.0) -> Facts | None:
+    def audit(self, grace: float = 0.0, *, has_guest: bool = True) -> Facts | None:
         """
         Return what is inside, or None if init gives no answer.
 
@@ -86,8 +86,9 @@ class Sandbox(NamedTuple):
 
         Args:
             grace: How long to wait for processes inside to end, in seconds.
+            has_guest: Whether the first process inside is a guest.
         """
-        facts = self._ask(grace)
+        facts = self._ask(grace, has_guest=has_guest)
         if facts is None or not facts.get("mount", (0,))[0]:
             return facts
         try:
@@ -95,14 +96,14 @@ class Sandbox(NamedTuple):
         except OSError:
             return facts
         # What the host had unmounted before that look is not here any more either.
-        still = (self._ask(0) or facts).get("mount", (0, []))[1]
+        still = (self._ask(0, has_guest=has_guest) or facts).get("mount", (0, []))[1]
         number, first = facts["mount"]
         left = [one for one in first if one in still and one not in host]
         return {**facts, "mount": (number - len(first) + len(left), left)}
 
-    def _ask(self, grace: float) -> Facts | None:
+    def _ask(self, grace: float, *, has_guest: bool) -> Facts | None:
         try:
-            os.write(self.asker, GRACE.pack(grace))
+            os.write(self.asker, LOOK.pack(grace, has_guest))
             if not readable(self.asker, grace + AUDIT_TIMEOUT):
                 return None
             answer = os.read(self.asker, 1 << 18)

@@ -179,6 +179,10 @@ def test_clean(number): pass
 @pytest.mark.isolated(leaks="fail")
 def test_ends_soon():
     subprocess.Popen(["sleep", "0.5"])
+
+def test_box(sandbox_factory):
+    # The first process inside, where a sandbox has its guest.
+    sandbox_factory(leaks="fail").popen(["sleep", "0.5"])
 """
 
 
@@ -188,7 +192,7 @@ def test_grace_is_for_those_who_need_it(pytester: pytest.Pytester) -> None:
     """
     pytester.makepyfile(test_grace=GRACE)
     result = pytester.runpytest_subprocess("--nsisolate-leak-grace=30", timeout=60)
-    result.assert_outcomes(passed=11)
+    result.assert_outcomes(passed=12)
 
 
 UNMOUNTED = """

@@ -1,7 +1,8 @@
 # Functions of .ci/run.
 
-# The seconds after which a lane is ended and counts as failed.
-LANE_LIMIT=1200
+# The seconds after which a lane is ended and counts as failed. The longest ones take half
+# of that; one that hangs must not keep the whole run from its end.
+LANE_LIMIT=1800
 
 # What Debian's login(1) gives to root, and to other users.
 SYSTEM_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -96,7 +97,9 @@ debian_mirror() {
 command_for_sid() {
     local packages=hostname,procps,python3.14-venv,python3.15-venv
     local tox="python3.15 -m venv $1/tox && $1/tox/bin/pip install --quiet \"tox>=4.22\""
-    echo "debootstrap --variant=minbase --include=$packages sid $1 $(debian_mirror) &&
+    local install="debootstrap --variant=minbase --include=$packages sid $1 $(debian_mirror)"
+    # A second time, if a package could not be fetched.
+    echo "{ $install || { rm -rf $1 && $install; }; } &&
         unshare --mount sh -c 'mount --bind $1/usr /usr && $tox'"
 }
 
@@ -116,11 +119,17 @@ mount --make-rshared / || exit
 mounts=$(</proc/self/mountinfo)
 "$@"
 code=$?
-{
-    ipcs --queues --shmems --semaphores | grep ^0x
-    find /dev/shm /dev/mqueue -mindepth 1 2>/dev/null
-    comm -13 <(sort <<<"$mounts") <(sort /proc/self/mountinfo)
-} >>"$left"
+for try in {1..10}; do
+    found=$(
+        ipcs --queues --shmems --semaphores | grep ^0x
+        find /dev/shm /dev/mqueue -mindepth 1 2>/dev/null
+        comm -13 <(sort <<<"$mounts") <(sort /proc/self/mountinfo)
+    )
+    [[ -n $found ]] || exit "$code"
+    # What is just ending gets some time.
+    sleep 1
+done
+echo "$found" >>"$left"
 exit "$code"'
 
 # Run a lane, given its name, root or rootless, and a command line for sh.
@@ -143,6 +152,7 @@ lane() {
     (
         cd "$dir/checkout" || exit
         unset PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONUNBUFFERED
+        export PIP_RETRIES=10
         export CI=true TMPDIR="$dir/tmp" NSISOLATE_MUST_WORK=1
         [[ $who == rootless ]] || as_rootless=()
         # Bash's background processes ignore SIGINT, and so would the tests.

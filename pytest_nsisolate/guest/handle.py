@@ -476,10 +476,6 @@ class Guest:
             # died is still in the pipe, which a fork of it may hold open for ever.
             events = poll.poll(self._patience(deadline, watch, others))
             dead = any(fd == death for fd, _ in events)
-            if (interrupts.fd, select.POLLIN) in events and interrupts.take():
-                self._interrupt_once()
-            if self.is_interrupt_due:
-                self._send_interrupt()
             try:
                 ended = self._take_in(hear)
             except EOFError:
@@ -493,6 +489,12 @@ class Guest:
             # to write after the guest's death is ignored.
             if ended is not None or dead:
                 return ended
+            # Only now: a guest that is done would do nothing with it, and `interrupts`
+            # raises on exit what was not taken.
+            if (interrupts.fd, select.POLLIN) in events and interrupts.take():
+                self._interrupt_once()
+            if self.is_interrupt_due:
+                self._send_interrupt()
             if deadline.limit is not None and deadline.is_over():
                 return expire(self.process, self.sandbox, deadline.limit)
             if watch.is_due() and not dead and watch.sees(self.process.pid_inside()):

@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
+import machine
 import pexpect
+import psutil
 import pytest
 from terminals import ALL, PATIENCE, PLAIN, Seen, Terminal, compare, terminals
 from ways import KEEP, WAYS
@@ -520,3 +522,60 @@ def test_after_the_test(
     assert "1 passed" in output
     assert "failed" not in output
     assert "error" not in output
+
+
+ENDS = """
+import os
+import pytest
+
+pytestmark = pytest.mark.isolated(scope=os.environ["SCOPE"])
+
+def test_ends(isolation):
+    with open("here", "w") as file:
+        file.write(str(isolation.pid_on_host))
+    open("go").close()
+
+def test_next(): raise AssertionError
+"""
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_as_the_test_ends(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    """
+    Ctrl-C ends the session if the test is over and pytest has not taken note of it.
+    """
+    monkeypatch.setenv("SCOPE", scope)
+    pytester.makepyfile(ENDS)
+    os.mkfifo("here")
+    os.mkfifo("go")
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with open("here") as file:
+        guest = psutil.Process(int(file.read()))
+    process.send_signal(signal.SIGSTOP)
+    machine.wait_until(lambda: machine.stands_still(psutil.Process(process.pid)))
+    with open("go", "w"):
+        pass
+    machine.wait_until(lambda: does_nothing_more(guest), "the end of the test")
+
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "KeyboardInterrupt" in output
+    assert "failed" not in output
+    assert "error" not in output
+
+
+def does_nothing_more(guest: psutil.Process) -> bool:
+    """
+    Say whether *guest* has ended, or waits for its next test.
+    """
+    try:
+        status = guest.status()
+    except psutil.NoSuchProcess:
+        return True
+    return status in {psutil.STATUS_ZOMBIE, psutil.STATUS_SLEEPING}

@@ -147,7 +147,7 @@ def test_fixtures(pytester: pytest.Pytester, temporary: Path) -> None:
 
         SERVE = (
             "import socket, time; server = socket.create_server(('127.0.0.1', 0)); "
-            "print('port', server.getsockname()[1]); time.sleep(1000)"
+            "print(f'port {server.getsockname()[1]}'); time.sleep(1000)"
         )
 
         class Starter(ProcessStarter):

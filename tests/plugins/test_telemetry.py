@@ -103,6 +103,8 @@ OPENTELEMETRY = """
 """
 
 
+# Its tests read the last line of one file.
+@pytest.mark.one_job
 @pytest.mark.about("opentelemetry-sdk")
 def test_opentelemetry(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:
     """

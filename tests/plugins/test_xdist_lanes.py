@@ -422,7 +422,7 @@ def test_time_line(pytester: pytest.Pytester) -> None:
     path = pytester.makepyfile(
         test_a=MEET + WHO + "def test_a1(): meet('a1', 'a2')\n"
         "def test_a2(): meet('a2', 'a1', 'b')\n",
-        test_b=MEET + WHO + "def test_b(): meet('b', 'a1')\n",
+        test_b=MEET + WHO + "def test_b(): meet('b', 'a2')\n",
     ).parent
     page = "--nsisolate-timeline=line.html"
     lanes = ("--dist=loadfile", "--nsisolate-jobs=2")

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from pathlib import Path
 
@@ -313,19 +314,25 @@ def test_runs():
     asks = "-o ServerAliveInterval=2"
     there = f"ssh={asks} {hosts.serve_ssh()}//python={sys.executable}"
     (hosts.place / "suite" / "test_it.py").write_text(tests)
-    process = hosts.start(
-        f"--tx={there}//chdir={hosts.place}/there", "--max-worker-restart=0", "-v"
-    )
-    until = time.monotonic() + PATIENCE
-    while not (hosts.place / "there" / "suite" / "runs").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    if end == "dies":
-        hosts.far.close()
-    else:
-        hosts.wire.down()
-    shown, _ = process.communicate(timeout=PATIENCE)
+    options = (f"--tx={there}//chdir={hosts.place}/there", "--max-worker-restart=0")
+    shown = ""
+    with hosts.start(*options, "-v") as process:
+        assert process.stdout is not None
+        limit = threading.Timer(2 * PATIENCE, process.kill)
+        limit.start()
+        # The report of the first test has come, and the second runs.
+        while "PASSED" not in shown:
+            shown += (more := process.stdout.read(1))
+            assert more, shown
+        while not (hosts.place / "there" / "suite" / "runs").exists():
+            assert process.poll() is None, shown + process.stdout.read()
+            time.sleep(0.01)
+        if end == "dies":
+            hosts.far.close()
+        else:
+            hosts.wire.down()
+        shown += process.stdout.read()
+    limit.cancel()
     assert process.returncode == pytest.ExitCode.TESTS_FAILED, shown
     assert "worker 'gw0' crashed while running" in shown
     assert "test_it.py::test_runs" in shown

@@ -130,7 +130,9 @@ def test_commands_are_copied_without_output(browser: Browser) -> None:
     browser.show("tutorial.html", WIDTHS[-1])
     block = browser.driver.find_element(By.CSS_SELECTOR, ".highlight-console")
     button = block.find_element(By.CSS_SELECTOR, "button.copybtn")
-    browser.driver.execute_script("arguments[0].scrollIntoView()", block)
+    # Smooth, it would still scroll while the pointer moves.
+    scroll = 'arguments[0].scrollIntoView({behavior: "instant"})'
+    browser.driver.execute_script(scroll, block)
     ActionChains(browser.driver).move_to_element(block).click(button).perform()
     field = browser.driver.find_element(By.CSS_SELECTOR, "input[name=q]")
     field.send_keys(Keys.CONTROL, "v")

@@ -227,6 +227,9 @@ class PyCharm:
                 send(self._BREAKPOINT, place)
             send(self._RUN)
             for received in stream:
+                # A process that ends may cut its last line.
+                if not received.endswith("\n"):
+                    break
                 number, _, text = received.split("\t", 2)
                 if int(number) == self._SUSPENDED:
                     self.stops.append((is_main, *self._place(text)))

@@ -170,7 +170,7 @@ def _come_to(one: Terminal, prompt: str, *, pressed: bool) -> bool:
     input until more is typed. If *pressed*, Ctrl-C is therefore pressed again.
     """
     for _ in range(5 if pressed else 0):
-        found = one.spawn.expect([prompt, pexpect.EOF, pexpect.TIMEOUT], timeout=3)
+        found = one.spawn.expect([prompt, pexpect.EOF, pexpect.TIMEOUT], timeout=10)
         if found <= 1:
             return found == 1
         ctrl_c(one)

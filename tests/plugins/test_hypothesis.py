@@ -14,11 +14,17 @@ pytestmark = pytest.mark.about("hypothesis")
 SOURCE = """
     import time
     import pytest
-    from hypothesis import event, given, note, settings, target
+    from hypothesis import HealthCheck, event, given, note, settings, target
     from hypothesis import strategies as st
     from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-    settings.register_profile("quick", max_examples=20, deadline=None, database=None)
+    settings.register_profile(
+        "quick",
+        max_examples=20,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     settings.load_profile("quick")
 
     @settings(print_blob=True)
@@ -118,12 +124,12 @@ def test_deadline(pytester: pytest.Pytester) -> None:
 
 
 DATABASE = """
-    from hypothesis import given, settings, strategies as st
+    from hypothesis import HealthCheck, given, settings, strategies as st
 
     # Where the variable CI is set it would have none.
     settings.load_profile("default")
 
-    @settings(deadline=None)
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.integers())
     def test_it(n):
         print("tried", n)
@@ -209,9 +215,13 @@ def test_database_elsewhere(pytester: pytest.Pytester) -> None:
 
 DERANDOMIZED = """
     from pathlib import Path
-    from hypothesis import given, settings, strategies as st
+    from hypothesis import HealthCheck, given, settings, strategies as st
 
-    @settings(derandomize=True)
+    @settings(
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(st.integers())
     def test_it(n):
         with Path("tried").open("a") as stream:

@@ -15,7 +15,7 @@ LINES = {
     "html": "extras.append(pytest_html.extras.text(name))",
     "check": "check.not_equal(name, 'at1')",
     "memray": "bytearray(10_000_000)",
-    "hypothesis": "given(strategies.integers())(lambda one: None)()",
+    "hypothesis": "settings(deadline=None)(given(st.integers())(lambda one: None))()",
 }
 
 #: The plugins to load for it, the modules to import, and the fixtures to use.
@@ -36,7 +36,7 @@ OPTIONS = {
 
 IMPORTS = {
     "html": "import pytest_html",
-    "hypothesis": "from hypothesis import given, strategies",
+    "hypothesis": "from hypothesis import given, settings, strategies as st",
 }
 
 

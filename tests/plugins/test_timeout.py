@@ -47,21 +47,21 @@ def test_traceback(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None
             yield
             hang("wide teardown")
 
-        @pytest.mark.timeout(1)
+        @pytest.mark.timeout(2)
         class TestLimited:
             def test_setup(self, slow_setup): pass
             def test_call(self, tidy): hang("call")
             def test_teardown(self, slow_teardown): pass
             def test_wide_setup(self, wide_setup): pass
 
-        @pytest.mark.timeout(1)
+        @pytest.mark.timeout(2)
         class TestWideTeardown:
             def test_one(self, wide_teardown): print("fine")
 
-        @pytest.mark.timeout(1, func_only=True)
+        @pytest.mark.timeout(2, func_only=True)
         def test_func_only(tidy): hang("call")
 
-        @pytest.mark.timeout(timeout=1, method="signal")
+        @pytest.mark.timeout(timeout=2, method="signal")
         def test_keywords(): hang("call")
 
         @pytest.mark.timeout(0)
@@ -160,14 +160,14 @@ def test_where_set(
     pytester.makepyfile("import time\ndef test_one(): time.sleep(30)")
     arguments = []
     if where == "option":
-        arguments = ["--timeout=1", "--timeout-method=signal"]
+        arguments = ["--timeout=2", "--timeout-method=signal"]
     elif where == "ini":
-        pytester.makeini("[pytest]\ntimeout = 1\ntimeout_func_only = true")
+        pytester.makeini("[pytest]\ntimeout = 2\ntimeout_func_only = true")
     else:
-        monkeypatch.setenv("PYTEST_TIMEOUT", "1")
+        monkeypatch.setenv("PYTEST_TIMEOUT", "2")
     run = with_plugins("timeout")(*arguments)
     run.result.assert_outcomes(failed=1)
-    assert "Timeout (>1.0s) from pytest-timeout" in run.stdout
+    assert "Timeout (>2.0s) from pytest-timeout" in run.stdout
 
 
 def test_session_timeout(pytester: pytest.Pytester, with_plugins: WithPlugins) -> None:

@@ -182,10 +182,10 @@ def test_debugger(pytester: pytest.Pytester) -> None:
             print("went on")
         """
     )
-    arguments = " ".join([*NAMED, "--nsisolate", "--timeout=2", "-rP"])
+    arguments = " ".join([*NAMED, "--nsisolate", "--timeout=4", "-rP"])
     terminal = pytester.spawn_pytest(arguments, expect_timeout=30)
     terminal.expect_exact("(Pdb) ")
-    terminal.sendline("import time; time.sleep(4)")
+    terminal.sendline("import time; time.sleep(6)")
     terminal.expect_exact("(Pdb) ")
     terminal.sendline("c")
     terminal.expect_exact("went on")

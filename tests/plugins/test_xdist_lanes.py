@@ -409,7 +409,7 @@ def test_durations(pytester: pytest.Pytester) -> None:
     options = ["-n2", "--dist=loadfile", "--nsisolate", "--nsisolate-jobs=2"]
     run(pytester, *options).assert_outcomes(passed=6)
     path = pytester.path / ".pytest_cache/v/nsisolate/durations"
-    assert {*json.loads(path.read_text())} == {
+    assert {*json.loads(path.read_text())} >= {
         "test_a.py::test_it[1]",
         "test_b.py::test_it[1]",
     }

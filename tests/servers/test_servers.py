@@ -23,7 +23,7 @@ import pytest
 from ways import cannot
 
 #: How long it may take until all servers run at the same time, in seconds.
-PATIENCE = 50.0
+PATIENCE = 120.0
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/databases"
 
@@ -131,7 +131,7 @@ def space(servers: str) -> Iterator[Path]:
             stdout=subprocess.DEVNULL,
             check=True,
             cwd="/",
-            timeout=60,
+            timeout=180,
             **(who if os.geteuid() == 0 else {}),  # type: ignore[call-overload]
         )
         yield Path(path)

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 #: How long a session may take, in seconds. A test that waits for an editor in vain
 #: would take for ever.
-_LIMIT = 60
+_LIMIT = 300
 
 #: Where a process stopped: whether this is pytest itself, the function, and the line.
 Stop: TypeAlias = "tuple[bool, str, int]"

@@ -21,7 +21,7 @@ from twins import WITHOUT, normal
 from ways import WAYS
 
 #: How long anything may take, in seconds.
-PATIENCE = 30
+PATIENCE = 90
 
 PLAIN = "without isolation"
 

@@ -508,11 +508,14 @@ def test_after_the_test(
         waits=WAITS, test_1=AFTER, test_2="def test_next(): raise AssertionError"
     )
     os.mkfifo("here")
+    # This does not wait for the test, which may never come.
+    here = os.open("here", os.O_RDONLY | os.O_NONBLOCK)
     # A shell has processes in the background ignore SIGINT.
     command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    with open("here") as file:
-        file.read()
+    readable, _, _ = select.select([here], [], [], PATIENCE)
+    os.close(here)
+    assert readable
 
     process.send_signal(signal.SIGINT)
 

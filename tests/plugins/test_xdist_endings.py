@@ -9,9 +9,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from xml.etree import ElementTree
 
+import machine
 import psutil
 import pytest
 from twins import run_once
@@ -155,8 +155,8 @@ def test_interrupt(pytester: pytest.Pytester) -> None:
         command, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        while not (pytester.path / "started").exists() and process.poll() is None:
-            time.sleep(0.05)
+        started = pytester.path / "started"
+        machine.wait_until(lambda: started.exists() or process.poll() is not None)
         below = psutil.Process(process.pid).children(recursive=True)
         assert below
         # Sent to the whole foreground group, as a terminal does.

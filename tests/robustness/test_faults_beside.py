@@ -245,11 +245,11 @@ def wait_for(name):
 def test_first():
     wait_for("late")
 
-@pytest.mark.isolated(timeout=1)
+@pytest.mark.isolated(timeout=3)
 def test_stopped():
     os.kill(os.getpid(), signal.SIGSTOP)
 
-@pytest.mark.isolated(timeout=1)
+@pytest.mark.isolated(timeout=3)
 def test_sleeps():
     time.sleep(600)
 
@@ -297,7 +297,7 @@ def test_hanging(pytester: pytest.Pytester, way: str) -> None:
         output.seek(0)
         text = output.read()
     for name in ("test_stopped", "test_sleeps"):
-        assert f"{name} did not finish: timed out after 1 s during call" in text
+        assert f"{name} did not finish: timed out after 3 s during call" in text
     assert re.search("^=+ 2 failed, 2 passed in", text, re.MULTILINE), text
     assert "KeyboardInterrupt" in text
     assert "test_last" not in text

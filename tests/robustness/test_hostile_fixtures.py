@@ -215,7 +215,7 @@ def starve():
         os.close(fd)
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
-@pytest.mark.isolated(timeout=1)
+@pytest.mark.isolated(timeout=2)
 def test_hangs(starve):
     begin, end = starve
     os.write(begin, b"!")
@@ -239,7 +239,7 @@ def test_no_descriptors_at_the_deadline(
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "test_hangs did not finish: timed out after 1 s during call",
+            "test_hangs did not finish: timed out after 2 s during call",
             "processes in the sandbox:",
             "  * the test: *",
             "*in test_hangs",

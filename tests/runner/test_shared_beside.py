@@ -420,7 +420,7 @@ def test_last():
 DEATHS = {
     "killed": ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
     "exited": ("os._exit(0)", "exited with code 0"),
-    "timed out": ("time.sleep(60)", "timed out after 1 s"),
+    "timed out": ("time.sleep(60)", "timed out after 2 s"),
 }
 
 
@@ -445,7 +445,7 @@ LEFT = Path("/dev/shm/left")
 def test_one():
     LEFT.touch()
 
-@pytest.mark.isolated(timeout={1 if death == "timed out" else None})
+@pytest.mark.isolated(timeout={2 if death == "timed out" else None})
 def test_dies():
     assert LEFT.exists()
     wait_for("last")
@@ -586,7 +586,7 @@ def test_time_limit(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None
         test_c="""
 from meeting import *
 
-@pytest.mark.isolated(timeout=1)
+@pytest.mark.isolated(timeout=2)
 def test_hangs():
     time.sleep(60)
 
@@ -597,7 +597,7 @@ def test_watches():
     )
     result = run_both_ways("--nsisolate-jobs=2")
     result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines(["test_hangs did not finish: timed out after 1 s*"])
+    result.stdout.fnmatch_lines(["test_hangs did not finish: timed out after 2 s*"])
 
 
 ALONE = """

@@ -268,7 +268,7 @@ def test_set():
     assert prctl(PR_GET_PDEATHSIG, ctypes.byref(number)) == 0
     assert number.value == signal.SIGKILL
 
-@pytest.mark.isolated(timeout=1)
+@pytest.mark.isolated(timeout=2)
 def test_cleared():
     assert prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(0)) == 0
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

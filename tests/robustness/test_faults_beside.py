@@ -188,15 +188,15 @@ def test_what_waits(pytester: pytest.Pytester, way: str, who: str) -> None:
     """
     path = pytester.path
 
-    def spaces(session: machine.Session, role: str) -> dict[str, psutil.Process]:
+    def spaces(found: list[psutil.Process]) -> dict[str, psutil.Process]:
         """
-        Return the processes in *role*, by the PID namespace that each is in.
+        Return the processes in *found*, by the PID namespace that each is in.
         """
-        found = {}
-        for one in session.roles().get(role, ()):
+        by_space = {}
+        for one in found:
             with contextlib.suppress(OSError):
-                found[str(Path(f"/proc/{one.pid}/ns/pid").readlink())] = one
-        return found
+                by_space[str(Path(f"/proc/{one.pid}/ns/pid").readlink())] = one
+        return by_space
 
     def act(session: machine.Session) -> None:
         """
@@ -209,17 +209,21 @@ def test_what_waits(pytester: pytest.Pytester, way: str, who: str) -> None:
             )
         }
 
-        def ninth() -> set[str]:
-            """
-            Return the PID namespaces of other guests.
-            """
-            return (spaces(session, "guest").keys() - taken) & spaces(
-                session, "init"
-            ).keys()
+        # The guest and the init of the ninth, as one look found both: the next may not.
+        ninth: list[tuple[psutil.Process, psutil.Process]] = []
 
-        machine.wait_until(lambda: len(ninth()) == 1, "the ninth guest")
-        (space,) = ninth()
-        guest, init = (spaces(session, role)[space] for role in ("guest", "init"))
+        def is_there() -> bool:
+            """
+            Look for the ninth guest, and say whether it is there.
+            """
+            roles = session.roles()
+            guests, inits = (spaces(roles.get(role, [])) for role in ("guest", "init"))
+            others = (guests.keys() - taken) & inits.keys()
+            ninth[:] = [(guests[space], inits[space]) for space in others]
+            return len(ninth) == 1
+
+        machine.wait_until(is_there, "the ninth guest")
+        ((guest, init),) = ninth
         kill([guest if who == "guest" else init])
         machine.wait_until(lambda: has_ended(guest), "the guest's end")
 

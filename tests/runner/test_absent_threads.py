@@ -455,8 +455,8 @@ def test_others_can_end_the_wait(pytester: pytest.Pytester) -> None:
             event.wait()
 
         def test_interrupt():
-            child = subprocess.Popen(["sh", "-c", "sleep 0.8; kill -INT $PPID"])
             with pytest.raises(KeyboardInterrupt):
+                child = subprocess.Popen(["sh", "-c", "sleep 0.8; kill -INT $PPID"])
                 threading.Event().wait()
             child.wait()
 

@@ -73,9 +73,6 @@ def test_zombie():
     if not os.fork():
         os._exit(0)
 
-def test_ends_soon():
-    subprocess.Popen(["sleep", "0.05"])
-
 def test_daemon():
     subprocess.run(["setsid", "-f", "sleep", "1000"], check=True)
 
@@ -168,7 +165,7 @@ def test_every_kind_is_named(
         "test_leaves.py", "--nsisolate-leak-grace=0.8", "-p", "no:unraisableexception"
     )
 
-    result.assert_outcomes(passed=18, failed=2, warnings=14)
+    result.assert_outcomes(passed=17, failed=2, warnings=14)
     check(named(result), LEFT)
     assert "left behind by isolated tests" not in str(result.stdout)
 
@@ -267,10 +264,6 @@ def test_process():
 
 @pytest.mark.isolated(proc=False)
 def test_clean(): pass
-
-@pytest.mark.isolated(proc=False)
-def test_ends_soon():
-    subprocess.Popen(["sleep", "0.05"])
 """
 
 
@@ -280,10 +273,33 @@ def test_proc_of_the_host(pytester: pytest.Pytester, run_both_ways: RunPytest) -
     """
     pytester.makepyfile(test_outer=OUTER_PROC)
     result = run_both_ways("test_outer.py", "--nsisolate-leak-grace=0.8")
-    result.assert_outcomes(passed=3, warnings=1)
+    result.assert_outcomes(passed=2, warnings=1)
     check(named(result), {"process": PROCESS})
     why = rf"why: found in its sandbox when the test was over: sleep 1000, {AGE}"
     assert re.search(rf"{why}: process \d, an orphan", str(result.stdout))
+
+
+ENDS_SOON = """
+import subprocess
+import pytest
+
+@pytest.mark.isolated(leaks="fail")
+def test_own_proc():
+    subprocess.Popen(["sleep", "0.05"])
+
+@pytest.mark.isolated(proc=False, leaks="fail")
+def test_outer_proc():
+    subprocess.Popen(["sleep", "0.05"])
+"""
+
+
+def test_what_ends_soon(pytester: pytest.Pytester, run_both_ways: RunPytest) -> None:
+    """
+    A process that ends within the grace is no leak, whichever /proc it is looked for.
+    """
+    pytester.makepyfile(test_ends_soon=ENDS_SOON)
+    result = run_both_ways("test_ends_soon.py", "--nsisolate-leak-grace=30")
+    result.assert_outcomes(passed=2)
 
 
 COME_AND_GO = """

@@ -38,8 +38,9 @@ def test_killed(tmp_path: Path, way: str) -> None:
     """
     No process waits for an init that was killed before it answered.
     """
+    # Less than the plugin waits for an answer.
     outcome = Injection(tmp_path, way).run(
-        "-e", "trace=mount", "-e", "inject=mount:signal=KILL:when=2", seconds=20
+        "-e", "trace=mount", "-e", "inject=mount:signal=KILL:when=2", seconds=28
     )
     assert outcome.problem() is None
     assert (

@@ -91,8 +91,7 @@ def interfere(
             machine.wait_until((path / f"pid{number}").exists, "the tests")
         act(session)
         (path / "go on").touch()
-        # Shorter than any wait for something that never comes.
-        session.process.wait(machine.PATIENCE)
+        session.process.wait(machine.SHORT_PATIENCE)
     found = cases(path / "seen.xml")
     expect_accounted(found, 16, failing)
     names = [

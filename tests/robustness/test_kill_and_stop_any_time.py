@@ -96,8 +96,7 @@ def _interfere(
         machine.wait_until((path / "here").exists, "the test")
         act(session)
         (path / "go on").touch()
-        # Shorter than any wait for something that never comes.
-        session.process.wait(machine.PATIENCE)
+        session.process.wait(machine.SHORT_PATIENCE)
     found = cases(path / "seen.xml")
     expect_accounted(found, 6, 1)
     return [one.name for one in found if one.text]
@@ -217,7 +216,7 @@ def test_launcher_after_the_test(pytester: pytest.Pytester, way: str) -> None:
     number = write_suite(pytester.path, 4, 0)
     command = pytest_command(WAYS[way], f"--junitxml={pytester.path / 'seen.xml'}")
     with machine.started(command, pytester.path, stdout=subprocess.DEVNULL) as session:
-        code = session.process.wait(machine.PATIENCE)
+        code = session.process.wait(machine.SHORT_PATIENCE)
     assert expect_accounted(cases(pytester.path / "seen.xml"), number, 0) == 0
     assert code == 0
 

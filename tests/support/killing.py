@@ -232,7 +232,7 @@ def survive(
                     kill([victim])
                     toll.count(role)
                     kills += jobs if role in OF_ALL else 1
-            code = session.process.wait(machine.PATIENCE)
+            code = session.process.wait(machine.SHORT_PATIENCE)
         output.seek(0)
         assert code in {0, 1}, output.read()
     toll.failed += expect_accounted(cases(xml), number, kills)

@@ -20,8 +20,13 @@ from ways import is_capable
 from pytest_nsisolate.launcher import mounts as mounting
 from pytest_nsisolate.linux import namespaces, syscalls
 
-#: How long a dying process may take to be gone, in seconds.
-PATIENCE = 20.0
+#: How long a dying process may take to be gone, in seconds. What the tests leave on
+#: purpose, and what hangs in them, would end after 60 s by itself.
+PATIENCE = 50.0
+
+#: How long a session that goes on may take, in seconds. That is less than the plugin
+#: waits for an answer that never comes.
+SHORT_PATIENCE = 28.0
 
 #: The mark in the environment of all processes of a session. It finds them wherever
 #: they are, and whoever has adopted them.

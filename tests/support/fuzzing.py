@@ -373,12 +373,14 @@ def test_mutated(request, number):
 
 
 def run_mutated(
-    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult], number: int
+    pytester: pytest.Pytester,
+    run: Callable[..., pytest.RunResult],
+    number: int,
+    seed: int,
 ) -> pytest.RunResult:
     """
     Run *number* tests that write mutated conversations to their channels.
     """
-    seed = new_seed()
     source = MUTATED.replace("NUMBER", str(number)).replace("SEED", str(seed))
     pytester.makepyfile(test_mutated=source)
     pytester.syspathinsert(Path(__file__).parent)

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from property_tests import QUICKLY
 
 from pytest_nsisolate.reporting.report import failed_report, report_to_message
 from pytest_nsisolate.reporting.test_run import TestRun
@@ -207,11 +208,7 @@ def test_any_order(pytester: pytest.Pytester) -> None:
             item, "teardown", pytest.fail.Exception(text, pytrace=False)
         )
 
-    @settings(
-        max_examples=400,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
-    )
+    @settings(QUICKLY, max_examples=400)
     @given(
         told=st.lists(
             st.tuples(

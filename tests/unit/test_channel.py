@@ -16,24 +16,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from property_tests import QUICKLY
 
 from pytest_nsisolate.guest.channel import GuestChannel, Reader, frame, write_all
 from pytest_nsisolate.guest.messages import OF_GUEST, Garbled, HandOver
 from pytest_nsisolate.linux.signals import Blocked
-
-#: No deadline, since machines differ and this is not about milliseconds, and no
-#: database of examples, since the checkout may belong to another user. The examples are
-#: the same in each run, so that no change fails by chance.
-QUICKLY = settings(
-    max_examples=40,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    # They are about the speed of this machine, too.
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 
 #: Text with lone surrogates too, since pytest's captured output may contain them.
 TEXT = st.text(st.characters())

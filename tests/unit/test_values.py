@@ -13,23 +13,12 @@ import sys
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from property_tests import QUICKLY
 
 from pytest_nsisolate.guest.messages import _DECODER
 from pytest_nsisolate.guest.values import Malformed, brief, pack, unpack
-
-#: No deadline, since machines differ and this is not about milliseconds, and no
-#: database of examples, since the checkout may belong to another user. The examples are
-#: the same in each run, so that no change fails by chance.
-QUICKLY = settings(
-    max_examples=60,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    # They are about the speed of this machine, too.
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 
 SCALARS = st.one_of(
     st.none(),

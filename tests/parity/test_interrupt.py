@@ -495,6 +495,23 @@ def pytest_nsisolate_collect(item, report):
 """
 
 
+def _start_until_here() -> tuple[subprocess.Popen[str], bytes]:
+    """
+    Start pytest, and wait until a test opens the FIFO ``here``; return what it writes.
+    """
+    os.mkfifo("here")
+    # This does not wait for the test, which may never come.
+    here = os.open("here", os.O_RDONLY | os.O_NONBLOCK)
+    # A shell has processes in the background ignore SIGINT.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    readable, _, _ = select.select([here], [], [], PATIENCE)
+    assert readable
+    said = os.read(here, 32)
+    os.close(here)
+    return process, said
+
+
 @pytest.mark.parametrize("where", ["exit handler", "hook"])
 def test_after_the_test(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, where: str
@@ -507,15 +524,7 @@ def test_after_the_test(
     pytester.makepyfile(
         waits=WAITS, test_1=AFTER, test_2="def test_next(): raise AssertionError"
     )
-    os.mkfifo("here")
-    # This does not wait for the test, which may never come.
-    here = os.open("here", os.O_RDONLY | os.O_NONBLOCK)
-    # A shell has processes in the background ignore SIGINT.
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    readable, _, _ = select.select([here], [], [], PATIENCE)
-    os.close(here)
-    assert readable
+    process, _ = _start_until_here()
 
     process.send_signal(signal.SIGINT)
 
@@ -536,7 +545,8 @@ pytestmark = pytest.mark.isolated(scope=os.environ["SCOPE"])
 def test_ends(isolation):
     with open("here", "w") as file:
         file.write(str(isolation.pid_on_host))
-    open("go").close()
+    # So it sleeps only when it is over.
+    while not os.path.exists("go"): pass
 
 def test_next(): raise AssertionError
 """
@@ -551,16 +561,11 @@ def test_as_the_test_ends(
     """
     monkeypatch.setenv("SCOPE", scope)
     pytester.makepyfile(ENDS)
-    os.mkfifo("here")
-    os.mkfifo("go")
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    with open("here") as file:
-        guest = psutil.Process(int(file.read()))
+    process, number = _start_until_here()
+    guest = psutil.Process(int(number))
     process.send_signal(signal.SIGSTOP)
     machine.wait_until(lambda: machine.stands_still(psutil.Process(process.pid)))
-    with open("go", "w"):
-        pass
+    (pytester.path / "go").touch()
     machine.wait_until(lambda: does_nothing_more(guest), "the end of the test")
 
     process.send_signal(signal.SIGINT)

@@ -409,10 +409,10 @@ def test_durations(pytester: pytest.Pytester) -> None:
     options = ["-n2", "--dist=loadfile", "--nsisolate", "--nsisolate-jobs=2"]
     run(pytester, *options).assert_outcomes(passed=6)
     path = pytester.path / ".pytest_cache/v/nsisolate/durations"
-    assert {*json.loads(path.read_text())} >= {
-        "test_a.py::test_it[1]",
-        "test_b.py::test_it[1]",
-    }
+    kept = json.loads(path.read_text())
+    assert kept.keys() >= {"test_a.py::test_it[1]", "test_b.py::test_it[1]"}
+    # Others are kept only if this machine made them slow.
+    assert min(kept.values()) >= 0.1
 
 
 def test_time_line(pytester: pytest.Pytester) -> None:

@@ -226,9 +226,7 @@ class Box:
         if sandbox is None:
             return
         is_audited = self._spec.is_audited()
-        facts = None
-        if is_audited:
-            facts = sandbox.audit(self._grace, has_guest=False)
+        facts = sandbox.audit(self._grace, has_guest=False) if is_audited else None
         sandbox.kill()
         for process in self._started:
             # An init does not end before all processes inside have been reaped.
